@@ -1,0 +1,1 @@
+"""The compatibility machine: finds out on which vLLM releases value-steer works."""

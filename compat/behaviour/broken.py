@@ -1,0 +1,35 @@
+"""Plug-ins broken in ways that must be noticed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from value_steer.worker import ValueSteerWorker
+
+
+class FailingWorker(ValueSteerWorker):
+    """Passes the self-test, then fails at every decision."""
+
+    def compile_or_warm_up_model(self) -> Any:
+        """Take the decision's means away once the engine has been proved sound."""
+        warm_up = super().compile_or_warm_up_model()
+        self._steering._abstainer = None  # noqa: SLF001
+        return warm_up
+
+
+class UnhookedWorker(ValueSteerWorker):
+    """The runner samples past value-steer, as if it had stopped using ``runner.sampler``."""
+
+    def load_model(self, *args: Any, **kwargs: Any) -> None:
+        """Put the host's own sampler back."""
+        super().load_model(*args, **kwargs)
+        self.model_runner.sampler = self._sampler._sampler  # noqa: SLF001
+
+
+class UntappedWorker(ValueSteerWorker):
+    """The logits are computed past the tap, as if ``compute_logits`` had been renamed."""
+
+    def load_model(self, *args: Any, **kwargs: Any) -> None:
+        """Take the tap off the model."""
+        super().load_model(*args, **kwargs)
+        del self.model_runner.get_model().compute_logits

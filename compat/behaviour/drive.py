@@ -1,0 +1,85 @@
+"""Run one engine and answer requests over an inherited socket, one JSON object per line.
+
+``python -m compat.behaviour.drive FD`` keeps the engine in a process of its own: a crash is an
+observation, not the end of the suite.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from compat.behaviour.wire import Answer
+
+if TYPE_CHECKING:
+    from vllm import LLM, RequestOutput
+
+
+def main(fd: int) -> None:
+    """Boot the engine that the first line describes, then answer one line per call."""
+    with socket.socket(fileno=fd) as channel, channel.makefile("rw", encoding="utf-8") as lines:
+        engine = _boot(json.loads(lines.readline()))
+        _send(lines, {"ready": True})
+        for line in lines:
+            call = json.loads(line)
+            _send(lines, _CALLS[call["call"]](engine, call))
+
+
+def _boot(options: dict[str, Any]) -> LLM:
+    from vllm import LLM  # noqa: PLC0415  (only the driver's process needs vLLM)
+
+    return LLM(**options)
+
+
+def _generate(engine: LLM, call: dict[str, Any]) -> list[dict[str, Any]]:
+    from vllm import SamplingParams  # noqa: PLC0415
+    from vllm.sampling_params import StructuredOutputsParams  # noqa: PLC0415
+
+    params = []
+    for ask in call["asks"]:
+        keywords = dict(ask["params"])
+        if grammar := keywords.pop("structured_outputs", None):
+            keywords["structured_outputs"] = StructuredOutputsParams(**grammar)
+        params.append(SamplingParams(**keywords))
+    prompts = [{"prompt_token_ids": ask["prompt"]} for ask in call["asks"]]
+    outputs = engine.generate(prompts, params, use_tqdm=False)
+    return [asdict(_answer(output)) for output in outputs]
+
+
+def _answer(output: RequestOutput) -> Answer:
+    first = output.outputs[0]
+    logprobs = first.logprobs
+    return Answer(
+        request_id=output.request_id,
+        tokens=list(first.token_ids),
+        finish_reason=first.finish_reason,
+        stop_reason=first.stop_reason,
+        logprobs=logprobs and [{str(t): lp.logprob for t, lp in row.items()} for row in logprobs],
+    )
+
+
+def _rpc(engine: LLM, call: dict[str, Any]) -> Any:
+    return engine.collective_rpc(call["method"])
+
+
+def _runner(engine: LLM, _: dict[str, Any]) -> str:
+    return "v2" if engine.llm_engine.vllm_config.use_v2_model_runner else "v1"
+
+
+def _preemptions(engine: LLM, _: dict[str, Any]) -> int:
+    counts = [m.value for m in engine.get_metrics() if m.name == "vllm:num_preemptions"]
+    return sum(counts)
+
+
+def _send(lines: Any, reply: object) -> None:
+    lines.write(json.dumps(reply) + "\n")
+    lines.flush()
+
+
+_CALLS = {"generate": _generate, "rpc": _rpc, "runner": _runner, "preemptions": _preemptions}
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,161 @@
+"""Engines that tests share: booted on demand, driven over a socket, ended when too many live."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections import OrderedDict
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from compat.behaviour.wire import Answer, Ask, EngineSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+WORKER = os.environ.get("VALUE_STEER_SUITE_WORKER", "value_steer.worker.ValueSteerWorker")
+"""The worker class under test; the negative control puts a dead one here."""
+
+_BOOT_SECONDS = 300
+_CALL_SECONDS = 300
+_OPTIONS = {
+    "enforce_eager": True,
+    "dtype": "float32",
+    "max_model_len": 512,
+    "max_num_seqs": 8,
+    "seed": 0,
+    "disable_log_stats": True,
+}
+
+
+class EngineDiedError(Exception):
+    """The engine's process ended or stopped answering; the text ends with the tail of its log."""
+
+
+class Engine:
+    """One engine in a process of its own."""
+
+    def __init__(self, spec: EngineSpec, model: Path, log: Path) -> None:
+        self._log = log
+        self._socket, theirs = socket.socketpair()
+        self._socket.settimeout(_BOOT_SECONDS)
+        self._lines = self._socket.makefile("rw", encoding="utf-8")
+        with theirs, log.open("wb") as out:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "compat.behaviour.drive", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                env=_environment(spec),
+            )
+        self._exchange(_llm_options(spec, model))
+        self._socket.settimeout(_CALL_SECONDS)
+
+    def generate(self, asks: Sequence[Ask]) -> list[Answer]:
+        """Answer all requests, submitted at once."""
+        replies = self._exchange({"call": "generate", "asks": [asdict(ask) for ask in asks]})
+        return [Answer(**reply) for reply in replies]
+
+    def outcomes(self) -> dict[str, dict[str, Any]]:
+        """Outcomes of finished requests by the request id that the caller sees."""
+        # The last requests are closed by the step after them.
+        self.generate([Ask([9, 9], {"max_tokens": 1, "extra_args": {"steer": False}})])
+        replies = self._exchange({"call": "rpc", "method": "steer_outcomes"})[0]
+        return {reply["request_id"].split("-")[0]: reply for reply in replies}
+
+    def counters(self) -> dict[str, int]:
+        """The process counters of the first worker."""
+        return self._exchange({"call": "rpc", "method": "steer_counters"})[0]
+
+    def runner(self) -> str:
+        """The model runner the host built."""
+        return self._exchange({"call": "runner"})
+
+    def preemptions(self) -> int:
+        """How often the scheduler has preempted a request; needs ``disable_log_stats`` false."""
+        return self._exchange({"call": "preemptions"})
+
+    def close(self) -> None:
+        """End the engine."""
+        self._lines.close()
+        self._socket.close()
+        try:
+            self._process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _exchange(self, message: object) -> Any:
+        try:
+            self._lines.write(json.dumps(message) + "\n")
+            self._lines.flush()
+            reply = self._lines.readline()
+        except OSError as error:
+            raise self._died(str(error)) from error
+        if not reply:
+            raise self._died("it closed the channel")
+        return json.loads(reply)
+
+    def _died(self, why: str) -> EngineDiedError:
+        self._process.kill()
+        self._process.wait()
+        return EngineDiedError(f"{why}\n{self._log.read_text(errors='replace')[-30_000:]}")
+
+
+@dataclass
+class EnginePool:
+    """Boots engines on demand and keeps the last few used alive.
+
+    Attributes:
+        model_of: Where the model of a family lies.
+        logs: Folder for the engines' logs.
+        capacity: Engines alive at a time.
+        on_close: Called with every engine under test before it ends.
+    """
+
+    model_of: Callable[[str], Path]
+    logs: Path
+    on_close: Callable[[Engine], None]
+    capacity: int = 3
+    _alive: OrderedDict[str, tuple[EngineSpec, Engine]] = field(default_factory=OrderedDict)
+    _booted: int = 0
+
+    def get(self, spec: EngineSpec) -> Engine:
+        """The engine of this description, booted if it is not alive."""
+        key = json.dumps(asdict(spec), sort_keys=True)
+        if key not in self._alive:
+            while len(self._alive) >= self.capacity:
+                self._close(next(iter(self._alive)))
+            self._booted += 1
+            log = self.logs / f"engine-{self._booted}.log"
+            self._alive[key] = (spec, Engine(spec, self.model_of(spec.model), log))
+        self._alive.move_to_end(key)
+        return self._alive[key][1]
+
+    def close(self) -> None:
+        """End every engine."""
+        for key in list(self._alive):
+            self._close(key)
+
+    def _close(self, key: str) -> None:
+        spec, engine = self._alive.pop(key)
+        if spec.abstain is not None and spec.worker is None:
+            self.on_close(engine)
+        engine.close()
+
+
+def _llm_options(spec: EngineSpec, model: Path) -> dict[str, Any]:
+    options = {**_OPTIONS, "model": str(model), **spec.options}
+    if spec.abstain is not None:
+        options["worker_cls"] = spec.worker or WORKER
+        options["additional_config"] = {"abstain": spec.abstain}
+    return options
+
+
+def _environment(spec: EngineSpec) -> dict[str, str]:
+    quiet = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
+    return {**os.environ, **quiet, **spec.env}

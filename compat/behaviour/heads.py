@@ -1,0 +1,92 @@
+"""Value heads whose right answer is known in advance."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from compat.behaviour.tiny_models import FIRST_WORD, HIDDEN, VOCABULARY
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BAD_TOKENS = frozenset(range(FIRST_WORD, VOCABULARY, 6))
+"""The tokens that the token-recognising head objects to: about one in six."""
+
+_MARGIN = 0.2
+
+
+def constant(p_good: float, path: Path, hidden: int = HIDDEN) -> Path:
+    """A head that says the same of everything."""
+    import torch  # noqa: PLC0415  (tests are collected where torch is not installed)
+
+    head = _head(hidden)
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter.zero_()
+        head[-1].bias.fill_(torch.logit(torch.tensor(p_good)))
+    return _save(head, path, hidden)
+
+
+def token_recognising(model: Path, path: Path) -> Path:
+    """A head fitted to say, from the hidden state alone, whether the last token is a bad one.
+
+    Raises:
+        AssertionError: The fit does not separate unseen hidden states with a margin, so no test
+            that rests on it would mean anything.
+    """
+    import torch  # noqa: PLC0415
+    from torch.nn.functional import binary_cross_entropy_with_logits  # noqa: PLC0415
+
+    torch.manual_seed(7)
+    hidden, good = _labelled_states(model, sequences=160)
+    head = _head(hidden.shape[-1])
+    optimiser = torch.optim.AdamW(head.parameters(), lr=3e-3)
+    for _ in range(200):
+        batch = torch.randint(len(hidden), (4096,))
+        optimiser.zero_grad()
+        loss = binary_cross_entropy_with_logits(head(hidden[batch]).squeeze(-1), good[batch])
+        loss.backward()
+        optimiser.step()
+    unseen, truth = _labelled_states(model, sequences=40)
+    with torch.no_grad():
+        error = (head(unseen).squeeze(-1).sigmoid() - truth).abs().max().item()
+    assert error < _MARGIN, f"the head misjudges an unseen token by {error:.3f}"
+    return _save(head, path, hidden.shape[-1])
+
+
+def p_good(model: Path, head: str, tokens: list[int]) -> float:
+    """The head's value of a sequence, on the hidden state that transformers computes for it."""
+    import torch  # noqa: PLC0415
+    from transformers import AutoModelForCausalLM  # noqa: PLC0415
+
+    from value_steer.value_probe import load_value_head  # noqa: PLC0415
+
+    backbone = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
+    with torch.no_grad():
+        states = backbone.model(input_ids=torch.tensor([tokens])).last_hidden_state
+        return load_value_head(head).p(states[0, -1]).item()
+
+
+def _labelled_states(model: Path, sequences: int):  # noqa: ANN202  (tensors)
+    import torch  # noqa: PLC0415
+    from transformers import AutoModelForCausalLM  # noqa: PLC0415
+
+    backbone = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
+    tokens = torch.randint(1, VOCABULARY, (sequences, 96))
+    with torch.no_grad():
+        states = backbone.model(input_ids=tokens).last_hidden_state
+    bad = torch.isin(tokens, torch.tensor(sorted(BAD_TOKENS)))
+    return states.flatten(0, 1), (~bad).flatten().float()
+
+
+def _head(hidden: int):  # noqa: ANN202
+    from value_steer.value_probe import ValueHead  # noqa: PLC0415
+
+    return ValueHead(hidden)
+
+
+def _save(head, path: Path, hidden: int) -> Path:  # noqa: ANN001
+    from value_steer.value_probe import HeadCard, Polarity, save_value_head  # noqa: PLC0415
+
+    save_value_head(path, head, HeadCard(hidden_size=hidden, scores=Polarity.P_GOOD))
+    return path

@@ -1,0 +1,39 @@
+"""Request batches that several tests send."""
+
+from __future__ import annotations
+
+import random
+
+from compat.behaviour.tiny_models import FIRST_WORD, VOCABULARY
+from compat.behaviour.wire import Ask
+
+PROMPT_LENGTHS = (3, 16, 15, 33, 64, 100, 17, 150, 48, 5, 31, 32)
+"""Below, at and above block boundaries of 16, and longer than one chunk of prefill."""
+
+
+def prompts() -> list[list[int]]:
+    """More prompts than the suite's engines run at a time."""
+    draw = random.Random(11)  # noqa: S311  (test data)
+    return [[draw.randrange(FIRST_WORD, VOCABULARY) for _ in range(n)] for n in PROMPT_LENGTHS]
+
+
+def greedy(max_tokens: int = 60, **extra_args: object) -> list[Ask]:
+    """Greedy requests of all prompt lengths."""
+    params = {"temperature": 0.0, "max_tokens": max_tokens, "extra_args": extra_args}
+    return [Ask(prompt, params) for prompt in prompts()]
+
+
+def sampled(max_tokens: int = 60) -> list[Ask]:
+    """Seeded requests, each with another mix of sampling features."""
+    mixes = (
+        {"temperature": 1.0, "top_p": 0.9},
+        {"temperature": 1.3, "top_k": 40, "min_p": 0.01},
+        {"temperature": 0.7, "presence_penalty": 0.3, "frequency_penalty": 0.2},
+        {"temperature": 1.0, "repetition_penalty": 1.2, "logprobs": 3},
+        {"temperature": 1.0, "logit_bias": {"40": 3.0}, "bad_words": ["w50"]},
+        {"temperature": 0.0, "min_tokens": 20},
+    )
+    return [
+        Ask(prompt, {**mixes[i % len(mixes)], "seed": 100 + i, "max_tokens": max_tokens})
+        for i, prompt in enumerate(prompts())
+    ]

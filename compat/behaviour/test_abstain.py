@@ -1,0 +1,109 @@
+"""Abstention ends what the head gives up, and leaves everything else alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from compat.behaviour import requests
+from compat.behaviour.oracle import ended_at_first_bad
+from compat.behaviour.tiny_models import EOS, FAMILIES
+from compat.behaviour.wire import Ask, EngineSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from compat.behaviour.engines import Engine, EnginePool
+
+pytestmark = pytest.mark.mode("abstain")
+
+CHUNKED = {"max_num_batched_tokens": 64, "block_size": 16, "max_num_seqs": 5}
+"""Prompts arrive in chunks and in turns, so prefill and decode rows share every early step."""
+
+
+@pytest.mark.depth("fires")
+@pytest.mark.sentinel("eos_fires")
+@pytest.mark.detects_dead
+def test_eos_fires(
+    pool: EnginePool, plain: Engine, constant_head: Callable[[float], str]
+) -> None:
+    """A head that gives up on everything ends each request after its first response token."""
+    natural = plain.generate(requests.greedy())
+    engine = pool.get(EngineSpec(abstain={"value_head_path": constant_head(0.1), "threshold": 0.5}))
+
+    answers = engine.generate(requests.greedy())
+
+    assert [a.tokens for a in answers] == [[n.tokens[0], EOS] for n in natural]
+    assert {a.finish_reason for a in answers} == {"stop"}
+
+
+@pytest.mark.depth("fires")
+@pytest.mark.detects_dead
+def test_the_prompt_is_judged_when_min_tokens_is_zero(
+    pool: EnginePool, constant_head: Callable[[float], str]
+) -> None:
+    """With min_tokens 0 the last prompt position is judged, so nothing is generated at all."""
+    abstain = {"value_head_path": constant_head(0.1), "threshold": 0.5, "min_tokens": 0}
+    engine = pool.get(EngineSpec(abstain=abstain, options=CHUNKED))
+
+    answers = engine.generate(requests.greedy())
+
+    assert [a.tokens for a in answers] == [[EOS]] * len(answers)
+
+
+@pytest.mark.depth("equal")
+@pytest.mark.parametrize("batch", [requests.greedy(300), requests.sampled(300)])
+def test_a_head_that_never_objects_changes_nothing(
+    batch: list[Ask], pool: EnginePool, plain: Engine, constant_head: Callable[[float], str]
+) -> None:
+    """Tokens and log-probabilities equal plain vLLM's, greedy and seeded, feature by feature."""
+    natural = plain.generate(batch)
+    engine = pool.get(EngineSpec(abstain={"value_head_path": constant_head(0.9), "threshold": 0.5}))
+
+    answers = engine.generate(batch)
+
+    assert [(a.tokens, a.logprobs) for a in answers] == [(n.tokens, n.logprobs) for n in natural]
+    assert sum(len(a.tokens) for a in answers) > 300
+
+
+@pytest.mark.depth("equal")
+@pytest.mark.detects_dead
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_request_ends_right_after_its_first_bad_token(
+    family: str, pool: EnginePool, recognising_head: Callable[[str], str]
+) -> None:
+    """Chunked and mixed batches: every request is plain vLLM's up to its first bad token."""
+    natural = pool.get(EngineSpec(model=family)).generate(requests.greedy())
+    abstain = {"value_head_path": recognising_head(family), "threshold": 0.5}
+    engine = pool.get(EngineSpec(model=family, abstain=abstain, options=CHUNKED))
+
+    answers = engine.generate(requests.greedy())
+
+    expected = [ended_at_first_bad(n.tokens) for n in natural]
+    assert [a.tokens for a in answers] == expected
+    assert expected != [n.tokens for n in natural]
+
+
+@pytest.mark.depth("equal")
+@pytest.mark.detects_dead
+def test_preempted_requests_are_judged_as_if_never_interrupted(
+    pool: EnginePool, plain: Engine, recognising_head: Callable[[str], str]
+) -> None:
+    """With a KV cache too small for the batch, requests are preempted and resumed unharmed."""
+    batch = requests.greedy(120, abstain_threshold="never")
+    late = {"min_tokens": 80, "patience": 2}
+    abstain = {"value_head_path": recognising_head("mistral"), "threshold": 0.5, **late}
+    tight = {**CHUNKED, "num_gpu_blocks_override": 34, "disable_log_stats": False}
+    engine = pool.get(EngineSpec(abstain=abstain, options=tight))
+    natural = plain.generate(batch)
+
+    untouched = engine.generate(batch)
+    ended = engine.generate(requests.greedy(120))
+
+    assert [a.tokens for a in untouched] == [n.tokens for n in natural]
+    assert [a.tokens for a in ended] == [
+        ended_at_first_bad(n.tokens, first_judged=80, patience=2) for n in natural
+    ]
+    assert [a.tokens for a in ended] != [a.tokens for a in untouched]
+    assert engine.preemptions() > 0

@@ -1,0 +1,170 @@
+"""What a single request may ask for is honoured, beside others that ask for something else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from compat.behaviour import requests
+from compat.behaviour.heads import BAD_TOKENS
+from compat.behaviour.oracle import ended_at_first_bad
+from compat.behaviour.tiny_models import EOS, SECOND_EOS
+from compat.behaviour.wire import Ask, EngineSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from compat.behaviour.engines import Engine, EnginePool
+
+pytestmark = [pytest.mark.mode("abstain"), pytest.mark.depth("equal")]
+
+
+@pytest.fixture
+def engine(pool: EnginePool, recognising_head: Callable[[str], str]) -> Engine:
+    """An engine that abstains on bad tokens."""
+    abstain = {"value_head_path": recognising_head("mistral"), "threshold": 0.5}
+    return pool.get(EngineSpec(abstain=abstain))
+
+
+def _ask(natural_of: Engine, **params: object) -> tuple[list[Ask], list[list[int]]]:
+    """Greedy requests with ``params``, and what plain vLLM generates for them."""
+    batch = [
+        Ask(p, {"temperature": 0.0, "max_tokens": 60, **params}) for p in requests.prompts()
+    ]
+    return batch, [answer.tokens for answer in natural_of.generate(batch)]
+
+
+@pytest.mark.detects_dead
+def test_thresholds_differ_within_a_batch(engine: Engine, plain: Engine) -> None:
+    """Requests with their own threshold, without steering, and with defaults share a batch."""
+    batch, natural = _ask(plain)
+    own = [
+        {"abstain_threshold": 0.0},
+        {"abstain_threshold": 1.0},
+        {"abstain_threshold": "never"},
+        {"steer": False},
+        {"steer": 0},
+        {},
+    ]
+    asks = [
+        Ask(ask.prompt, {**ask.params, "extra_args": own[i % len(own)]})
+        for i, ask in enumerate(batch)
+    ]
+
+    answers = [answer.tokens for answer in engine.generate(asks)]
+
+    def expected(i: int) -> list[int]:
+        if i % len(own) == 1:
+            return [natural[i][0], EOS]
+        return ended_at_first_bad(natural[i]) if i % len(own) == 5 else natural[i]
+
+    assert answers == [expected(i) for i in range(len(asks))]
+
+
+def test_ignore_eos_is_honoured(engine: Engine, plain: Engine) -> None:
+    """A request that ignores its end-of-sequence token is not ended by the head either."""
+    batch, natural = _ask(plain, ignore_eos=True)
+
+    answers = engine.generate(batch)
+
+    assert [a.tokens for a in answers] == natural
+    assert {a.finish_reason for a in answers} == {"length"}
+
+
+@pytest.mark.detects_dead
+def test_min_tokens_of_the_request_is_honoured(engine: Engine, plain: Engine) -> None:
+    """A request is not ended before the length it asked for."""
+    batch, natural = _ask(plain, min_tokens=25)
+
+    answers = engine.generate(batch)
+
+    assert [a.tokens for a in answers] == [ended_at_first_bad(n, first_judged=25) for n in natural]
+    assert all(len(a.tokens) > 25 for a in answers)
+
+
+@pytest.mark.detects_dead
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"stop_token_ids": [SECOND_EOS, 77]},
+        {"allowed_token_ids": list(range(4, 400))},
+        {"bad_words": ["</s>"]},
+        {"logit_bias": {str(EOS): -100.0}},
+    ],
+    ids=["several stop tokens", "end not allowed", "end is a bad word", "end is biased away"],
+)
+def test_a_request_is_ended_whatever_else_it_asks_for(
+    params: dict[str, object], engine: Engine, plain: Engine
+) -> None:
+    """Sampling features that keep the model from ending do not keep the head from it."""
+    batch, natural = _ask(plain, **params)
+
+    answers = engine.generate(batch)
+
+    assert [a.tokens for a in answers] == [ended_at_first_bad(n) for n in natural]
+
+
+def test_a_grammar_is_never_broken(
+    pool: EnginePool, plain: Engine, constant_head: Callable[[float], str]
+) -> None:
+    """While the grammar does not let a request end, it is not ended; its text stays valid."""
+    grammar = {"structured_outputs": {"regex": "w5[0-9]w6[0-9]w7[0-9]"}}
+    batch, natural = _ask(plain, **grammar)
+    abstain = {"value_head_path": constant_head(0.1), "threshold": 0.5}
+    engine = pool.get(EngineSpec(abstain=abstain))
+
+    answers = [answer.tokens for answer in engine.generate(batch)]
+
+    assert answers == natural
+    assert all(len(tokens) > 2 for tokens in answers)
+
+
+@pytest.mark.detects_dead
+def test_an_optional_end_in_a_grammar_is_taken(
+    pool: EnginePool, constant_head: Callable[[float], str]
+) -> None:
+    """As soon as the grammar allows the end, a request the head gives up on takes it."""
+    grammar = {"structured_outputs": {"regex": "w5[0-9](w6[0-9])*"}}
+    batch = [Ask([5, 6], {"temperature": 0.0, "max_tokens": 40, **grammar})]
+    abstain = {"value_head_path": constant_head(0.1), "threshold": 0.5}
+    engine = pool.get(EngineSpec(abstain=abstain))
+
+    (answer,) = engine.generate(batch)
+
+    assert len(answer.tokens) == 2
+    assert answer.tokens[-1] == EOS
+
+
+@pytest.mark.detects_dead
+def test_logprobs_belong_to_the_emitted_token(engine: Engine, plain: Engine) -> None:
+    """Each log-probability row holds the emitted token, the forced end with the model's own."""
+    batch, _ = _ask(plain, logprobs=2)
+
+    answers = engine.generate(batch)
+
+    for answer in answers:
+        assert answer.logprobs is not None
+        rows = zip(answer.tokens, answer.logprobs, strict=True)
+        assert all(-100.0 < row[str(token)] <= 0.0 for token, row in rows)
+    assert any(answer.tokens[-2] in BAD_TOKENS for answer in answers if len(answer.tokens) < 60)
+
+
+@pytest.mark.parametrize(
+    "extra_args",
+    [{"abstain_threshold": 1.5}, {"abstain_treshold": 0.5}, {"steer": "perhaps"}],
+    ids=["out of range", "misspelt", "not a switch"],
+)
+def test_a_bad_request_is_ended_and_harms_no_other(
+    extra_args: dict[str, object], engine: Engine, plain: Engine
+) -> None:
+    """A request with a wrong setting ends at once; the ones beside it are served as ever."""
+    batch, natural = _ask(plain, extra_args={"steer": False})
+    bad = Ask([8, 9, 10], {"temperature": 0.0, "max_tokens": 60, "extra_args": extra_args})
+
+    *answers, ended = engine.generate([*batch, bad])
+
+    assert [a.tokens for a in answers] == natural
+    assert ended.tokens == [EOS]
+    (key,) = extra_args
+    assert key in engine.outcomes()[ended.request_id]["refused"]

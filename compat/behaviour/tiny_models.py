@@ -1,0 +1,75 @@
+"""Tiny random models with a tokenizer, made here: the suite downloads nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+VOCABULARY = 512
+HIDDEN = 128
+BOS, EOS, SECOND_EOS, PAD = 0, 1, 2, 3
+FIRST_WORD = 4
+FAMILIES = ("mistral", "llama")
+
+_CHAT_TEMPLATE = "{% for message in messages %}{{ message['content'] }} {% endfor %}"
+
+
+def build(family: str, folder: Path) -> Path:
+    """Write a model of ``family`` with its tokenizer into ``folder`` and return the folder."""
+    import torch  # noqa: PLC0415  (tests are collected where torch is not installed)
+    from transformers import AutoModelForCausalLM  # noqa: PLC0415
+
+    torch.manual_seed(20)
+    model = AutoModelForCausalLM.from_config(_config(family), dtype=torch.float32)
+    with torch.no_grad():
+        # Large enough for varied continuations; transformers' default makes a constant talker.
+        model.get_input_embeddings().weight.normal_(0.0, 1.0)
+        model.get_output_embeddings().weight.normal_(0.0, 0.3)
+    # Two end-of-sequence ids, as chat models have.
+    model.generation_config.eos_token_id = [EOS, SECOND_EOS]
+    model.save_pretrained(folder)
+    _tokenizer().save_pretrained(folder)
+    return folder
+
+
+def _config(family: str):  # noqa: ANN202  (a transformers class, imported only where it exists)
+    from transformers import LlamaConfig, MistralConfig  # noqa: PLC0415
+
+    config = {"mistral": MistralConfig, "llama": LlamaConfig}[family]
+    return config(
+        vocab_size=VOCABULARY,
+        hidden_size=HIDDEN,
+        intermediate_size=256,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        head_dim=64,  # the smallest that vLLM's CPU attention takes
+        max_position_embeddings=1024,
+        initializer_range=0.03,  # the last token stays legible in the hidden state
+        sliding_window=None,
+        bos_token_id=BOS,
+        eos_token_id=EOS,
+        pad_token_id=PAD,
+        tie_word_embeddings=False,
+    )
+
+
+def _tokenizer():  # noqa: ANN202  (a transformers class, imported only where it exists)
+    from tokenizers import Tokenizer, models, pre_tokenizers  # noqa: PLC0415
+    from transformers import PreTrainedTokenizerFast  # noqa: PLC0415
+
+    words = ["<s>", "</s>", "<|end|>", "<pad>"]
+    words += [f"w{i}" for i in range(FIRST_WORD, VOCABULARY)]
+    vocabulary = {word: i for i, word in enumerate(words)}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<pad>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        unk_token="<pad>",
+        chat_template=_CHAT_TEMPLATE,
+    )

@@ -1,0 +1,52 @@
+"""The records that travel between a test and the engine it drives, as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class EngineSpec:
+    """An engine to boot.
+
+    Attributes:
+        model: A family of :mod:`compat.behaviour.tiny_models`.
+        abstain: The ``abstain`` section of ``additional_config``; ``None`` boots plain vLLM.
+        options: Further engine arguments.
+        env: Environment of the engine's processes.
+        worker: Worker class, if not the one under test.
+    """
+
+    model: str = "mistral"
+    abstain: dict[str, Any] | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    env: dict[str, str] = field(default_factory=dict)
+    worker: str | None = None
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A request: prompt token ids and the keyword arguments of ``SamplingParams``."""
+
+    prompt: list[int]
+    params: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back.
+
+    Attributes:
+        request_id: As the caller sees it.
+        tokens: Generated token ids, the ending one included.
+        finish_reason: ``stop``, ``length``, ...
+        stop_reason: The stop token id or string, if one was asked for.
+        logprobs: Per token, the log-probability of each reported token id.
+    """
+
+    request_id: str
+    tokens: list[int]
+    finish_reason: str | None
+    stop_reason: int | str | None
+    logprobs: list[dict[str, float]] | None

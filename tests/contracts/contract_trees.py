@@ -1,0 +1,34 @@
+"""A source tree that needs no disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class MemoryTree:
+    """A source tree that is held in memory."""
+
+    files: Mapping[str, str]
+    stated: str | None = "0.0.0"
+
+    def read(self, path: str) -> str | None:
+        """The text of ``path``."""
+        return self.files.get(path)
+
+    def version(self) -> str | None:
+        """The version it was made with."""
+        return self.stated
+
+    def having(self, path: str, text: str) -> MemoryTree:
+        """This tree with other text at ``path``."""
+        return MemoryTree({**self.files, path: text}, self.stated)
+
+    def lacking(self, path: str) -> MemoryTree:
+        """This tree without the file at ``path``, whose text is found under another name."""
+        files = {**self.files, path.replace(".py", "_moved.py"): self.files[path]}
+        return MemoryTree({name: text for name, text in files.items() if name != path})

@@ -1,0 +1,161 @@
+"""Finding definitions through re-exports and base classes, and saying why they are not found."""
+
+from __future__ import annotations
+
+import pytest
+from contract_trees import MemoryTree
+
+from value_steer.contracts.lookup import (
+    FileMissingError,
+    FileUnreadableError,
+    Sources,
+    SymbolMissingError,
+)
+from value_steer.contracts.needs import Fields, IsClass
+
+
+def sources(**files: str) -> Sources:
+    """A tree of modules ``vllm/<name>.py``; a double underscore stands for a slash."""
+    paths = {f"vllm/{name.replace('__', '/')}.py": text for name, text in files.items()}
+    return Sources(MemoryTree(paths))
+
+
+@pytest.mark.parametrize(
+    "a",
+    [
+        "from vllm.b import X",
+        "from .b import X",
+        "from vllm.b import Y as X",
+        "try:\n    from vllm.b import X\nfinally:\n    pass",
+        "if sys.version_info > (3, 9):\n    from vllm.b import X",
+    ],
+)
+def test_a_name_is_followed_to_where_it_is_defined(a: str) -> None:
+    """A module may hand a name on from another one."""
+    found = sources(a=a, b="class X: ...\nclass Y: ...").find("vllm/a.py", "X")
+
+    assert found.module.path == "vllm/b.py"
+
+
+def test_a_package_hands_on_names_of_its_modules() -> None:
+    """A relative import in an ``__init__.py`` begins at its own folder."""
+    tree = MemoryTree(
+        {
+            "vllm/p/__init__.py": "from .q import X\nfrom ..top import Y\nfrom . import Z",
+            "vllm/p/q.py": "X = 1",
+            "vllm/top/__init__.py": "Y = 2",
+        }
+    )
+    found = Sources(tree)
+
+    assert found.find("vllm/p/__init__.py", "X").module.path == "vllm/p/q.py"
+    assert found.find("vllm/p/__init__.py", "Y").module.path == "vllm/top/__init__.py"
+
+
+def test_a_member_may_be_inherited_from_another_file() -> None:
+    """A class has the members of its base classes, its own first."""
+    found = sources(
+        a="from vllm.b import B\nclass X(B):\n    def own(self): ...",
+        b="class A:\n    def deep(self): ...\nclass B(A):\n    def own(self): ...",
+    )
+
+    assert found.find("vllm/a.py", "X.deep").module.path == "vllm/b.py"
+    assert found.find("vllm/a.py", "X.own").module.path == "vllm/a.py"
+
+
+def test_bases_are_searched_in_the_order_of_attribute_lookup() -> None:
+    """The first base and its own bases come before the second base."""
+    text = "class A:\n    m = 1\nclass B(A): ...\nclass C:\n    m = 2\nclass X(B, C): ..."
+    owner = sources(a=text).find("vllm/a.py", "X.m").owner
+
+    assert owner is not None
+    assert owner.name == "A"
+
+
+def test_a_stub_of_a_base_class_is_not_inherited() -> None:
+    """An interface that only raises NotImplementedError has not got the member."""
+    stub = "    def m(self):\n        'Doc.'\n        raise NotImplementedError"
+    code = "    def n(self):\n        self.work()\n        raise NotImplementedError"
+    found = sources(a=f"class B:\n{stub}\n{code}\nclass X(B): ...\n")
+
+    assert found.find("vllm/a.py", "B.m").name == "m"
+    assert found.find("vllm/a.py", "X.n").name == "n"
+    with pytest.raises(SymbolMissingError):
+        found.find("vllm/a.py", "X.m")
+
+
+def test_a_base_from_outside_of_the_package_is_passed_over() -> None:
+    """Nothing is read but vLLM, and a foreign base hides no member of the next one."""
+    text = "from abc import ABC\nclass B:\n    m = 1\nclass X(nn.Module, ABC, B): ..."
+
+    assert sources(a=text).find("vllm/a.py", "X.m").name == "m"
+
+
+@pytest.mark.parametrize(
+    ("a", "symbol", "error"),
+    [
+        ("", "X", SymbolMissingError),
+        ("class X: ...", "X.m", SymbolMissingError),
+        ("X = 1", "X.m", SymbolMissingError),
+        ("'class X: ...'\n# class X: ...", "X", SymbolMissingError),
+        ("from torch import X", "X", SymbolMissingError),
+        ("from vllm.b import X", "X", SymbolMissingError),
+        ("from vllm.gone import X", "X", FileMissingError),
+        ("def (", "X", FileUnreadableError),
+        ("X = 1\0", "X", FileUnreadableError),
+        ("from vllm.a import X", "X", SymbolMissingError),
+        ("from vllm.gone import B\nclass X(B): ...", "X.m", FileMissingError),
+        ("from vllm.b import B\nclass X(B): ...", "X.m", SymbolMissingError),
+        ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    X = 1", "X", SymbolMissingError),
+        ("X: int", "X", SymbolMissingError),
+    ],
+)
+def test_what_is_not_found_is_told_apart(a: str, symbol: str, error: type[Exception]) -> None:
+    """A file that is not there, a name that is not there, and a file that is not Python differ."""
+    with pytest.raises(error):
+        sources(a=a, b="").find("vllm/a.py", symbol)
+
+
+def test_a_missing_file_is_missing() -> None:
+    """Of a file that is not in the tree nothing is said but that."""
+    with pytest.raises(FileMissingError, match=r"vllm/z\.py is not in this tree"):
+        sources().find("vllm/z.py", "X")
+
+
+def test_a_base_that_was_not_read_matters_only_to_what_was_not_found() -> None:
+    """A need that the class meets by itself asks nothing of a base whose file is missing."""
+    found = sources(a="from vllm.gone import B\nclass X(B):\n    own: int")
+    symbol = found.find("vllm/a.py", "X")
+
+    assert Fields(("own",)).problem(symbol, found) is None
+    assert IsClass(("B",)).problem(symbol, found) is None
+    with pytest.raises(FileMissingError, match="gone"):
+        Fields(("other",)).problem(symbol, found)
+
+
+def test_a_declaration_counts_where_the_module_makes_names_on_demand() -> None:
+    """``if TYPE_CHECKING: name: type`` with a module ``__getattr__`` is a name of the module."""
+    text = "if typing.TYPE_CHECKING:\n    X: int\ndef __getattr__(name): ..."
+
+    assert sources(a=text).find("vllm/a.py", "X").name == "X"
+
+
+def test_the_source_of_others_does_not_make_warnings() -> None:
+    """An invalid escape sequence in vLLM's source is not reported to the user."""
+    assert sources(a="X = '\\d'").find("vllm/a.py", "X").name == "X"
+
+
+def test_a_file_is_read_once() -> None:
+    """However many rows ask for a file, it is read and parsed a single time."""
+    asked: list[str] = []
+
+    class Counting(MemoryTree):
+        def read(self, path: str) -> str | None:
+            asked.append(path)
+            return super().read(path)
+
+    found = Sources(Counting({"vllm/a.py": "from vllm.b import X\nY = 1", "vllm/b.py": "X = 1"}))
+    for name in ("X", "Y", "X"):
+        found.find("vllm/a.py", name)
+
+    assert asked == ["vllm/a.py", "vllm/b.py"]

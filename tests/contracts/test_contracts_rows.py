@@ -1,0 +1,128 @@
+"""The rows and the engine name the same things, in both directions."""
+
+from __future__ import annotations
+
+import ast
+from importlib.util import find_spec
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+import pytest
+
+import value_steer.contracts
+from value_steer.contracts.checker import check
+from value_steer.contracts.rows import SURFACES
+from value_steer.contracts.source import installed_tree
+from value_steer.contracts.surface import Mode, Surface
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PACKAGE = Path(value_steer.contracts.__file__).parents[1]
+ENGINE = sorted((PACKAGE / "engine").glob("**/*.py"))
+
+
+def dotted_module(path: str) -> str:
+    """The module that a file of vLLM is imported as."""
+    parts = PurePosixPath(path).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported_from_vllm(file: Path) -> Iterator[tuple[str, str]]:
+    """The (module, name) pairs that a file takes from vLLM; the name is empty for a module."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, "") for alias in node.names if alias.name[:4] == "vllm")
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "vllm":
+            yield from ((node.module or "", alias.name) for alias in node.names)
+
+
+def inherited(module: ast.Module) -> set[str]:
+    """The attributes of ``self`` and ``super()`` that the classes of a file use and never set."""
+    attributes = [node for node in ast.walk(module) if isinstance(node, ast.Attribute)]
+    own = {node.name for node in ast.walk(module) if isinstance(node, ast.FunctionDef)}
+    own |= {a.attr for a in attributes if isinstance(a.ctx, ast.Store)}
+    on_self = {a.attr for a in attributes if ast.unparse(a.value) == "self"}
+    return (on_self - own) | {a.attr for a in attributes if ast.unparse(a.value) == "super()"}
+
+
+def defined_in(file: Path) -> Iterator[str]:
+    """The dotted names of the functions and methods of a file of this package."""
+    module = ".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts)
+    body = ast.parse(file.read_text(encoding="utf-8")).body
+    for prefix, node in [
+        *((module, node) for node in body),
+        *(
+            (f"{module}.{c.name}", node)
+            for c in body
+            if isinstance(c, ast.ClassDef)
+            for node in c.body
+        ),
+    ]:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield f"{prefix}.{node.name}"
+
+
+def test_the_engine_is_where_the_rows_say() -> None:
+    """The two tests below look at real files."""
+    assert ENGINE
+
+
+def test_every_name_that_the_engine_imports_has_a_row() -> None:
+    """What the engine takes from vLLM is guarded by a contract."""
+    modules = {dotted_module(surface.path) for surface in SURFACES}
+    names = {(dotted_module(s.path), s.symbol.split(".")[0]) for s in SURFACES}
+    unguarded = [
+        f"{file.name}: {module} {name}".rstrip()
+        for file in ENGINE
+        for module, name in imported_from_vllm(file)
+        if (module, name) not in names
+        and f"{module}.{name}" not in modules
+        and not (not name and module in modules)
+    ]
+
+    assert unguarded == []
+
+
+def test_everything_inherited_that_the_worker_touches_has_a_row() -> None:
+    """What the worker reads of itself without having set it comes from vLLM."""
+    named = {s.symbol.rpartition(".")[2] for s in SURFACES}
+    fields = {name for s in SURFACES for name in getattr(s.need, "names", ())}
+    worker = ast.parse((PACKAGE / "engine" / "worker.py").read_text(encoding="utf-8"))
+    unguarded = inherited(worker) - named - fields - {"__init__"}
+
+    assert sorted(unguarded) == []
+
+
+def test_every_row_is_used_by_a_function_that_exists() -> None:
+    """A row that nothing needs any more goes."""
+    defined = {name for file in ENGINE for name in defined_in(file)}
+    orphaned = [f"{s.id}: {s.used_by}" for s in SURFACES if s.used_by not in defined]
+
+    assert orphaned == []
+
+
+def test_ids_are_unique() -> None:
+    """A finding names one row."""
+    ids = [surface.id for surface in SURFACES]
+
+    assert sorted(set(ids)) == sorted(ids)
+
+
+@pytest.mark.parametrize("surface", SURFACES, ids=lambda surface: surface.id)
+def test_a_row_is_complete(surface: Surface) -> None:
+    """A row names a file of vLLM, a mode, a runner, and its reason in one sentence."""
+    assert surface.path.startswith("vllm/")
+    assert surface.path.endswith(".py")
+    assert surface.modes
+    assert surface.runners
+    assert surface.why.endswith(".")
+
+
+@pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed")
+def test_the_installed_vllm_satisfies_every_row_in_time() -> None:
+    """On the vLLM that is installed here, all rows hold, and the check takes under 2 seconds."""
+    report = check(installed_tree(), Mode)
+
+    assert [(f.surface.id, f.status.value, f.detail) for f in report.broken] == []
+    assert report.seconds < 2

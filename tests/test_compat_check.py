@@ -1,0 +1,126 @@
+"""The value-steer-compat command, from its arguments to its exit code."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from value_steer import compat_check
+from value_steer.contracts.rows import SURFACES
+
+ROOT = Path(compat_check.__file__).parents[1]
+
+
+@pytest.fixture
+def incomplete(tmp_path: Path) -> Path:
+    """A vLLM with a version and nothing else."""
+    folder = tmp_path / "vllm"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("from ._version import __version__", encoding="utf-8")
+    (folder / "_version.py").write_text("__version__ = '9.9.9'", encoding="utf-8")
+    return tmp_path
+
+
+def test_broken_contracts_are_listed_with_what_depends_on_them(
+    incomplete: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each broken row is one line, a summary follows, and the exit code is 1."""
+    code = compat_check.main(["abstain", "--source", str(incomplete)])
+    lines = capsys.readouterr().out.splitlines()
+
+    assert code == 1
+    assert len(lines) == len(SURFACES)  # one row holds: the version; one line is the summary
+    assert any(
+        line.startswith("missing_file: runner.calls_sampler: vllm/v1/worker/gpu_model_runner.py")
+        and line.endswith("[used by value_steer.engine.hooks.SteeredSampler.__call__]")
+        for line in lines
+    )
+    assert lines[-1].startswith(
+        f"vLLM 9.9.9, abstain: {len(SURFACES) - 1} of {len(SURFACES)} contracts do not hold"
+    )
+
+
+def test_verbose_lists_the_good_rows_too(
+    incomplete: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With -v nothing is left out."""
+    compat_check.main(["-v", "--source", str(incomplete)])
+    lines = capsys.readouterr().out.splitlines()
+
+    assert len(lines) == len(SURFACES) + 1
+    assert any(line.startswith("ok: vllm.version") for line in lines)
+
+
+def test_json_carries_every_finding(incomplete: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The report is one object that other programs can read."""
+    code = compat_check.main(["all", "--json", "--source", str(incomplete)])
+    report = json.loads(capsys.readouterr().out)
+
+    assert code == 1
+    assert report["version"] == "9.9.9"
+    assert report["ok"] is False
+    assert report["modes"] == ["abstain"]
+    assert {finding["id"] for finding in report["findings"]} == {s.id for s in SURFACES}
+    assert report["findings"][1] == {
+        "id": "platforms.current_platform",
+        "status": "missing_file",
+        "detail": "vllm/platforms/__init__.py is not in this tree",
+        "path": "vllm/platforms/__init__.py",
+        "symbol": "current_platform",
+        "modes": ["abstain"],
+        "runners": ["v1"],
+        "used_by": "value_steer.engine.host.worker_base",
+        "why": "The platform decides which worker class value-steer derives from.",
+    }
+
+
+@pytest.mark.parametrize("json_flag", [[], ["--json"]])
+def test_without_vllm_nothing_is_checked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], json_flag: list[str]
+) -> None:
+    """The exit code is 2, the reason is on stderr, and stdout holds no report."""
+    code = compat_check.main([*json_flag, "--source", str(tmp_path)])
+    streams = capsys.readouterr()
+
+    assert code == 2
+    assert streams.out == ""
+    assert streams.err.startswith("value-steer-compat: no vLLM in ")
+
+
+def test_a_mode_without_an_engine_is_not_checked(
+    incomplete: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A mode that this release does not have is neither fine nor broken."""
+    code = compat_check.main(["vfd", "--source", str(incomplete)])
+
+    assert code == 2
+    assert "vfd is not available in this release" in capsys.readouterr().err
+
+
+def test_wrong_arguments_are_not_a_verdict(capsys: pytest.CaptureFixture[str]) -> None:
+    """A misspelled mode exits with 2 and lists the modes."""
+    with pytest.raises(SystemExit) as stopped:
+        compat_check.main(["abstian"])
+
+    assert stopped.value.code == 2
+    assert "abstain" in capsys.readouterr().err
+
+
+def test_the_command_loads_neither_torch_nor_vllm(incomplete: Path) -> None:
+    """The check runs where vLLM could not even be imported."""
+    program = (
+        "import sys\n"
+        "from value_steer.compat_check import main\n"
+        f"code = main(['--json', '--source', {str(incomplete)!r}])\n"
+        "assert code == 1, code\n"
+        "assert not {'torch', 'vllm', 'numpy'} & set(sys.modules), 'imported'\n"
+    )
+    done = subprocess.run(  # noqa: S603  (a fixed program)
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+
+    assert done.returncode == 0, done.stderr

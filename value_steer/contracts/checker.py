@@ -1,0 +1,51 @@
+"""Holds the rows against a source tree."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from value_steer.contracts.lookup import FileMissingError, Sources, SymbolMissingError
+from value_steer.contracts.report import Finding, Report, Status
+from value_steer.contracts.rows import SURFACES
+from value_steer.contracts.surface import Mode
+from value_steer.errors import ContractError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from value_steer.contracts.source import SourceTree
+    from value_steer.contracts.surface import Surface
+
+
+def available_modes() -> tuple[Mode, ...]:
+    """The modes whose engine is in this release, so that there is something to check."""
+    return tuple(mode for mode in Mode if any(mode in surface.modes for surface in SURFACES))
+
+
+def check(tree: SourceTree, modes: Iterable[Mode]) -> Report:
+    """Check every row that one of ``modes`` needs; all findings are collected, none raises.
+
+    Raises:
+        ContractError: The tree states its version in a way that cannot be read.
+    """
+    started = time.perf_counter()
+    wanted = tuple(modes)
+    sources = Sources(tree)
+    findings = tuple(
+        _finding(surface, sources) for surface in SURFACES if surface.modes.intersection(wanted)
+    )
+    return Report(tree.version(), wanted, findings, time.perf_counter() - started)
+
+
+def _finding(surface: Surface, sources: Sources) -> Finding:
+    try:
+        symbol = sources.find(surface.path, surface.symbol)
+        problem = surface.need.problem(symbol, sources)
+    except FileMissingError as err:
+        return Finding(surface, Status.MISSING_FILE, str(err))
+    except SymbolMissingError as err:
+        return Finding(surface, Status.MISSING_SYMBOL, str(err))
+    except ContractError as err:
+        return Finding(surface, Status.UNREADABLE, str(err))
+    return Finding(surface, Status.BROKEN if problem else Status.OK, problem or "")

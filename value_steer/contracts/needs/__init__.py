@@ -1,0 +1,21 @@
+"""What a contract can demand of a name in vLLM; each need is one small frozen record."""
+
+from __future__ import annotations
+
+from value_steer.contracts.needs.attributes import Assigns, Constructible, Fields
+from value_steer.contracts.needs.behaviour import Calls, Compares, Order
+from value_steer.contracts.needs.definitions import Exists, IsClass, Need, Parameters, Property
+
+__all__ = [
+    "Assigns",
+    "Calls",
+    "Compares",
+    "Constructible",
+    "Exists",
+    "Fields",
+    "IsClass",
+    "Need",
+    "Order",
+    "Parameters",
+    "Property",
+]

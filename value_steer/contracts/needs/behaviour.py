@@ -1,0 +1,121 @@
+"""Needs on what the body of a function does: the calls it makes, their order, what it compares."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from value_steer.contracts.needs.definitions import kind
+from value_steer.contracts.syntax import FUNCTIONS, dotted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from value_steer.contracts.lookup import Sources, Symbol
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """The function calls something, and each time with at least these arguments.
+
+    Attributes:
+        receiver: What is called, as it is written there: ``self.sampler``.
+        positional: How many arguments are given by position, at least.
+        keywords: Arguments that are given by name.
+    """
+
+    receiver: str
+    positional: int = 0
+    keywords: tuple[str, ...] = ()
+
+    def problem(self, symbol: Symbol, sources: Sources) -> str | None:  # noqa: ARG002
+        """Say which call does not have the shape, or that there is none."""
+        if not isinstance(symbol.node, FUNCTIONS):
+            return f"needs a function; found {kind(symbol)}"
+        calls = list(_calls(symbol.node, self.receiver))
+        if not calls:
+            return f"needs a call {self._shape()}; found none"
+        wrong = next((call for call in calls if not self._fits(call)), None)
+        if wrong is None:
+            return None
+        return f"needs the call {self._shape()}; found {ast.unparse(wrong)}"
+
+    def _fits(self, call: ast.Call) -> bool:
+        given = [argument for argument in call.args if not isinstance(argument, ast.Starred)]
+        names = {keyword.arg for keyword in call.keywords}
+        return len(given) >= self.positional and names >= set(self.keywords)
+
+    def _shape(self) -> str:
+        arguments = ["…"] * self.positional + [f"{name}=…" for name in self.keywords]
+        return f"{self.receiver}({', '.join(arguments)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """The function makes two calls, every one to ``first`` before any one to ``second``.
+
+    Attributes:
+        first: What is called earlier, as it is written there.
+        second: What is called later.
+    """
+
+    first: str
+    second: str
+
+    def problem(self, symbol: Symbol, sources: Sources) -> str | None:  # noqa: ARG002
+        """Say which call is missing or early."""
+        if not isinstance(symbol.node, FUNCTIONS):
+            return f"needs a function; found {kind(symbol)}"
+        early = [_end(call) for call in _calls(symbol.node, self.first)]
+        late = [_end(call) for call in _calls(symbol.node, self.second)]
+        missing = [name for name, at in ((self.first, early), (self.second, late)) if not at]
+        if missing:
+            return f"needs {self.first}() before {self.second}(); found no {missing[0]}()"
+        if max(early) < min(late):
+            return None
+        return f"needs {self.first}() before {self.second}(); found the reverse"
+
+
+@dataclass(frozen=True, slots=True)
+class Compares:
+    """The function bases a decision on comparing something.
+
+    Attributes:
+        operand: A dotted name that is part of a comparison: ``sampling_params.min_tokens``; it may
+            be the tail of a longer one.
+    """
+
+    operand: str
+
+    def problem(self, symbol: Symbol, sources: Sources) -> str | None:  # noqa: ARG002
+        """Say that nothing of the kind is compared."""
+        if not isinstance(symbol.node, FUNCTIONS):
+            return f"needs a function; found {kind(symbol)}"
+        if any(self._is_operand(name) for name in _compared(symbol.node)):
+            return None
+        return f"needs a comparison with {self.operand}; found none"
+
+    def _is_operand(self, name: str) -> bool:
+        return f".{name}".endswith(f".{self.operand}")
+
+
+def _calls(function: ast.AST, receiver: str) -> Iterator[ast.Call]:
+    for node in ast.walk(function):
+        if isinstance(node, ast.Call) and dotted(node.func) == receiver:
+            yield node
+
+
+def _end(call: ast.Call) -> tuple[int, int]:
+    """Where a call ends: an argument's call ends, and is made, before the one it is given to."""
+    return call.end_lineno or call.lineno, call.end_col_offset or call.col_offset
+
+
+def _compared(function: ast.AST) -> Iterator[str]:
+    """The dotted names inside the operands of comparisons."""
+    for node in ast.walk(function):
+        if isinstance(node, ast.Compare):
+            for part in ast.walk(node):
+                name = dotted(part) if isinstance(part, ast.expr) else None
+                if name is not None:
+                    yield name

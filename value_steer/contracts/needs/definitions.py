@@ -1,0 +1,122 @@
+"""Needs that the head of a definition settles: is it there, what is it, how is it called."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from value_steer.contracts.lookup import stated_bases
+from value_steer.contracts.syntax import FUNCTIONS, decorators, signature
+
+if TYPE_CHECKING:
+    from value_steer.contracts.lookup import Sources, Symbol
+    from value_steer.contracts.syntax import Signature
+
+_PROPERTIES = frozenset({"property", "cached_property"})
+_ON_CLASS = frozenset({"classmethod", "staticmethod"})
+
+
+class Need(Protocol):
+    """One demand on a symbol that was found."""
+
+    def problem(self, symbol: Symbol, sources: Sources) -> str | None:
+        """What is wrong, as "needs ...; found ...", or ``None`` if the demand is met.
+
+        Raises:
+            ContractError: A file that would decide it is not there or cannot be parsed.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Exists:
+    """The name is defined; what it is does not matter."""
+
+    def problem(self, symbol: Symbol, sources: Sources) -> str | None:  # noqa: ARG002
+        """Nothing: a symbol that was found exists."""
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class IsClass:
+    """The name is a class.
+
+    Attributes:
+        bases: Names that must be among its direct or inherited bases.
+    """
+
+    bases: tuple[str, ...] = ()
+
+    def problem(self, symbol: Symbol, sources: Sources) -> str | None:
+        """Say which kind of definition or which bases were found instead."""
+        if not isinstance(symbol.node, ast.ClassDef):
+            return f"needs a class; found {kind(symbol)}"
+        wanted = set(self.bases)
+        found: set[str] = set()
+        for ancestor in sources.lineage(symbol) if wanted else ():
+            found |= stated_bases(ancestor)
+            if wanted <= found:
+                return None
+        missing = wanted - found
+        return f"needs the bases {_listed(self.bases)}; found {_listed(found)}" if missing else None
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """A function that takes these arguments, by position in this order or by name.
+
+    Further optional parameters may follow; a further required one is a problem.
+
+    Attributes:
+        names: The parameters, without the receiver of a method.
+        on_class: The method is called on the class itself.
+    """
+
+    names: tuple[str, ...] = ()
+    on_class: bool = False
+
+    def problem(self, symbol: Symbol, sources: Sources) -> str | None:  # noqa: ARG002
+        """Say which signature was found instead."""
+        node = symbol.node
+        if not isinstance(node, FUNCTIONS) or decorators(node) & _PROPERTIES:
+            return f"needs a function; found {kind(symbol)}"
+        if self.on_class and not decorators(node) & _ON_CLASS:
+            return "needs a method that is called on the class; found one of its instances"
+        found = signature(node, in_class=symbol.owner is not None)
+        if self._accepts(found):
+            return None
+        return f"needs ({', '.join(self.names)}); found {found}"
+
+    def _accepts(self, found: Signature) -> bool:
+        leading = tuple(p.name for p in found.positional[: len(self.names)])
+        rest = [*found.positional[len(self.names) :], *found.keyword_only]
+        return leading == self.names and not any(p.required for p in rest)
+
+
+@dataclass(frozen=True, slots=True)
+class Property:
+    """A member that is read without a call."""
+
+    def problem(self, symbol: Symbol, sources: Sources) -> str | None:  # noqa: ARG002
+        """Say which kind of member was found instead."""
+        node = symbol.node
+        if isinstance(node, FUNCTIONS) and decorators(node) & _PROPERTIES:
+            return None
+        return f"needs a property; found {kind(symbol)}"
+
+
+def kind(symbol: Symbol) -> str:
+    """A short description of what defines a symbol."""
+    node = symbol.node
+    if isinstance(node, ast.ClassDef):
+        return "a class"
+    if isinstance(node, FUNCTIONS):
+        if decorators(node) & _PROPERTIES:
+            return "a property"
+        return f"the function {signature(node, in_class=symbol.owner is not None)}"
+    return "a variable"
+
+
+def _listed(names: tuple[str, ...] | set[str]) -> str:
+    return ", ".join(names if isinstance(names, tuple) else sorted(names)) or "none"

@@ -1,0 +1,18 @@
+"""All rows, grouped by what they mean to value-steer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from value_steer.contracts.rows import config, runner, sampling, scheduler, worker
+
+if TYPE_CHECKING:
+    from value_steer.contracts.surface import Surface
+
+SURFACES: tuple[Surface, ...] = (
+    *worker.ROWS,
+    *runner.ROWS,
+    *sampling.ROWS,
+    *scheduler.ROWS,
+    *config.ROWS,
+)

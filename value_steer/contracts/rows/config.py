@@ -1,0 +1,83 @@
+"""The configuration that value-steer reads its settings from and refuses to run on."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from value_steer.contracts.needs import Assigns, Fields, IsClass, Parameters, Property
+from value_steer.contracts.surface import Mode, Runner, Surface
+
+_ROW = partial(Surface, runners=frozenset({Runner.V1}), modes=frozenset({Mode.ABSTAIN}))
+_VLLM = partial(_ROW, path="vllm/config/vllm.py")
+_MODEL = partial(_ROW, path="vllm/config/model.py")
+
+ROWS: tuple[Surface, ...] = (
+    _ROW(
+        id="config.vllm_config",
+        path="vllm/config/__init__.py",
+        symbol="VllmConfig",
+        need=IsClass(),
+        used_by="value_steer.engine.worker.ValueSteerWorker.__init__",
+        why="The worker is made from it.",
+    ),
+    _ROW(
+        id="config.model_config",
+        path="vllm/config/__init__.py",
+        symbol="ModelConfig",
+        need=IsClass(),
+        used_by="value_steer.engine.assembly.prepare",
+        why="The head is loaded for the model that it describes.",
+    ),
+    _VLLM(
+        id="vllm_config.fields",
+        symbol="VllmConfig",
+        need=Fields(
+            (
+                "additional_config",
+                "speculative_config",
+                "model_config",
+                "parallel_config",
+                "scheduler_config",
+            )
+        ),
+        used_by="value_steer.engine.host._reasons",
+        why="The settings are in it, and so is what steering refuses to run on.",
+    ),
+    _VLLM(
+        id="vllm_config.use_v2_model_runner",
+        symbol="VllmConfig.use_v2_model_runner",
+        need=Property(),
+        used_by="value_steer.engine.host.runner_kind",
+        why="It decides which model runner the worker builds.",
+    ),
+    _ROW(
+        id="parallel_config.fields",
+        path="vllm/config/parallel.py",
+        symbol="ParallelConfig",
+        need=Fields(("pipeline_parallel_size", "tensor_parallel_size", "worker_cls")),
+        used_by="value_steer.engine.host._reasons",
+        why="Tensor parallelism needs agreement, and pipeline parallelism is refused.",
+    ),
+    _ROW(
+        id="scheduler_config.max_num_seqs",
+        path="vllm/config/scheduler.py",
+        symbol="SchedulerConfig",
+        need=Fields(("max_num_seqs",)),
+        used_by="value_steer.engine.assembly.steer",
+        why="It bounds the rows of a batch, for which buffers are kept.",
+    ),
+    _MODEL(
+        id="model_config.runner_type",
+        symbol="ModelConfig",
+        need=Assigns(("runner_type",)),
+        used_by="value_steer.engine.host._reasons",
+        why="A model that generates no tokens cannot be steered.",
+    ),
+    _MODEL(
+        id="model_config.get_hidden_size",
+        symbol="ModelConfig.get_hidden_size",
+        need=Parameters(),
+        used_by="value_steer.engine.assembly.prepare",
+        why="The head must fit the model's hidden states.",
+    ),
+)

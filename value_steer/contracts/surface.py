@@ -1,0 +1,49 @@
+"""A row of the contract: one thing that value-steer needs of vLLM's source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from value_steer.contracts.needs import Need
+
+
+class Mode(str, Enum):
+    """What value-steer does to a request."""
+
+    ABSTAIN = "abstain"
+    VFD = "vfd"
+
+
+class Runner(str, Enum):
+    """The generation of vLLM's model runner."""
+
+    V1 = "v1"
+    V2 = "v2"
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """One need.
+
+    Attributes:
+        id: Stable name of the row, unique.
+        path: The file that defines the symbol, or hands it on: ``vllm/v1/outputs.py``.
+        symbol: A name of that module, or ``Class.member``, which may be inherited.
+        need: What must hold of it.
+        runners: The model runners on which it is needed.
+        modes: The modes that need it.
+        used_by: The function or method of value-steer that would break, dotted.
+        why: What it is needed for, in one sentence.
+    """
+
+    id: str
+    path: str
+    symbol: str
+    need: Need
+    runners: frozenset[Runner]
+    modes: frozenset[Mode]
+    used_by: str
+    why: str

@@ -1,0 +1,163 @@
+"""Small questions about Python syntax trees; nothing here knows vLLM."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
+Definition: TypeAlias = Function | ast.ClassDef | ast.Assign | ast.AnnAssign
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+_HIDDEN_BY = frozenset({"overload", "setter", "deleter"})
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """A name that a module takes from another one.
+
+    Attributes:
+        module: Dotted module, relative if ``level`` is above 0.
+        name: The name there.
+        level: Leading dots of a relative import.
+    """
+
+    module: str
+    name: str
+    level: int
+
+
+Binding: TypeAlias = Definition | Import
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter of a function."""
+
+    name: str
+    required: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """How a function can be called; the receiver of a method is left out."""
+
+    positional: tuple[Parameter, ...]
+    keyword_only: tuple[Parameter, ...]
+    var_positional: str | None
+    var_keyword: str | None
+
+    def __str__(self) -> str:
+        star = [f"*{self.var_positional or ''}"] if self.var_positional or self.keyword_only else []
+        shown = [
+            *map(_shown, self.positional),
+            *star,
+            *map(_shown, self.keyword_only),
+            *([f"**{self.var_keyword}"] if self.var_keyword else []),
+        ]
+        return f"({', '.join(shown)})"
+
+
+def dotted(node: ast.expr) -> str | None:
+    """``"a.b.c"`` for a chain of attributes on a name, else ``None``."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        head = dotted(node.value)
+        return None if head is None else f"{head}.{node.attr}"
+    return None
+
+
+def last_name(node: ast.expr) -> str | None:
+    """The name that a base class or decorator ends in, its arguments left out."""
+    if isinstance(node, ast.Call):
+        return last_name(node.func)
+    if isinstance(node, ast.Subscript):
+        return last_name(node.value)
+    name = dotted(node)
+    return None if name is None else name.rpartition(".")[2]
+
+
+def decorators(node: Function | ast.ClassDef) -> frozenset[str]:
+    """The last names of the decorators."""
+    return frozenset(filter(None, map(last_name, node.decorator_list)))
+
+
+def signature(function: Function, *, in_class: bool) -> Signature:
+    """The parameters of a function; ``in_class`` takes the receiver of a method off."""
+    arguments = function.args
+    names = [*arguments.posonlyargs, *arguments.args]
+    optional = len(arguments.defaults)
+    positional = [Parameter(a.arg, i < len(names) - optional) for i, a in enumerate(names)]
+    if in_class and "staticmethod" not in decorators(function):
+        positional = positional[1:]
+    pairs = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    return Signature(
+        positional=tuple(positional),
+        keyword_only=tuple(Parameter(a.arg, default is None) for a, default in pairs),
+        var_positional=arguments.vararg.arg if arguments.vararg else None,
+        var_keyword=arguments.kwarg.arg if arguments.kwarg else None,
+    )
+
+
+def is_stub(node: Definition) -> bool:
+    """Whether a function does nothing but raise ``NotImplementedError``."""
+    *described, last = node.body if isinstance(node, FUNCTIONS) else [node]
+    return (
+        isinstance(last, ast.Raise)
+        and last.exc is not None
+        and last_name(last.exc) == "NotImplementedError"
+        and all(isinstance(statement, ast.Expr) for statement in described)
+    )
+
+
+def statements(
+    body: Iterable[ast.stmt], *, typing: bool = False
+) -> Iterator[tuple[ast.stmt, bool]]:
+    """The statements of one scope, branches included, and whether only type checkers see them."""
+    for statement in body:
+        if isinstance(statement, ast.If) and last_name(statement.test) == "TYPE_CHECKING":
+            yield from statements(statement.body, typing=True)
+            yield from statements(statement.orelse, typing=typing)
+        elif isinstance(statement, ast.If | ast.Try | ast.With):
+            for block in _blocks(statement):
+                yield from statements(block, typing=typing)
+        else:
+            yield statement, typing
+
+
+def bindings(statement: ast.stmt) -> Iterator[tuple[str, Binding]]:
+    """The names that a statement binds in its scope."""
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        if not decorators(statement) & _HIDDEN_BY:
+            yield statement.name, statement
+    elif isinstance(statement, ast.Assign):
+        for target in statement.targets:
+            if isinstance(target, ast.Name):
+                yield target.id, statement
+    elif isinstance(statement, ast.AnnAssign):
+        if isinstance(statement.target, ast.Name):
+            yield statement.target.id, statement
+    elif isinstance(statement, ast.ImportFrom):
+        for alias in statement.names:
+            origin = Import(statement.module or "", alias.name, statement.level)
+            yield alias.asname or alias.name, origin
+
+
+def _blocks(statement: ast.If | ast.Try | ast.With) -> Iterator[list[ast.stmt]]:
+    yield statement.body
+    if isinstance(statement, ast.Try):
+        for handler in statement.handlers:
+            yield handler.body
+    if not isinstance(statement, ast.With):
+        yield statement.orelse
+    if isinstance(statement, ast.Try):
+        yield statement.finalbody
+
+
+def _shown(parameter: Parameter) -> str:
+    return parameter.name if parameter.required else f"{parameter.name}=…"

@@ -1,0 +1,129 @@
+"""The abstention decision on one sampled batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from value_steer.policy import below_threshold, end_rows, extend_streaks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+    from vllm.v1.outputs import SamplerOutput
+
+    from value_steer.engine.rows import Rows
+    from value_steer.value_probe import ValueHead
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What the head says of a batch.
+
+    Attributes:
+        values: P(good), ``[rows]`` fp32.
+        fired: Rows to end, ``[rows]`` bool.
+    """
+
+    values: Tensor
+    fired: Tensor
+
+    @property
+    def any_fired(self) -> bool:
+        """Whether any row is known to end; on an accelerator asking would stall it, so: maybe."""
+        return self.fired.is_cuda or bool(self.fired.any())
+
+
+class Abstainer:
+    """Judges the hidden state of each row against its threshold.
+
+    Args:
+        head: Value head whose probability means P(good).
+        patience: Consecutive response tokens below the threshold before a row ends.
+        agree: Makes a mask the same on all ranks that must sample the same tokens.
+    """
+
+    def __init__(self, head: ValueHead, patience: int, agree: Callable[[Tensor], Tensor]) -> None:
+        self._head = head
+        self._patience = patience
+        self._agree = agree
+        self._streaks = torch.zeros(0, dtype=torch.int32, device=head.device)
+
+    def judge(self, feature: Tensor, rows: Rows, possible: Tensor | None) -> Judgement:
+        """Decide which rows end.
+
+        Args:
+            feature: The hidden states that ``lm_head`` consumed, ``[rows, hidden]``.
+            rows: The batch, in the same order.
+            possible: Rows that a grammar lets end, ``[rows]`` bool; ``None``: all.
+        """
+        values = self._head.p(feature)
+        fired = below_threshold(values, rows.thresholds)
+        if not rows.all_judged:
+            fired = fired & rows.mask
+        if self._patience > 1:
+            fired = self._persistent(fired, rows)
+        if possible is not None:
+            fired = fired & possible
+        return Judgement(values, self._agree(fired))
+
+    def _persistent(self, below: Tensor, rows: Rows) -> Tensor:
+        """Rows that have been below for as many tokens as patience asks."""
+        self._reserve(rows.max_slot + 1)
+        before = self._streaks[rows.slots]
+        now = extend_streaks(before, below, rows.advance)
+        self._streaks[rows.slots] = torch.where(rows.mask, now, before)
+        rows.step_on()
+        return below & (now >= self._patience)
+
+    def _reserve(self, slots: int) -> None:
+        missing = slots - len(self._streaks)
+        if missing > 0:
+            self._streaks = torch.cat([self._streaks, self._streaks.new_zeros(missing + slots)])
+
+
+@dataclass(frozen=True, slots=True)
+class StopTokens:
+    """What the logits say of the tokens that would end the rows, read before they are sampled.
+
+    The host's sampler works on the logits in place, so this cannot be read afterwards.
+
+    Attributes:
+        possible: ``[rows]`` bool, where the grammar lets the row end; ``None`` without a grammar.
+        logprobs: ``[rows]``, log-probability of the stop token; ``None`` if nobody asked.
+        ranks: ``[rows]``, its rank in the vocabulary, 1 for the most probable.
+    """
+
+    possible: Tensor | None
+    logprobs: Tensor | None
+    ranks: Tensor | None
+
+    @classmethod
+    def read(cls, logits: Tensor, rows: Rows) -> StopTokens:
+        """Look the stop tokens up in ``logits`` ``[rows, vocabulary]``."""
+        if not (rows.constrained or rows.wants_logprobs):
+            return cls(None, None, None)
+        chosen = logits.gather(1, rows.stop_tokens.long().unsqueeze(1))
+        possible = chosen.squeeze(1) > -torch.inf if rows.constrained else None
+        if not rows.wants_logprobs:
+            return cls(possible, None, None)
+        logprobs = chosen.squeeze(1).float() - logits.float().logsumexp(1)
+        return cls(possible, logprobs, (logits >= chosen).sum(1))
+
+    def end(self, output: SamplerOutput, fired: Tensor, rows: Rows) -> None:
+        """End the fired rows: their sampled token and its log-probability are replaced."""
+        sampled = output.sampled_token_ids
+        stop_tokens = rows.stop_tokens.to(sampled.dtype)
+        output.sampled_token_ids = end_rows(sampled, fired, stop_tokens)
+        table = output.logprobs_tensors
+        if self.logprobs is None or table is None or not len(table.logprob_token_ids):
+            return
+        # Column 0 of the host's table is the sampled token, the rest are the most probable ones.
+        ids, logprobs = table.logprob_token_ids, table.logprobs
+        ids[:, 0] = torch.where(fired, stop_tokens.to(ids.dtype), ids[:, 0])
+        logprobs[:, 0] = torch.where(fired, self.logprobs.to(logprobs.dtype), logprobs[:, 0])
+        ranks = table.selected_token_ranks
+        ranks.copy_(torch.where(fired, self.ranks.to(ranks.dtype), ranks))

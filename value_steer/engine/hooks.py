@@ -1,0 +1,73 @@
+"""The two seams into the model runner.
+
+The feature is the tensor that ``compute_logits`` receives, one row per request that samples. The
+decision is taken where the runner calls its sampler: after the grammar bitmask, with the rows in
+the order of the batch, and before the sampled tokens are booked.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+
+class Decider(Protocol):
+    """What acts on a sampled batch."""
+
+    def __call__(self, sample: Callable[[], Any], logits: Tensor, feature: Tensor) -> Any:
+        """Sample through ``sample`` and return its output, changed where the decision says so."""
+
+
+class FeatureTap:
+    """Keeps the hidden states that ``lm_head`` consumed last."""
+
+    def __init__(self, compute_logits: Callable[..., Any]) -> None:
+        self._compute_logits = compute_logits
+        self.feature: Tensor | None = None
+
+    def __call__(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """Compute the logits of ``hidden_states`` ``[rows, hidden]`` as the model does."""
+        self.feature = hidden_states
+        return self._compute_logits(hidden_states, *args, **kwargs)
+
+
+class SteeredSampler:
+    """Stands in for the runner's sampler and gives the decider the sampled batch.
+
+    It is transparent (attributes and calls go to the host's sampler) while no decider is armed,
+    so warm-up and profiling runs are never steered.
+    """
+
+    def __init__(self, sampler: Any, tap: FeatureTap) -> None:
+        self._sampler = sampler
+        self._tap = tap
+        self._armed: Decider | None = None
+
+    def arm(self, decider: Decider) -> None:
+        """Let ``decider`` act on the next call, and on that one only."""
+        self._armed = decider
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Sample one token per row, as the host's sampler is called."""
+        decider, self._armed = self._armed, None
+        if decider is None:
+            return self._sampler(*args, **kwargs)
+        logits = kwargs["logits"] if "logits" in kwargs else args[0]
+        feature, self._tap.feature = self._tap.feature, None
+        return decider(lambda: self._sampler(*args, **kwargs), logits, feature)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sampler, name)
+
+
+def install(runner: Any) -> SteeredSampler:
+    """Put both hooks into a model runner whose model is loaded."""
+    model = runner.get_model()
+    tap = FeatureTap(model.compute_logits)
+    model.compute_logits = tap
+    runner.sampler = SteeredSampler(runner.sampler, tap)
+    return runner.sampler

@@ -1,0 +1,84 @@
+"""What the host will run, and the configurations in which steering would not be correct."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import vllm
+from vllm.platforms import current_platform
+
+from value_steer.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    from vllm.config import VllmConfig
+    from vllm.v1.worker.gpu_worker import Worker
+
+
+def worker_base() -> type[Worker]:
+    """The host's own worker class for the current platform."""
+    if current_platform.is_cpu():
+        from vllm.v1.worker.cpu_worker import CPUWorker  # noqa: PLC0415  (CPU builds only)
+
+        return CPUWorker
+    from vllm.v1.worker.gpu_worker import Worker  # noqa: PLC0415  (accelerator builds only)
+
+    return Worker
+
+
+def vllm_version() -> str:
+    """The version of the vLLM that runs, whatever its distribution is called."""
+    return vllm.__version__
+
+
+def lane() -> str:
+    """The device class of the evidence that applies here: ``cpu``, ``cuda-sm90``, ..."""
+    if current_platform.is_cpu():
+        return "cpu"
+    capability = current_platform.get_device_capability()
+    if capability is None:
+        return current_platform.device_name
+    return f"{current_platform.device_name}-sm{capability.major}{capability.minor}"
+
+
+def runner_kind(vllm_config: VllmConfig) -> str:
+    """Which model runner the host builds for this configuration: ``v1`` or ``v2``."""
+    return "v2" if vllm_config.use_v2_model_runner else "v1"
+
+
+def refuse_unsupported(vllm_config: VllmConfig) -> None:
+    """Refuse every configuration in which a decision would be missed or misplaced.
+
+    Raises:
+        UnsupportedError: Names each offending setting and what to do about it.
+    """
+    reasons = list(_reasons(vllm_config))
+    if reasons:
+        msg = "value-steer cannot steer this engine:\n" + "\n".join(f"- {r}" for r in reasons)
+        raise UnsupportedError(msg)
+
+
+def _reasons(vllm_config: VllmConfig) -> list[str]:
+    checks = {
+        "speculative decoding commits several tokens per step, which are not judged one by one; "
+        "remove --speculative-config": vllm_config.speculative_config is not None,
+        "with pipeline parallelism the last stage alone sees the feature and the scheduler is fed "
+        "by another; use --pipeline-parallel-size 1 (tensor parallelism is supported)": (
+            vllm_config.parallel_config.pipeline_parallel_size > 1
+        ),
+        f"runner type {vllm_config.model_config.runner_type!r} generates no tokens; steer a "
+        "generative model": vllm_config.model_config.runner_type != "generate",
+        "vLLM would build Model Runner V2, on which value-steer is not validated yet; set the "
+        "environment variable VLLM_USE_V2_MODEL_RUNNER=0": runner_kind(vllm_config) == "v2",
+    }
+    return [reason for reason, found in checks.items() if found]
+
+
+def adopt_logging() -> None:
+    """Send value-steer's log records where vLLM's own go, unless the operator set that up."""
+    ours, theirs = logging.getLogger("value_steer"), logging.getLogger("vllm")
+    if not ours.handlers:
+        for handler in theirs.handlers:
+            ours.addHandler(handler)
+        ours.setLevel(theirs.getEffectiveLevel())
+        ours.propagate = not theirs.handlers

@@ -1,0 +1,218 @@
+"""What is known of each live request, kept current from the scheduler's own messages."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from value_steer.config import NEVER, Threshold, parse_request
+from value_steer.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from vllm.sampling_params import SamplingParams
+    from vllm.v1.core.sched.output import NewRequestData, SchedulerOutput
+
+
+@dataclass(slots=True)
+class LiveRequest:
+    """One request of the engine.
+
+    Attributes:
+        prompt_length: Prompt tokens.
+        threshold: P(good) below which the request ends; ``None`` if it is not steered.
+        first_judged: Sequence length at which the first judged hidden state exists.
+        stop_token: A token id that ends the request in the scheduler.
+        constrained: Whether a grammar decides which tokens are possible.
+        wants_logprobs: Whether the caller asked for the log-probabilities of its tokens.
+        slot: Index of the request in buffers that outlive a batch.
+        refusal: Why the request's own settings were refused, else ``None``.
+        length: Tokens in the sequence that the current step completes.
+        complete: Whether the current step reaches the end of what is known of the sequence; a
+            row that does not is a partial prefill, whose sampled token the host discards.
+        judged_at: The length at which the request was judged last.
+    """
+
+    prompt_length: int
+    threshold: float | None
+    first_judged: int
+    stop_token: int
+    constrained: bool
+    wants_logprobs: bool
+    slot: int
+    refusal: str | None = None
+    length: int = 0
+    complete: bool = False
+    judged_at: int = 0
+
+    @property
+    def judged(self) -> bool:
+        """Whether the current step's hidden state of this request is to be judged."""
+        return self.complete and self.threshold is not None and self.length >= self.first_judged
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """How a request that enters the engine becomes a :class:`LiveRequest`.
+
+    Attributes:
+        threshold: The engine's threshold, which a request may override.
+        min_tokens: Response tokens before the first judged one; 0 judges the prompt as well.
+    """
+
+    threshold: Threshold
+    min_tokens: int
+
+    def __call__(self, new: NewRequestData, slot: int) -> LiveRequest:
+        """Read what a new request asks for.
+
+        A request whose own settings are wrong is ended at its first token: a worker can refuse
+        nothing, and serving it unsteered would be the one thing nobody asked for.
+        """
+        params = new.sampling_params
+        threshold, refusal = self._threshold(params)
+        stop_token = _stop_token(params)
+        if stop_token is None:
+            threshold = None
+        earliest = params.min_tokens if refusal else max(self.min_tokens, params.min_tokens)
+        prompt_length = _prompt_length(new)
+        return LiveRequest(
+            prompt_length=prompt_length,
+            threshold=threshold,
+            first_judged=prompt_length + earliest,
+            stop_token=-1 if stop_token is None else stop_token,
+            constrained=params.structured_outputs is not None,
+            wants_logprobs=params.logprobs is not None,
+            slot=slot,
+            refusal=refusal,
+        )
+
+    def _threshold(self, params: SamplingParams) -> tuple[float | None, str | None]:
+        try:
+            own = parse_request(params.extra_args)
+        except SettingsError as error:
+            return math.inf, str(error)
+        chosen = self.threshold if own.abstain_threshold is None else own.abstain_threshold
+        if not own.steer or params.ignore_eos or chosen == NEVER:
+            return None, None
+        return float(chosen), None
+
+
+def _stop_token(params: SamplingParams) -> int | None:
+    """The token id on which the scheduler ends this request."""
+    if params.eos_token_id is not None:
+        return params.eos_token_id
+    return min(params.stop_token_ids, default=None)
+
+
+def _prompt_length(new: NewRequestData) -> int:
+    if new.prompt_token_ids is not None:
+        return len(new.prompt_token_ids)
+    return len(new.prompt_embeds)
+
+
+class RequestTable:
+    """All live requests, updated once per step.
+
+    Most steps continue the last one: the same requests, one token each. They are recognised from
+    a few counts, and nothing is recomputed for them.
+    """
+
+    def __init__(self, admit: Callable[[NewRequestData, int], LiveRequest]) -> None:
+        self._admit = admit
+        self._live: dict[str, LiveRequest] = {}
+        self._free_slots: list[int] = []
+        self._scheduled: list[LiveRequest] = []
+        self._steady_ids: list[str] | None = None
+        self._steady_sum = 0
+        self._steps_until_change = 0
+        self.age = 0
+
+    def __getitem__(self, request_id: str) -> LiveRequest:
+        return self._live[request_id]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._live)
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    def advance(self, step: SchedulerOutput) -> bool:
+        """Take in a step that is about to run.
+
+        Returns:
+            Whether anything but the sequence lengths changed. If not, ``age`` says by how many
+            tokens every request has grown since it last did.
+        """
+        if self._continues(step) and self.age + 1 < self._steps_until_change:
+            self.age += 1
+            self._steady_sum += len(step.num_scheduled_tokens)
+            return False
+        self._note_judged()
+        self._settle(step)
+        return True
+
+    def drop(self, request_id: str) -> LiveRequest | None:
+        """Forget a finished request."""
+        request = self._live.pop(request_id, None)
+        if request is not None:
+            self._free_slots.append(request.slot)
+            self._steady_ids = None
+        return request
+
+    def _continues(self, step: SchedulerOutput) -> bool:
+        cached = step.scheduled_cached_reqs
+        return (
+            self._steady_ids is not None
+            and not step.scheduled_new_reqs
+            and not cached.resumed_req_ids
+            and step.total_num_scheduled_tokens == len(step.num_scheduled_tokens)
+            and cached.req_ids == self._steady_ids
+            and sum(cached.num_computed_tokens) == self._steady_sum
+        )
+
+    def _note_judged(self) -> None:
+        for request in self._scheduled:
+            if request.judged:
+                request.judged_at = max(request.judged_at, request.length + self.age)
+
+    def _settle(self, step: SchedulerOutput) -> None:
+        self.age = 0
+        for new in step.scheduled_new_reqs:
+            request = self._enter(new)
+            known = len(getattr(new, "prefill_token_ids", None) or ()) or request.prompt_length
+            request.length = new.num_computed_tokens + step.num_scheduled_tokens[new.req_id]
+            request.complete = request.length >= known
+        cached = step.scheduled_cached_reqs
+        for i, request_id in enumerate(cached.req_ids):
+            request = self._live[request_id]
+            known = request.prompt_length + cached.num_output_tokens[i]
+            request.length = cached.num_computed_tokens[i] + step.num_scheduled_tokens[request_id]
+            request.complete = request.length >= known
+        self._foresee(step)
+
+    def _enter(self, new: NewRequestData) -> LiveRequest:
+        """Admit a request; one that is known already comes back after a preemption or an edit."""
+        known = self._live.get(new.req_id)
+        if known is not None:
+            slot = known.slot
+        else:
+            slot = self._free_slots.pop() if self._free_slots else len(self._live)
+        request = self._admit(new, slot)
+        request.judged_at = known.judged_at if known is not None else 0
+        self._live[new.req_id] = request
+        return request
+
+    def _foresee(self, step: SchedulerOutput) -> None:
+        """For how many further steps of one token each the rows stay what they are now."""
+        self._scheduled = [self._live[request_id] for request_id in step.num_scheduled_tokens]
+        if not all(request.complete for request in self._scheduled):
+            self._steady_ids = None
+            return
+        waits = (r.first_judged - r.length for r in self._scheduled if r.threshold is not None)
+        self._steps_until_change = min((w for w in waits if w > 0), default=1 << 62)
+        ids = [new.req_id for new in step.scheduled_new_reqs]
+        self._steady_ids = [*step.scheduled_cached_reqs.req_ids, *ids]
+        self._steady_sum = sum(request.length for request in self._scheduled)

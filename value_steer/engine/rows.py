@@ -1,0 +1,107 @@
+"""The batch being sampled, as kept per-row buffers on the device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from value_steer.engine.requests import RequestTable
+
+
+class Buffer:
+    """One value per row, kept on the device and rewritten only when the rows change."""
+
+    def __init__(self, rows: int, dtype: torch.dtype, device: torch.device) -> None:
+        self._values = torch.zeros(rows, dtype=dtype, device=device)
+        self._pinned = device.type != "cpu"
+
+    def write(self, values: Sequence[float]) -> Tensor:
+        """Store one value per row and return the device's view of them, shape ``[rows]``."""
+        view = self._values[: len(values)]
+        # A fresh host tensor each time: an earlier asynchronous copy may still be reading the old.
+        staged = torch.tensor(values, dtype=view.dtype, pin_memory=self._pinned)
+        view.copy_(staged, non_blocking=self._pinned)
+        return view
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Who is in which row, as the batch was laid out.
+
+    Attributes:
+        ids: Request ids.
+        response: Response tokens consumed at that time (0: the hidden state of the last prompt
+            token).
+        judged: Whether the row is judged.
+        judged_rows: How many are.
+    """
+
+    ids: tuple[str, ...]
+    response: tuple[int, ...]
+    judged: tuple[bool, ...]
+    judged_rows: int
+
+
+class Rows:
+    """What the decision needs to know of each row, in the order of the batch.
+
+    Attributes:
+        ids: Request ids, one per row, as the host lists them.
+        layout: The rows as records.
+        max_slot: Largest slot in the batch.
+        all_judged: Whether every row is judged in this step.
+        constrained: Whether a grammar constrains a judged row.
+        wants_logprobs: Whether the caller of a judged row asked for log-probabilities.
+        replayed: Whether a judged row was judged before, at the same position.
+        thresholds: ``[rows]`` fp32, P(good) below which the row ends.
+        mask: ``[rows]`` bool, the judged rows.
+        stop_tokens: ``[rows]`` int32, the token that ends each row's request.
+        slots: ``[rows]`` int64, indices into buffers that outlive a batch.
+        advance: ``[rows]`` int32, 0 where a token is judged for the second time.
+    """
+
+    def __init__(self, max_rows: int, device: torch.device) -> None:
+        def buffer(dtype: torch.dtype) -> Buffer:
+            return Buffer(max_rows, dtype, device)
+
+        self._thresholds = buffer(torch.float32)
+        self._mask = buffer(torch.bool)
+        self._stop_tokens = buffer(torch.int32)
+        self._slots = buffer(torch.int64)
+        self._advance = buffer(torch.int32)
+        self.ids: list[str] = []
+
+    def plan(self, ids: Sequence[str], table: RequestTable) -> None:
+        """Lay out the rows of a batch whose composition changed."""
+        self.ids = list(ids)
+        requests = [table[request_id] for request_id in ids]
+        judged = [request.judged for request in requests]
+        self.layout = Layout(
+            ids=tuple(ids),
+            response=tuple(r.length - r.prompt_length for r in requests),
+            judged=tuple(judged),
+            judged_rows=sum(judged),
+        )
+        self.all_judged = all(judged)
+        self.constrained = any(r.judged and r.constrained for r in requests)
+        self.wants_logprobs = any(r.judged and r.wants_logprobs for r in requests)
+        self.replayed = any(r.judged and r.length <= r.judged_at for r in requests)
+        self.max_slot = max(r.slot for r in requests)
+        self.thresholds = self._thresholds.write([r.threshold or 0.0 for r in requests])
+        self.mask = self._mask.write(judged)
+        self.stop_tokens = self._stop_tokens.write([max(r.stop_token, 0) for r in requests])
+        self.slots = self._slots.write([r.slot for r in requests])
+        self.advance = self._advance.write([r.length > r.judged_at for r in requests])
+
+    def step_on(self) -> None:
+        """The same rows one token further: each of them is judged for the first time now."""
+        if self.replayed:
+            self.replayed = False
+            self.advance.fill_(1)

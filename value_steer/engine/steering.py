@@ -1,0 +1,139 @@
+"""One step of the engine from end to end."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from value_steer.config import OnError
+from value_steer.engine.abstain import StopTokens
+from value_steer.engine.ledger import Ledger
+from value_steer.errors import SteeringError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from torch import Tensor
+    from vllm.v1.core.sched.output import SchedulerOutput
+
+    from value_steer.engine.abstain import Abstainer
+    from value_steer.engine.requests import LiveRequest, RequestTable
+    from value_steer.engine.rows import Rows
+
+logger = logging.getLogger("value_steer")
+
+
+class Steering:
+    """Follows the requests of the engine and acts on every batch that is sampled.
+
+    Args:
+        table: The live requests.
+        rows: Buffers of the batch.
+        abstainer: The decision.
+        row_ids: The request ids of the batch being sampled, in row order.
+        on_error: Whether an error ends the step or is counted and passed over.
+    """
+
+    def __init__(
+        self,
+        table: RequestTable,
+        rows: Rows,
+        abstainer: Abstainer,
+        row_ids: Callable[[], Sequence[str]],
+        on_error: OnError,
+    ) -> None:
+        self.ledger = Ledger()
+        self._table = table
+        self._rows = rows
+        self._abstainer = abstainer
+        self._row_ids = row_ids
+        self._on_error = on_error
+        self._causes: set[str] = set()
+
+    def begin(self, step: SchedulerOutput) -> None:
+        """Take in a step that the host is about to run."""
+        with self._guarded():
+            for request_id in step.finished_req_ids:
+                request = self._table.drop(request_id)
+                if request is not None:
+                    self.ledger.close(request_id, request)
+            if self._table.advance(step):
+                self._rows.ids = []
+                for new in step.scheduled_new_reqs:
+                    self._report(new.req_id, self._table[new.req_id])
+
+    def __call__(self, sample: Callable[[], Any], logits: Tensor, feature: Tensor | None) -> Any:
+        """Sample the batch and end the rows that the head gives up.
+
+        Args:
+            sample: Draws one token per row, as the host would.
+            logits: ``[rows, vocabulary]``, after the grammar bitmask.
+            feature: The hidden states they were computed from, ``[rows, hidden]``.
+
+        Returns:
+            The host's sampler output, changed in the rows that end.
+
+        Raises:
+            SteeringError: The batch cannot be judged, and ``on_error`` is ``raise``.
+        """
+        stop_tokens = None
+        with self._guarded():
+            stop_tokens = self._look(logits)
+        output = sample()
+        if stop_tokens is not None:
+            with self._guarded():
+                self._act(output, stop_tokens, feature)
+        return output
+
+    def _look(self, logits: Tensor) -> StopTokens | None:
+        """Lay the rows out and read what the sampler will overwrite; ``None``: nothing to judge."""
+        ids = self._row_ids()
+        if ids != self._rows.ids:
+            if len(ids) != len(logits):
+                msg = f"the host samples {len(logits)} rows for {len(ids)} requests"
+                raise SteeringError(msg)
+            self._rows.plan(ids, self._table)
+        return StopTokens.read(logits, self._rows) if self._rows.layout.judged_rows else None
+
+    def _act(self, output: Any, stop_tokens: StopTokens, feature: Tensor | None) -> None:
+        rows = self._rows
+        if feature is None or len(feature) != len(rows.ids):
+            seen = "none" if feature is None else str(len(feature))
+            msg = f"compute_logits gave {seen} hidden states for {len(rows.ids)} sampled rows"
+            raise SteeringError(msg)
+        judgement = self._abstainer.judge(feature, rows, stop_tokens.possible)
+        self.ledger.record(judgement, rows.layout, self._table.age)
+        if judgement.any_fired:
+            stop_tokens.end(output, judgement.fired, rows)
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001  (raised again or counted)
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        if self._on_error is OnError.RAISE:
+            msg = (
+                f"a steering decision failed ({type(error).__name__}: {error}); the step is not "
+                'served. Set "on_error": "passthrough" to serve such steps unsteered'
+            )
+            raise SteeringError(msg) from error
+        self.ledger.counters.swallowed_errors += 1
+        cause = f"{type(error).__name__}: {error}"
+        if cause not in self._causes:
+            self._causes.add(cause)
+            logger.error("served unsteered (on_error: passthrough): %s", cause, exc_info=error)
+
+    def _report(self, request_id: str, request: LiveRequest) -> None:
+        if request.refusal is not None:
+            logger.error("request %s is ended at once: %s", request_id, request.refusal)
+        if request.stop_token < 0 and not self.ledger.counters.unendable:
+            logger.warning(
+                "request %s has no end-of-sequence id and no stop_token_ids, so it cannot be "
+                "ended and is not steered; later ones like it are only counted",
+                request_id,
+            )
+        self.ledger.counters.unendable += request.stop_token < 0

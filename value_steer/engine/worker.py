@@ -1,0 +1,97 @@
+"""The worker that vLLM instantiates."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from typing import TYPE_CHECKING, Any
+
+from value_steer.config import parse_settings
+from value_steer.engine import host, hooks, self_test
+from value_steer.engine.assembly import prepare, steer
+
+if TYPE_CHECKING:
+    from vllm.config import VllmConfig
+    from vllm.v1.core.sched.output import SchedulerOutput
+
+    from value_steer.engine.assembly import Abstention
+
+logger = logging.getLogger("value_steer")
+
+
+class ValueSteerWorker(host.worker_base()):  # type: ignore[misc]  # the host decides the base
+    """The platform's own worker with abstention built in.
+
+    Select it with ``--worker-cls value_steer.worker.ValueSteerWorker`` and configure it through
+    ``--additional-config``; see :mod:`value_steer.config` for the keys.
+
+    Raises:
+        SettingsError: The configuration names an unknown key or a bad value.
+        CheckpointError: The head cannot be loaded or does not fit the model.
+        UnsupportedError: The engine is configured in a way that cannot be steered.
+        SelfTestError: A hook is not reached.
+    """
+
+    def __init__(self, vllm_config: VllmConfig, *args: Any, **kwargs: Any) -> None:
+        host.adopt_logging()
+        settings = parse_settings(vllm_config.additional_config).abstain
+        self._abstention: Abstention | None = None
+        if settings.enabled:
+            host.refuse_unsupported(vllm_config)
+            self._abstention = prepare(settings, vllm_config.model_config)
+        else:
+            logger.warning("abstain.enabled is false: this engine runs unsteered")
+        super().__init__(vllm_config, *args, **kwargs)
+
+    def load_model(self, *args: Any, **kwargs: Any) -> None:
+        """Load the model as the host does, then put the hooks in."""
+        super().load_model(*args, **kwargs)
+        if self._abstention is not None:
+            self._sampler = hooks.install(self.model_runner)
+            self._steering = steer(self._abstention, self)
+
+    def compile_or_warm_up_model(self) -> Any:
+        """Warm up as the host does, then prove that the hooks are reached."""
+        warm_up = super().compile_or_warm_up_model()
+        if self._abstention is not None:
+            self_test.run(self, self._sampler, self._abstention.head)
+            self._announce(self._abstention)
+        return warm_up
+
+    def execute_model(self, scheduler_output: SchedulerOutput) -> Any:
+        """Run the forward pass of a step whose sampled batch will be judged."""
+        if self._abstention is not None:
+            self._steering.begin(scheduler_output)
+            if scheduler_output.total_num_scheduled_tokens:
+                self._sampler.arm(self._steering)
+        return super().execute_model(scheduler_output)
+
+    def _announce(self, abstention: Abstention) -> None:
+        """Say once what is steered, and what evidence there is that it works here."""
+        if self.rank != 0:
+            return
+        settings = abstention.settings
+        logger.info(
+            "abstaining when P(good) < %s, from response token %d on (patience %d, head %s)",
+            abstention.threshold,
+            settings.min_tokens,
+            settings.patience,
+            settings.value_head_path,
+        )
+
+    def run_unsteered(self, step: SchedulerOutput) -> Any:
+        """Run both calls of a step as the host alone would; for the self-test."""
+        output = super().execute_model(step)
+        return super().sample_tokens(None) if output is None else output
+
+    def steer_outcomes(self) -> list[dict[str, Any]]:
+        """What became of the last finished requests, oldest first.
+
+        For ``LLM.collective_rpc("steer_outcomes")``, which carries plain values only; the keys
+        are the fields of :class:`value_steer.engine.ledger.Outcome`.
+        """
+        return [dataclasses.asdict(outcome) for outcome in self._steering.ledger.outcomes()]
+
+    def steer_counters(self) -> dict[str, int]:
+        """Totals of this process; the keys are the fields of ``engine.ledger.Counters``."""
+        return dataclasses.asdict(self._steering.ledger.counters)
