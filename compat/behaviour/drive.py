@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import socket
 import sys
+import traceback
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +23,16 @@ def main(fd: int) -> None:
     """Boot the engine that the first line describes, then answer one line per call."""
     with socket.socket(fileno=fd) as channel, channel.makefile("rw", encoding="utf-8") as lines:
         engine = _boot(json.loads(lines.readline()))
-        _send(lines, {"ready": True})
+        _send(lines, {"value": "ready"})
         for line in lines:
-            call = json.loads(line)
-            _send(lines, _CALLS[call["call"]](engine, call))
+            _send(lines, _reply(engine, json.loads(line)))
+
+
+def _reply(engine: LLM, call: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return {"value": _CALLS[call["call"]](engine, call)}
+    except Exception:  # noqa: BLE001  (it is the test that decides what an engine's error means)
+        return {"error": traceback.format_exc()}
 
 
 def _boot(options: dict[str, Any]) -> LLM:
@@ -41,6 +48,8 @@ def _generate(engine: LLM, call: dict[str, Any]) -> list[dict[str, Any]]:
     params = []
     for ask in call["asks"]:
         keywords = dict(ask["params"])
+        if bias := keywords.pop("logit_bias", None):
+            keywords["logit_bias"] = {int(token): value for token, value in bias.items()}
         if grammar := keywords.pop("structured_outputs", None):
             keywords["structured_outputs"] = StructuredOutputsParams(**grammar)
         params.append(SamplingParams(**keywords))

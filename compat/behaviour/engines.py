@@ -36,6 +36,10 @@ class EngineDiedError(Exception):
     """The engine's process ended or stopped answering; the text ends with the tail of its log."""
 
 
+class EngineFailedError(Exception):
+    """A call raised inside the engine; the text is its traceback."""
+
+
 class Engine:
     """One engine in a process of its own."""
 
@@ -83,6 +87,10 @@ class Engine:
         """End the engine."""
         self._lines.close()
         self._socket.close()
+        self._end()
+
+    def _end(self) -> None:
+        """Let the process end by itself, which also completes its log; then insist."""
         try:
             self._process.wait(timeout=30)
         except subprocess.TimeoutExpired:
@@ -98,11 +106,13 @@ class Engine:
             raise self._died(str(error)) from error
         if not reply:
             raise self._died("it closed the channel")
-        return json.loads(reply)
+        body = json.loads(reply)
+        if "error" in body:
+            raise EngineFailedError(body["error"])
+        return body["value"]
 
     def _died(self, why: str) -> EngineDiedError:
-        self._process.kill()
-        self._process.wait()
+        self._end()
         return EngineDiedError(f"{why}\n{self._log.read_text(errors='replace')[-30_000:]}")
 
 

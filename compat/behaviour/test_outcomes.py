@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from compat.behaviour import heads, requests
+from compat.behaviour.engines import EngineFailedError
 from compat.behaviour.tiny_models import EOS
 from compat.behaviour.wire import EngineSpec
 
@@ -53,5 +54,5 @@ def test_a_broken_step_is_never_served_unsteered(
     abstain = {"value_head_path": constant_head(0.9), "threshold": 0.5}
     engine = pool.get(EngineSpec(abstain=abstain, worker="compat.behaviour.broken.FailingWorker"))
 
-    with pytest.raises(Exception, match="a steering decision failed"):
+    with pytest.raises(EngineFailedError, match="a steering decision failed"):
         engine.generate(requests.greedy(4))

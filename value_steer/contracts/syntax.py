@@ -111,7 +111,7 @@ def is_stub(node: Definition) -> bool:
         isinstance(last, ast.Raise)
         and last.exc is not None
         and last_name(last.exc) == "NotImplementedError"
-        and all(isinstance(statement, ast.Expr) for statement in described)
+        and all(_is_docstring(statement) for statement in described)
     )
 
 
@@ -157,6 +157,10 @@ def _blocks(statement: ast.If | ast.Try | ast.With) -> Iterator[list[ast.stmt]]:
         yield statement.orelse
     if isinstance(statement, ast.Try):
         yield statement.finalbody
+
+
+def _is_docstring(statement: ast.AST) -> bool:
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
 
 def _shown(parameter: Parameter) -> str:
