@@ -11,16 +11,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from value_steer.errors import CalibrationError, SettingsError
-from value_steer.threshold import ALLOWED, NEVER, Threshold, is_number, is_threshold
+from value_steer.fields import (
+    FLAG,
+    PROBABILITY,
+    THRESHOLD,
+    Field,
+    member_of,
+    optional,
+    read,
+    whole_from,
+)
+from value_steer.threshold import NEVER, Threshold
 from value_steer.value_probe.card import Polarity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from value_steer.value_probe.card import HeadCard
+    from value_steer.value_probe.card import HeadCard, Quantity
 
 __all__ = [
     "NEVER",
@@ -42,7 +50,7 @@ class OnError(str, Enum):
     PASSTHROUGH = "passthrough"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class AbstainSettings:
     """The ``abstain`` section of ``additional_config``.
 
@@ -73,14 +81,14 @@ class AbstainSettings:
     enabled: bool = True
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SteerSettings:
     """All of value-steer's settings in one engine."""
 
     abstain: AbstainSettings
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RequestSettings:
     """What one request asks for through ``extra_args`` or, over HTTP, ``vllm_xargs``.
 
@@ -91,15 +99,6 @@ class RequestSettings:
 
     steer: bool = True
     abstain_threshold: Threshold | None = None
-
-
-@dataclass(frozen=True)
-class _Key:
-    """How one key is read: what is accepted, how to say so, and what becomes of it."""
-
-    accepts: Callable[[Any], bool]
-    allowed: str
-    convert: Callable[[Any], Any] = lambda value: value
 
 
 def parse_settings(additional_config: object) -> SteerSettings:
@@ -115,13 +114,12 @@ def parse_settings(additional_config: object) -> SteerSettings:
         msg = f"additional_config must be an object with an 'abstain' section, got {kind}"
         raise SettingsError(msg)
     problems = _section_problems(additional_config)
-    section = additional_config.get("abstain")
+    at, section = "additional_config.abstain", additional_config.get("abstain", {})
+    required = ("value_head_path",) if "abstain" in additional_config else ()
+    values = read(section, _ABSTAIN, at, problems, required)
     if isinstance(section, Mapping):
-        problems += _key_problems(section, _ABSTAIN, "additional_config.abstain.")
-        problems += _abstain_problems(section)
-    if problems:
-        raise SettingsError("\n".join(problems))
-    values = {key: _ABSTAIN[key].convert(value) for key, value in section.items()}  # type: ignore[union-attr]
+        problems += _conflicts(section, at)
+    _refuse(problems)
     return SteerSettings(AbstainSettings(**values))
 
 
@@ -133,11 +131,13 @@ def parse_request(extra_args: Mapping[str, object] | None) -> RequestSettings:
     """
     if not extra_args:
         return _DEFAULT_REQUEST
-    own = {key: extra_args[key] for key in extra_args if key.startswith(_OWN_PREFIXES)}
-    problems = _key_problems(own, _REQUEST, "extra_args.")
-    if problems:
-        raise SettingsError("\n".join(problems))
-    return RequestSettings(**{key: _REQUEST[key].convert(value) for key, value in own.items()})
+    own = {key: extra_args[key] for key in extra_args if str(key).startswith(_OWN_PREFIXES)}
+    if not own:
+        return _DEFAULT_REQUEST
+    problems: list[str] = []
+    values = read(own, _REQUEST, "extra_args", problems)
+    _refuse(problems)
+    return RequestSettings(**values)
 
 
 def resolve_abstain_threshold(settings: AbstainSettings, card: HeadCard) -> Threshold:
@@ -153,19 +153,10 @@ def resolve_abstain_threshold(settings: AbstainSettings, card: HeadCard) -> Thre
     """
     if settings.threshold is not None:
         return settings.threshold
-    for quantity in ("abstain_reward", "target_rate"):
-        asked = getattr(settings, quantity)
-        if asked is None:
-            continue
-        curve = card.curve(quantity)
-        if curve is None:
-            known = ", ".join(c.quantity for c in card.curves) or "none"
-            msg = (
-                f"additional_config.abstain.{quantity} = {asked}: the head carries no calibration "
-                f"of {quantity} (it carries: {known}); recalibrate it or set threshold"
-            )
-            raise CalibrationError(msg)
-        return curve.resolve(asked)
+    if settings.abstain_reward is not None:
+        return _calibrated(card, "abstain_reward", settings.abstain_reward)
+    if settings.target_rate is not None:
+        return _calibrated(card, "target_rate", settings.target_rate)
     if card.threshold is not None:
         return card.threshold
     msg = (
@@ -175,72 +166,50 @@ def resolve_abstain_threshold(settings: AbstainSettings, card: HeadCard) -> Thre
     raise SettingsError(msg)
 
 
-def _section_problems(config: Mapping[str, object]) -> list[str]:
+def _calibrated(card: HeadCard, quantity: Quantity, asked: float) -> Threshold:
+    curve = card.curve(quantity)
+    if curve is None:
+        known = ", ".join(c.quantity for c in card.curves) or "none"
+        msg = (
+            f"additional_config.abstain.{quantity} = {asked}: the head carries no calibration "
+            f"of {quantity} (it carries: {known}); recalibrate it or set threshold"
+        )
+        raise CalibrationError(msg)
+    return curve.resolve(asked)
+
+
+def _section_problems(config: Mapping[object, object]) -> list[str]:
+    at = "additional_config"
+    problems = []
+    for key in config:
+        close = difflib.get_close_matches(str(key).lower(), _SECTIONS, n=1, cutoff=0.8)
+        if close and key not in _SECTIONS:
+            problems.append(f"{at}.{key}: unknown section; did you mean {close[0]}?")
     if "vfd" in config:
-        return [
-            "additional_config.vfd: value-filtered decoding is not part of this release; "
+        problems.append(
+            f"{at}.vfd: value-filtered decoding is not part of this release, only abstention is; "
             "remove the section and configure 'abstain'"
-        ]
+        )
     if "abstain" not in config:
         found = ", ".join(sorted(map(str, config))) or "none"
-        return [f"additional_config has no 'abstain' section, so nothing is steered; keys: {found}"]
-    if not isinstance(config["abstain"], Mapping):
-        return [f"additional_config.abstain = {config['abstain']!r}: must be an object"]
-    others = [str(key) for key in config if key != "abstain"]
-    slips = [key for key in others if difflib.get_close_matches(key, _SECTIONS, cutoff=0.6)]
-    return [f"additional_config.{key}: unknown section; did you mean 'abstain'?" for key in slips]
+        problems.append(f"{at} has no 'abstain' section, so nothing is steered; keys: {found}")
+    return problems
 
 
-def _abstain_problems(section: Mapping[str, object]) -> list[str]:
-    problems = []
-    if "value_head_path" not in section:
-        problems.append("additional_config.abstain.value_head_path is missing: the head's file")
+def _conflicts(section: Mapping[object, object], at: str) -> list[str]:
     sources = [key for key in _THRESHOLD_SOURCES if section.get(key) is not None]
-    if len(sources) > 1:
-        named = " and ".join(sources)
-        problems.append(f"additional_config.abstain: {named} exclude each other; keep one")
-    return problems
+    if len(sources) < 2:
+        return []
+    return [f"{at}: {' and '.join(sources)} exclude each other; keep one"]
 
 
-def _key_problems(section: Mapping[str, object], keys: Mapping[str, _Key], at: str) -> list[str]:
-    problems = []
-    for name, value in section.items():
-        if name not in keys:
-            close = difflib.get_close_matches(str(name), keys, n=1)
-            hint = f"did you mean {close[0]}? " if close else ""
-            problems.append(f"{at}{name}: unknown key; {hint}allowed: {', '.join(keys)}")
-        elif not keys[name].accepts(value):
-            problems.append(f"{at}{name} = {value!r}: must be {keys[name].allowed}")
-    return problems
+def _refuse(problems: list[str]) -> None:
+    if problems:
+        raise SettingsError("\n".join(problems))
 
 
-def _optional(accepts: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: value is None or accepts(value)
-
-
-def _whole_from(low: int) -> Callable[[Any], bool]:
-    return lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= low
-
-
-def _one_of(choices: type[Enum]) -> Callable[[Any], bool]:
-    values = [choice.value for choice in choices]
-    return lambda value: isinstance(value, str) and value in values
-
-
-def _probability(value: object) -> bool:
-    return is_number(value, 0.0, 1.0)
-
-
-def _flag(value: object) -> bool:
-    return isinstance(value, bool)
-
-
-def _path(value: object) -> bool:
-    return isinstance(value, (str, Path)) and str(value) != ""
-
-
-# A switch crosses HTTP in a schema that knows text and numbers but no booleans.
-_SWITCH = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
+# A request crosses HTTP in a schema that knows text and numbers but no booleans.
+_SWITCH: dict[object, bool] = {True: True, False: False, "true": True, "false": False}
 
 _SECTIONS = ("abstain", "vfd")
 _THRESHOLD_SOURCES = ("threshold", "abstain_reward", "target_rate")
@@ -248,24 +217,26 @@ _OWN_PREFIXES = ("abstain_", "vfd_", "steer")
 _DEFAULT_REQUEST = RequestSettings()
 
 _ABSTAIN = {
-    "value_head_path": _Key(_path, "the path of a .safetensors, .pt or .bin file", Path),
-    "threshold": _Key(_optional(is_threshold), ALLOWED),
-    "abstain_reward": _Key(_optional(_probability), "a number from 0 to 1"),
-    "target_rate": _Key(_optional(_probability), "a number from 0 to 1"),
-    "min_tokens": _Key(_whole_from(0), "a whole number from 0 on"),
-    "patience": _Key(_whole_from(1), "a whole number from 1 on"),
-    "scores": _Key(
-        _optional(_one_of(Polarity)), '"p_good" or "p_undesirable"', lambda v: v and Polarity(v)
+    "value_head_path": Field(
+        lambda v: isinstance(v, (str, Path)) and str(v) != "",
+        "the path of a .safetensors, .pt or .bin file",
+        Path,
     ),
-    "on_error": _Key(_one_of(OnError), '"raise" or "passthrough"', OnError),
-    "strict": _Key(_flag, "true or false"),
-    "enabled": _Key(_flag, "true or false"),
+    "threshold": optional(THRESHOLD),
+    "abstain_reward": optional(PROBABILITY),
+    "target_rate": optional(PROBABILITY),
+    "min_tokens": whole_from(0),
+    "patience": whole_from(1),
+    "scores": optional(member_of(Polarity)),
+    "on_error": member_of(OnError),
+    "strict": FLAG,
+    "enabled": FLAG,
 }
 _REQUEST = {
-    "steer": _Key(
-        lambda v: isinstance(v, (str, int, float)) and str(v).lower() in _SWITCH,
+    "steer": Field(
+        lambda v: isinstance(v, (str, int, float)) and v in _SWITCH,
         "true or false",
-        lambda v: _SWITCH[str(v).lower()],
+        _SWITCH.__getitem__,
     ),
-    "abstain_threshold": _Key(is_threshold, ALLOWED),
+    "abstain_threshold": THRESHOLD,
 }

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from typing import Literal, Union
+from typing import Literal, TypeAlias
 
 NEVER: Literal["never"] = "never"
 """The threshold that no value crosses."""
 
-Threshold = Union[float, Literal["never"]]
+Threshold: TypeAlias = float | Literal["never"]
 """A number in [0, 1], or ``"never"``."""
 
 ALLOWED = 'a number from 0 to 1, or "never"'
@@ -16,14 +15,17 @@ ALLOWED = 'a number from 0 to 1, or "never"'
 
 def is_threshold(value: object) -> bool:
     """Whether ``value`` is a threshold; a bool or a NaN is not."""
-    return value == NEVER or is_number(value, 0.0, 1.0)
+    return (isinstance(value, str) and value == NEVER) or is_probability(value)
 
 
-def is_number(value: object, low: float, high: float) -> bool:
-    """Whether ``value`` is a finite number from ``low`` to ``high``; a bool is not a number."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    return math.isfinite(value) and low <= value <= high
+def is_probability(value: object) -> bool:
+    """Whether ``value`` is a number from 0 to 1; a bool or a NaN is not."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
+
+
+def as_threshold(value: Threshold) -> Threshold:
+    """A threshold in its one form: whole numbers become floats."""
+    return NEVER if value == NEVER else float(value)
 
 
 def complement(threshold: Threshold) -> Threshold:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -84,13 +85,10 @@ class Engine:
         return self._exchange({"call": "preemptions"})
 
     def close(self) -> None:
-        """End the engine."""
-        self._lines.close()
+        """End the engine: by itself, which also completes its log, or else by force."""
+        with contextlib.suppress(OSError):  # what was left to send has nobody to read it
+            self._lines.close()
         self._socket.close()
-        self._end()
-
-    def _end(self) -> None:
-        """Let the process end by itself, which also completes its log; then insist."""
         try:
             self._process.wait(timeout=30)
         except subprocess.TimeoutExpired:
@@ -112,7 +110,7 @@ class Engine:
         return body["value"]
 
     def _died(self, why: str) -> EngineDiedError:
-        self._end()
+        self.close()
         return EngineDiedError(f"{why}\n{self._log.read_text(errors='replace')[-30_000:]}")
 
 

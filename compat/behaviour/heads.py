@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 BAD_TOKENS = frozenset(range(FIRST_WORD, VOCABULARY, 6))
 """The tokens that the token-recognising head objects to: about one in six."""
 
+_CONFIDENCE = 0.9
+"""P(good) of a good token, and P(bad) of a bad one: no value saturates to 0 or 1."""
+
 _MARGIN = 0.2
 
 
@@ -38,13 +41,13 @@ def token_recognising(model: Path, path: Path) -> Path:
     from torch.nn.functional import binary_cross_entropy_with_logits  # noqa: PLC0415
 
     torch.manual_seed(7)
-    hidden, good = _labelled_states(model, sequences=160)
+    hidden, target = _labelled_states(model, sequences=160)
     head = _head(hidden.shape[-1])
     optimiser = torch.optim.AdamW(head.parameters(), lr=3e-3)
     for _ in range(200):
         batch = torch.randint(len(hidden), (4096,))
         optimiser.zero_grad()
-        loss = binary_cross_entropy_with_logits(head(hidden[batch]).squeeze(-1), good[batch])
+        loss = binary_cross_entropy_with_logits(head(hidden[batch]).squeeze(-1), target[batch])
         loss.backward()
         optimiser.step()
     unseen, truth = _labelled_states(model, sequences=40)
@@ -76,7 +79,8 @@ def _labelled_states(model: Path, sequences: int):  # noqa: ANN202  (tensors)
     with torch.no_grad():
         states = backbone.model(input_ids=tokens).last_hidden_state
     bad = torch.isin(tokens, torch.tensor(sorted(BAD_TOKENS)))
-    return states.flatten(0, 1), (~bad).flatten().float()
+    target = torch.where(bad, 1 - _CONFIDENCE, _CONFIDENCE)
+    return states.flatten(0, 1), target.flatten()
 
 
 def _head(hidden: int):  # noqa: ANN202

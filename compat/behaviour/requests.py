@@ -30,7 +30,7 @@ def sampled(max_tokens: int = 60) -> list[Ask]:
         {"temperature": 1.3, "top_k": 40, "min_p": 0.01},
         {"temperature": 0.7, "presence_penalty": 0.3, "frequency_penalty": 0.2},
         {"temperature": 1.0, "repetition_penalty": 1.2, "logprobs": 3},
-        {"temperature": 1.0, "logit_bias": {"40": 3.0}, "bad_words": ["w50"]},
+        {"temperature": 1.0, "logit_bias": {"40": 3.0}, "bad_words": ["w050"]},
         {"temperature": 0.0, "min_tokens": 20},
     )
     return [

@@ -30,7 +30,7 @@ def test_outcomes_say_what_ended_and_with_which_value(
     """Values equal the head on transformers' hidden states; ended and unended are told apart."""
     head = recognising_head("mistral")
     engine = pool.get(EngineSpec(abstain={"value_head_path": head, "threshold": 0.5}))
-    batch = requests.greedy(20)
+    batch = requests.greedy(6)
 
     answers = engine.generate(batch)
     outcomes = engine.outcomes()

@@ -109,7 +109,7 @@ def test_a_grammar_is_never_broken(
     pool: EnginePool, plain: Engine, constant_head: Callable[[float], str]
 ) -> None:
     """While the grammar does not let a request end, it is not ended; its text stays valid."""
-    grammar = {"structured_outputs": {"regex": "w5[0-9]w6[0-9]w7[0-9]"}}
+    grammar = {"structured_outputs": {"regex": "w05[0-9]w06[0-9]w07[0-9]"}}
     batch, natural = _ask(plain, **grammar)
     abstain = {"value_head_path": constant_head(0.1), "threshold": 0.5}
     engine = pool.get(EngineSpec(abstain=abstain))
@@ -125,7 +125,7 @@ def test_an_optional_end_in_a_grammar_is_taken(
     pool: EnginePool, constant_head: Callable[[float], str]
 ) -> None:
     """As soon as the grammar allows the end, a request the head gives up on takes it."""
-    grammar = {"structured_outputs": {"regex": "w5[0-9](w6[0-9])*"}}
+    grammar = {"structured_outputs": {"regex": "w05[0-9](w06[0-9])*"}}
     batch = [Ask([5, 6], {"temperature": 0.0, "max_tokens": 40, **grammar})]
     abstain = {"value_head_path": constant_head(0.1), "threshold": 0.5}
     engine = pool.get(EngineSpec(abstain=abstain))

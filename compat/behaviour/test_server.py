@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.mode("abstain"), pytest.mark.depth("fires")]
 
-_PROMPT = "w5 w6 w7 w8"
+_PROMPT = "w005 w006 w007 w008"
 
 
 @pytest.fixture(scope="module")

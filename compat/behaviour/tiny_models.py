@@ -61,7 +61,8 @@ def _tokenizer():  # noqa: ANN202  (a transformers class, imported only where it
     from transformers import PreTrainedTokenizerFast  # noqa: PLC0415
 
     words = ["<s>", "</s>", "<|end|>", "<pad>"]
-    words += [f"w{i}" for i in range(FIRST_WORD, VOCABULARY)]
+    # Of one width, so that no word is the beginning of another: grammars see them glued together.
+    words += [f"w{i:03}" for i in range(FIRST_WORD, VOCABULARY)]
     vocabulary = {word: i for i, word in enumerate(words)}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<pad>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()

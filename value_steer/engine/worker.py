@@ -6,15 +6,18 @@ import dataclasses
 import logging
 from typing import TYPE_CHECKING, Any
 
+from value_steer import versions
 from value_steer.config import parse_settings
 from value_steer.engine import host, hooks, self_test
 from value_steer.engine.assembly import prepare, steer
+from value_steer.engine.ledger import Counters
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
     from vllm.v1.core.sched.output import SchedulerOutput
 
     from value_steer.engine.assembly import Abstention
+    from value_steer.engine.ledger import Ledger
 
 logger = logging.getLogger("value_steer")
 
@@ -78,6 +81,10 @@ class ValueSteerWorker(host.worker_base()):  # type: ignore[misc]  # the host de
             settings.patience,
             settings.value_head_path,
         )
+        runner = host.runner_kind(self.vllm_config)
+        versions.warn_unless_validated(
+            host.vllm_version(), host.lane(), runner, "abstain", strict=settings.strict
+        )
 
     def run_unsteered(self, step: SchedulerOutput) -> Any:
         """Run both calls of a step as the host alone would; for the self-test."""
@@ -90,8 +97,13 @@ class ValueSteerWorker(host.worker_base()):  # type: ignore[misc]  # the host de
         For ``LLM.collective_rpc("steer_outcomes")``, which carries plain values only; the keys
         are the fields of :class:`value_steer.engine.ledger.Outcome`.
         """
-        return [dataclasses.asdict(outcome) for outcome in self._steering.ledger.outcomes()]
+        ledger = self._ledger()
+        return [dataclasses.asdict(outcome) for outcome in ledger.outcomes()] if ledger else []
 
     def steer_counters(self) -> dict[str, int]:
         """Totals of this process; the keys are the fields of ``engine.ledger.Counters``."""
-        return dataclasses.asdict(self._steering.ledger.counters)
+        ledger = self._ledger()
+        return dataclasses.asdict(ledger.counters if ledger else Counters())
+
+    def _ledger(self) -> Ledger | None:
+        return None if self._abstention is None else self._steering.ledger

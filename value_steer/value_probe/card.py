@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from value_steer.errors import CalibrationError
 from value_steer.threshold import NEVER, Threshold
@@ -12,8 +12,8 @@ from value_steer.threshold import NEVER, Threshold
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-RISING_QUANTITIES = ("target_rate", "alpha")
-"""Rates and levels, which a tabulated point guarantees only up to its own value."""
+Quantity: TypeAlias = Literal["abstain_reward", "target_rate", "alpha"]
+"""What an operating point is asked in; ``alpha`` belongs to value filtering."""
 
 
 class Polarity(str, Enum):
@@ -23,68 +23,89 @@ class Polarity(str, Enum):
     P_UNDESIRABLE = "p_undesirable"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FeatureSpec:
-    """Which tensor of the backbone the head reads.
+    """Which tensor of the backbone the head reads: the one that ``lm_head`` consumes.
 
     Attributes:
         layer: Layer whose output is read; ``final`` is the last one.
-        position: ``post_norm``: after the final norm, as ``lm_head`` consumes it.
+        position: ``post_norm``: after the final norm.
         capture: How the training features were computed: ``decode`` in the serving engine,
             ``prefill`` by one teacher-forced pass, or ``unknown``.
     """
 
-    layer: str = "final"
-    position: str = "post_norm"
-    capture: str = "unknown"
+    layer: Literal["final"] = "final"
+    position: Literal["post_norm"] = "post_norm"
+    capture: Literal["decode", "prefill", "unknown"] = "unknown"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CalibrationCurve:
     """Thresholds for a range of operating points, measured on a calibration set.
 
     Attributes:
-        quantity: What is asked for: ``abstain_reward``, ``target_rate`` or ``alpha``.
+        quantity: What is asked for.
         points: ``(asked, threshold)`` pairs in ascending order of ``asked``.
         n: Size of the calibration set.
         guarantee: The guarantee that the thresholds carry, in words.
+
+    Raises:
+        CalibrationError: There are no points, they do not ascend, or their thresholds neither
+            rise nor fall throughout; ``"never"`` may only come first.
     """
 
-    quantity: str
+    quantity: Quantity
     points: tuple[tuple[float, Threshold], ...]
     n: int
     guarantee: str | None = None
 
+    def __post_init__(self) -> None:
+        asked = [point for point, _ in self.points]
+        if not asked or asked != sorted(set(asked)):
+            msg = f"the {self.quantity} curve needs at least one point, in ascending order"
+            raise CalibrationError(msg)
+        if not any(self.follows(polarity) for polarity in Polarity):
+            msg = f"the thresholds of the {self.quantity} curve must all rise or all fall"
+            raise CalibrationError(msg)
+
+    def follows(self, scores: Polarity) -> bool:
+        """Whether asking for more acts more often, on a score of this polarity."""
+        thresholds = [threshold for _, threshold in self.points]
+        numbers = [float(threshold) for threshold in thresholds if threshold != NEVER]
+        after_never = thresholds[len(thresholds) - len(numbers) :]
+        return after_never == sorted(numbers, reverse=scores is Polarity.P_UNDESIRABLE)
+
     def resolve(self, asked: float) -> Threshold:
         """The threshold for an operating point.
 
-        A rate or level takes the largest tabulated one that does not exceed it, so that the
-        guarantee still holds; a reward is interpolated linearly between its neighbours.
+        A rate or a level takes the largest tabulated one that does not exceed it, so that its
+        guarantee still holds; a reward is interpolated linearly between its neighbours, and
+        between ``"never"`` and a number it is ``"never"``.
 
         Raises:
             CalibrationError: The curve does not reach as far as what is asked.
         """
         lowest, highest = self.points[0][0], self.points[-1][0]
-        rising = self.quantity in RISING_QUANTITIES
-        if asked < lowest or (asked > highest and not rising):
+        interpolates = self.quantity == "abstain_reward"
+        if asked < lowest or (interpolates and asked > highest):
             msg = (
                 f"{self.quantity} = {asked} is outside of the head's calibration "
                 f"({lowest} to {highest}); choose one within it or recalibrate the head"
             )
             raise CalibrationError(msg)
         below = max(i for i, (point, _) in enumerate(self.points) if point <= asked)
-        if rising or self.points[below][0] == asked:
-            return self.points[below][1]
-        return self._between(below, asked)
+        if interpolates and self.points[below][0] < asked:
+            return self._between(below, asked)
+        return self.points[below][1]
 
     def _between(self, below: int, asked: float) -> Threshold:
-        (x0, y0), (x1, y1) = self.points[below], self.points[below + 1]
-        if y0 == NEVER or y1 == NEVER:
-            return y0
+        (x0, y0), (x1, y1) = self.points[below : below + 2]
+        if NEVER in (y0, y1):
+            return NEVER
         return float(y0) + (float(y1) - float(y0)) * (asked - x0) / (x1 - x0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class HeadCard:
     """The sidecar of a value head.
 
@@ -93,9 +114,12 @@ class HeadCard:
         scores: What a high score means; ``None`` if the head does not say.
         feature: The tensor it reads.
         threshold: Calibrated threshold in the head's own polarity.
-        curves: Calibration curves in the head's own polarity.
+        curves: Calibration curves in the head's own polarity, one per quantity.
         backbone: Identifier of the model it was trained on.
         meta: Anything else its maker wrote down.
+
+    Raises:
+        CalibrationError: Two curves are of one quantity, or a curve belongs to the other polarity.
     """
 
     hidden_size: int
@@ -106,6 +130,19 @@ class HeadCard:
     backbone: str | None = None
     meta: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
 
-    def curve(self, quantity: str) -> CalibrationCurve | None:
+    def __post_init__(self) -> None:
+        quantities = [curve.quantity for curve in self.curves]
+        if len(quantities) > len(set(quantities)):
+            msg = f"curves: one for each quantity, got {', '.join(quantities)}"
+            raise CalibrationError(msg)
+        for curve in self.curves:
+            if self.scores is not None and not curve.follows(self.scores):
+                msg = (
+                    f"the {curve.quantity} curve acts less often the more is asked for, if the "
+                    f"head scores {self.scores.value}; correct scores or recalibrate the head"
+                )
+                raise CalibrationError(msg)
+
+    def curve(self, quantity: Quantity) -> CalibrationCurve | None:
         """The calibration curve of ``quantity``, if the head has one."""
         return next((c for c in self.curves if c.quantity == quantity), None)

@@ -1,11 +1,12 @@
 """Loading and saving value heads.
 
 ``.safetensors`` holds the weights and the card; ``.pt`` and ``.bin`` hold the bare state dict
-that published heads have, with the card in ``<file>.meta.json`` beside either.
+that published heads have. The card is in ``<file>.meta.json`` beside either.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import uuid
@@ -21,19 +22,20 @@ from value_steer.value_probe import card_json
 from value_steer.value_probe.head import ValueHead
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterable, Mapping
 
     from torch import Tensor
 
     from value_steer.value_probe.card import HeadCard
 
 _CARD_KEY = "value_steer_card"
-_PICKLED = (".pt", ".bin")
+_SAFETENSORS = ".safetensors"
+_SUFFIXES = (_SAFETENSORS, ".pt", ".bin")
 _WEIGHTS = ("0.weight", "0.bias", "2.weight", "2.bias", "4.weight", "4.bias")
 
 
 def load_value_head(path: str | os.PathLike[str], *, hidden_size: int | None = None) -> ValueHead:
-    """Load a value head with its card, in fp32 on the CPU.
+    """Load a value head with its card, in fp32 on the CPU and with gradients off.
 
     Args:
         path: A ``.safetensors``, ``.pt`` or ``.bin`` file.
@@ -43,10 +45,12 @@ def load_value_head(path: str | os.PathLike[str], *, hidden_size: int | None = N
         CheckpointError: Says what is wrong with which file, and what to do.
     """
     file = Path(path)
-    weights, embedded = _read(file)
-    size = _hidden_size(file, weights)
+    _require_readable(file)
+    is_safetensors = file.suffix == _SAFETENSORS
+    stored, embedded = _read_safetensors(file) if is_safetensors else (_read_pickle(file), None)
+    size = _hidden_size(file, stored)
     head = ValueHead(size)
-    head.load_state_dict(weights)
+    head.load_state_dict(stored)
     card = _card(file, embedded)
     if card is not None:
         _agree(file, "its card says", card.hidden_size, size)
@@ -65,20 +69,21 @@ def save_value_head(path: str | os.PathLike[str], head: ValueHead, card: HeadCar
         card: What to say of it.
 
     Raises:
-        CheckpointError: The suffix is unknown, or card and head disagree about the hidden size.
+        CheckpointError: :func:`load_value_head` would refuse the files.
     """
     file = Path(path)
-    _agree(file, "its card says", card.hidden_size, head.hidden_size)
+    _require_suffix(file)
     text = card_json.dumps(card)
     weights = {key: tensor.detach().cpu().contiguous() for key, tensor in head.state_dict().items()}
-    if file.suffix == ".safetensors":
+    _agree(file, "its card says", card.hidden_size, _hidden_size(file, weights))
+    if file.suffix == _SAFETENSORS:
         body = safetensors_bytes(weights, metadata={_CARD_KEY: text})
-        _replace(file, lambda temporary: temporary.write_bytes(body))
-    elif file.suffix in _PICKLED:
-        _replace(file, lambda temporary: torch.save(weights, temporary))
     else:
-        raise _unknown_suffix(file)
-    _replace(sidecar(file), lambda temporary: temporary.write_text(text, encoding="utf-8"))
+        buffer = io.BytesIO()
+        torch.save(weights, buffer)
+        body = buffer.getvalue()
+    _replace(file, body)
+    _replace(sidecar(file), text.encode())
 
 
 def sidecar(path: Path) -> Path:
@@ -86,20 +91,25 @@ def sidecar(path: Path) -> Path:
     return path.with_name(path.name + ".meta.json")
 
 
-def _read(file: Path) -> tuple[dict[str, Tensor], str | None]:
-    """The weights, and the card's text if the file carries one."""
-    if not file.is_file():
-        what = "is a folder" if file.is_dir() else "does not exist"
-        msg = f"{file} {what}; give the path of a .safetensors, .pt or .bin file"
+def _require_suffix(file: Path) -> None:
+    if file.suffix not in _SUFFIXES:
+        msg = f"{file}: unknown suffix {file.suffix!r}; use .safetensors, .pt or .bin"
         raise CheckpointError(msg)
-    if file.suffix == ".safetensors":
-        return _read_safetensors(file)
-    if file.suffix in _PICKLED:
-        return _read_pickled(file), None
-    raise _unknown_suffix(file)
+
+
+def _require_readable(file: Path) -> None:
+    try:
+        file.open("rb").close()
+    except (OSError, ValueError) as error:
+        msg = (
+            f"{file} cannot be opened ({error}); give the path of a .safetensors, .pt or .bin file"
+        )
+        raise CheckpointError(msg) from error
+    _require_suffix(file)
 
 
 def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], str | None]:
+    """The weights, and the card's text if the file carries one."""
     try:
         with safe_open(file, framework="pt", device="cpu") as tensors:
             metadata = tensors.metadata() or {}
@@ -111,7 +121,7 @@ def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], str | None]:
     return weights, metadata.get(_CARD_KEY)
 
 
-def _read_pickled(file: Path) -> dict[str, Tensor]:
+def _read_pickle(file: Path) -> dict[str, Tensor]:
     try:
         weights = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -120,16 +130,17 @@ def _read_pickled(file: Path) -> dict[str, Tensor]:
             "executed. Export the state dict alone, best as .safetensors"
         )
         raise CheckpointError(msg) from error
-    except (RuntimeError, EOFError, ValueError, OSError) as error:
+    except Exception as error:  # Reading a damaged pickle can raise nearly anything.
         msg = f"{file} is truncated or no torch checkpoint ({error}); copy or export it again"
         raise CheckpointError(msg) from error
-    if not isinstance(weights, dict) or not all(isinstance(v, torch.Tensor) for v in weights.values()):
-        msg = f"{file} holds no bare state dict; save head.state_dict() with keys {_named(_WEIGHTS)}"
+    is_dict = isinstance(weights, dict)
+    if not is_dict or not all(isinstance(tensor, torch.Tensor) for tensor in weights.values()):
+        msg = f"{file} holds no bare state dict; save one with the keys {_named(_WEIGHTS)}"
         raise CheckpointError(msg)
-    return weights
+    return dict(weights)
 
 
-def _hidden_size(file: Path, weights: dict[str, Tensor]) -> int:
+def _hidden_size(file: Path, weights: Mapping[str, Tensor]) -> int:
     """The hidden size of a complete, well-shaped, finite set of weights."""
     missing, unexpected = set(_WEIGHTS) - weights.keys(), weights.keys() - set(_WEIGHTS)
     if missing or unexpected:
@@ -138,18 +149,23 @@ def _hidden_size(file: Path, weights: dict[str, Tensor]) -> int:
             f"{_named(unexpected)}; expected exactly {_named(_WEIGHTS)}"
         )
         raise CheckpointError(msg)
-    size = weights["0.weight"].shape[-1] if weights["0.weight"].dim() else 0
+    size = weights["0.bias"].numel()
     square, wide = (size, size), (size,)
     expected = (square, wide, square, wide, (1, size), (1,))
     for key, shape in zip(_WEIGHTS, expected, strict=True):
-        if tuple(weights[key].shape) != shape:
-            found = tuple(weights[key].shape)
+        found = tuple(weights[key].shape)
+        if found != shape or size == 0:
             msg = f"{file}: {key} has shape {found}, expected {shape} for hidden size {size}"
             raise CheckpointError(msg)
-        if not weights[key].is_floating_point() or not weights[key].isfinite().all():
-            msg = f"{file}: {key} holds values that are not finite numbers; the head is unusable"
+        if not _is_finite(weights[key]):
+            msg = f"{file}: {key} is not made of finite fp32 numbers; train or export it again"
             raise CheckpointError(msg)
     return size
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    is_dense = tensor.layout is torch.strided and tensor.device.type == "cpu"
+    return is_dense and tensor.is_floating_point() and bool(tensor.float().isfinite().all())
 
 
 def _card(file: Path, embedded: str | None) -> HeadCard | None:
@@ -157,9 +173,17 @@ def _card(file: Path, embedded: str | None) -> HeadCard | None:
     path = sidecar(file)
     if not path.exists():
         return inside
-    beside = card_json.loads(path.read_text(encoding="utf-8"), str(path))
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        msg = f"{path} cannot be read ({error}); it must be the JSON file of the head's card"
+        raise CheckpointError(msg) from error
+    beside = card_json.loads(text, str(path))
     if inside is not None and inside != beside:
-        msg = f"{path} contradicts the card inside {file.name}; delete the one that is out of date"
+        msg = (
+            f"{path} contradicts the card inside {file.name}; delete the sidecar, or save the "
+            "head again with the card that is right"
+        )
         raise CheckpointError(msg)
     return beside
 
@@ -173,21 +197,18 @@ def _agree(file: Path, says: str, expected: int, size: int) -> None:
         raise CheckpointError(msg)
 
 
-def _unknown_suffix(file: Path) -> CheckpointError:
-    return CheckpointError(f"{file}: unknown suffix {file.suffix!r}; use .safetensors, .pt or .bin")
+def _named(keys: Iterable[object]) -> str:
+    return ", ".join(sorted(map(str, keys))) or "none"
 
 
-def _named(keys: object) -> str:
-    return ", ".join(sorted(keys)) or "none"  # type: ignore[call-overload]
-
-
-def _replace(file: Path, write: Callable[[Path], object]) -> None:
+def _replace(file: Path, body: bytes) -> None:
     """Write through a temporary file in the same folder, so that no reader sees half of it."""
     temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
     try:
-        write(temporary)
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
+        with temporary.open("wb") as handle:
+            handle.write(body)
+            handle.flush()
+            os.fsync(handle.fileno())
         temporary.replace(file)
     finally:
         temporary.unlink(missing_ok=True)

@@ -56,10 +56,10 @@ class ValueHead(nn.Sequential):
         Raises:
             ValueError: The last dimension is not H.
         """
-        if hidden.shape[-1] != self.hidden_size:
+        if hidden.shape[-1:] != (self.hidden_size,):
             msg = (
-                f"the head reads hidden states of size {self.hidden_size}, "
-                f"got {hidden.shape[-1]}; it belongs to another backbone"
+                f"the head reads hidden states of size {self.hidden_size}, got shape "
+                f"{tuple(hidden.shape)}; it belongs to another backbone"
             )
             raise ValueError(msg)
         logit: Tensor = self(hidden.float())

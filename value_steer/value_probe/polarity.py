@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 import torch
 
 from value_steer.threshold import complement
-from value_steer.value_probe.card import CalibrationCurve, HeadCard, Polarity
 
 if TYPE_CHECKING:
+    from value_steer.value_probe.card import CalibrationCurve, HeadCard, Polarity
     from value_steer.value_probe.head import ValueHead
 
 logger = logging.getLogger("value_steer")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class OrientedHead:
     """A head in the polarity that a mode needs.
 
@@ -35,32 +35,42 @@ def oriented(head: ValueHead, wants: Polarity, stated: Polarity | None = None) -
     """The head with its probability meaning ``wants``.
 
     Args:
-        head: As loaded.
+        head: As loaded; it is left as it is.
         wants: What the mode needs: abstention P(good), value filtering P(undesirable).
         stated: The polarity that the configuration states, which outranks the head's card.
 
     Returns:
-        The head itself if it agrees, else a copy whose last layer is negated:
-        ``1 - sigmoid(z) = sigmoid(-z)``.
+        The head itself if its card says so already, else a copy. If it scores the opposite, the
+        copy's last layer is negated (``1 - sigmoid(z) = sigmoid(-z)``) and its thresholds turned.
+
+    Raises:
+        CalibrationError: The head's calibration belongs to the other polarity.
     """
     scores = stated or head.card.scores
+    if scores == head.card.scores == wants:
+        return OrientedHead(head, assumed=False)
     if scores is None:
         logger.warning(
             "the value head does not state what it scores; taking it for %s, as this mode does. "
-            'State it in the sidecar, or with the key "scores"',
+            'Set "scores" in the configuration, or save the head with a card that states it',
             wants.value,
         )
-    if scores in (None, wants):
-        return OrientedHead(head, assumed=scores is None)
     turned = copy.deepcopy(head)
+    if scores in (None, wants):
+        turned.card = replace(head.card, scores=wants)
+    else:
+        _negate(turned)
+        turned.card = _turned(head.card, wants)
+    return OrientedHead(turned, assumed=scores is None)
+
+
+def _negate(head: ValueHead) -> None:
     with torch.no_grad():
-        turned[-1].weight.neg_()
-        turned[-1].bias.neg_()
-    turned.card = _turned_card(head.card, wants)
-    return OrientedHead(turned, assumed=False)
+        for name in ("4.weight", "4.bias"):
+            head.get_parameter(name).neg_()
 
 
-def _turned_card(card: HeadCard, wants: Polarity) -> HeadCard:
+def _turned(card: HeadCard, wants: Polarity) -> HeadCard:
     threshold = None if card.threshold is None else complement(card.threshold)
     curves = tuple(_turned_curve(curve) for curve in card.curves)
     return replace(card, scores=wants, threshold=threshold, curves=curves)

@@ -1,0 +1,86 @@
+"""From what a run found out to the rows that the registry keeps."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from compat.evidence import Cell, Environment, Package, Provenance, Row, Upstream
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from compat.pipeline import CellResult
+    from compat.verdict import Judgement
+
+
+def rows(result: CellResult) -> tuple[Row, ...]:
+    """One row per mode."""
+    return tuple(_row(result, mode, judgement) for mode, judgement in result.judgements.items())
+
+
+def provenance() -> Provenance:
+    """Whether this runs on GitHub Actions, and where its log is."""
+    environment = os.environ
+    if environment.get("GITHUB_ACTIONS") != "true":
+        return Provenance("local", None)
+    server, repository = environment["GITHUB_SERVER_URL"], environment["GITHUB_REPOSITORY"]
+    run = f"{environment['GITHUB_RUN_ID']}/attempts/{environment['GITHUB_RUN_ATTEMPT']}"
+    return Provenance("ci", f"{server}/{repository}/actions/runs/{run}")
+
+
+def _row(result: CellResult, mode: str, judgement: Judgement) -> Row:
+    now = datetime.now(timezone.utc)
+    return Row(
+        recorded_at=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        cell=Cell(str(result.cell.candidate.version), result.cell.lane, judgement.runner, mode),
+        verdict=judgement.verdict,
+        cause=judgement.cause,
+        reason=judgement.reason,
+        depth=judgement.depth,
+        upstream=_upstream(result),
+        environment=_environment(result),
+        package=_package(result),
+        tests=judgement.counts,
+        negative_control=judgement.negative_control,
+        swallowed_errors=judgement.swallowed_errors,
+        report_sha256=_sha256(result.cell.out / "suite.xml"),
+        seconds=round(result.seconds, 1),
+        provenance=provenance(),
+    )
+
+
+def _upstream(result: CellResult) -> Upstream:
+    prepared = result.prepared
+    return Upstream(prepared.wheel, prepared.wheel_sha256) if prepared else Upstream(None, None)
+
+
+def _environment(result: CellResult) -> Environment:
+    prepared, facts = result.prepared, result.facts
+    return Environment(
+        isolation=result.isolation,
+        image_id=prepared.image_id if prepared else None,
+        lock_sha256=prepared.lock_sha256 if prepared else None,
+        python=facts.python if facts else None,
+        torch=facts.torch if facts else None,
+        device=facts.device if facts else None,
+        driver=facts.driver if facts else None,
+    )
+
+
+def _package(result: CellResult) -> Package:
+    product = result.product
+    return Package(
+        version=product.version,
+        commit=product.commit,
+        dirty=product.dirty,
+        wheel_sha256=product.wheel_sha256,
+        engine_digest=product.engine_digest,
+        suite_digest=product.suite_digest,
+    )
+
+
+def _sha256(report: Path) -> str | None:
+    return hashlib.sha256(report.read_bytes()).hexdigest() if report.exists() else None

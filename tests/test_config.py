@@ -1,0 +1,273 @@
+"""The settings of an engine and of a request, from what users type."""
+
+from __future__ import annotations
+
+import math
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from value_steer.config import (
+    NEVER,
+    AbstainSettings,
+    OnError,
+    RequestSettings,
+    SteerSettings,
+    parse_request,
+    parse_settings,
+    resolve_abstain_threshold,
+)
+from value_steer.errors import CalibrationError, SettingsError
+from value_steer.value_probe import CalibrationCurve, HeadCard, Polarity
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+HEAD = {"value_head_path": "head.safetensors"}
+REWARD = CalibrationCurve("abstain_reward", ((0.2, 0.1), (0.6, 0.5)), n=100)
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=6,
+)
+ABSTAIN_KEYS = st.sampled_from([*AbstainSettings.__dataclass_fields__, "abstain", "treshold"])
+REQUEST_KEYS = st.sampled_from(["steer", "abstain_threshold", "vfd_alpha", "steering", "lora"])
+
+
+def test_every_key_of_the_section_is_read() -> None:
+    """Text becomes paths and enums, whole numbers become probabilities."""
+    section = {
+        "value_head_path": "heads/v.pt",
+        "threshold": 1,
+        "min_tokens": 0,
+        "patience": 3,
+        "scores": "p_undesirable",
+        "on_error": "passthrough",
+        "strict": True,
+        "enabled": False,
+    }
+
+    abstain = parse_settings({"abstain": section}).abstain
+
+    assert abstain == AbstainSettings(
+        value_head_path=Path("heads/v.pt"),
+        threshold=1.0,
+        min_tokens=0,
+        patience=3,
+        scores=Polarity.P_UNDESIRABLE,
+        on_error=OnError.PASSTHROUGH,
+        strict=True,
+        enabled=False,
+    )
+    assert isinstance(abstain.threshold, float)
+
+
+def test_only_the_head_is_required() -> None:
+    """The first response token is judged, once, and a failed decision raises."""
+    abstain = parse_settings({"abstain": HEAD}).abstain
+
+    assert (abstain.min_tokens, abstain.patience) == (1, 1)
+    assert abstain.on_error is OnError.RAISE
+    assert abstain.enabled
+    assert not abstain.strict
+
+
+@pytest.mark.parametrize("other", ["maintain", "explain", "sustain", "ascend_config", "prefill"])
+def test_sections_of_other_plugins_are_left_alone(other: str) -> None:
+    """A name that is not close to one of ours belongs to somebody else."""
+    assert parse_settings({"abstain": HEAD, other: {"x": 1}}) == parse_settings({"abstain": HEAD})
+
+
+@pytest.mark.parametrize("key", ["threshold", "abstain_reward", "target_rate", "scores"])
+def test_null_is_as_good_as_absent(key: str) -> None:
+    """An optional key may be null."""
+    assert parse_settings({"abstain": {**HEAD, key: None}}) == parse_settings({"abstain": HEAD})
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "allowed"),
+    [
+        ("value_head_path", 3, "the path of a .safetensors, .pt or .bin file"),
+        ("value_head_path", "", "the path of a"),
+        ("threshold", 1.5, 'a number from 0 to 1, or "never"'),
+        ("threshold", -0.1, 'a number from 0 to 1, or "never"'),
+        ("threshold", math.nan, 'a number from 0 to 1, or "never"'),
+        ("threshold", "0.5", 'a number from 0 to 1, or "never"'),
+        ("threshold", True, 'a number from 0 to 1, or "never"'),
+        ("abstain_reward", "never", "a number from 0 to 1"),
+        ("target_rate", 2, "a number from 0 to 1"),
+        ("min_tokens", -1, "a whole number from 0 on"),
+        ("min_tokens", 1.0, "a whole number from 0 on"),
+        ("patience", 0, "a whole number from 1 on"),
+        ("patience", True, "a whole number from 1 on"),
+        ("scores", "good", '"p_good" or "p_undesirable"'),
+        ("on_error", "ignore", '"raise" or "passthrough"'),
+        ("strict", 1, "true or false"),
+        ("enabled", "false", "true or false"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_allowed(key: str, value: object, allowed: str) -> None:
+    """The message has the whole key, the value as given and the range."""
+    with pytest.raises(SettingsError) as caught:
+        parse_settings({"abstain": {**HEAD, key: value}})
+
+    assert str(caught.value).startswith(f"additional_config.abstain.{key} = {value!r}: must be ")
+    assert allowed in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (None, "must be an object with an 'abstain' section, got NoneType"),
+        ([], "got list"),
+        ({}, "no 'abstain' section, so nothing is steered; keys: none"),
+        ({"lora": 1, "cache": 2}, "keys: cache, lora"),
+        ({"abstain": 0.5}, "additional_config.abstain = 0.5: must be an object"),
+        ({"abstain": {}}, "additional_config.abstain.value_head_path: missing"),
+        ({"abstain": HEAD, "abstian": {}}, "additional_config.abstian: unknown section"),
+        ({"Abstain": HEAD}, "did you mean abstain?"),
+        ({"abstain": {**HEAD, "treshold": 1}}, "did you mean threshold? allowed: value_head_path"),
+        ({"abstain": HEAD, "vfd": {}}, "value-filtered decoding is not part of this release"),
+        (
+            {"abstain": {**HEAD, "threshold": 0.5, "target_rate": 0.1}},
+            "threshold and target_rate exclude each other",
+        ),
+    ],
+)
+def test_a_wrong_configuration_is_refused_with_the_reason(config: object, said: str) -> None:
+    """Whatever is wrong, nothing is steered by half."""
+    with pytest.raises(SettingsError) as caught:
+        parse_settings(config)
+
+    assert said in str(caught.value)
+
+
+def test_all_problems_are_reported_at_once() -> None:
+    """A configuration is corrected in one round."""
+    section = {"threshold": 7, "target_rate": 0.1, "pateince": 2, "strict": "yes"}
+
+    with pytest.raises(SettingsError) as caught:
+        parse_settings({"abstain": section, "vfd": {}})
+
+    said = str(caught.value).splitlines()
+    keys = ("vfd", "threshold = 7", "pateince", "strict", "value_head_path", "exclude each other")
+    assert len(said) == len(keys)
+    assert all(any(key in line for line in said) for key in keys)
+
+
+@settings(deadline=None)
+@given(st.dictionaries(ABSTAIN_KEYS, JSON), st.dictionaries(st.text(max_size=8), JSON))
+def test_any_json_gives_settings_or_a_settings_error(
+    section: dict[str, object], rest: dict[str, object]
+) -> None:
+    """No other exception leaves the parser."""
+    for config in ({"abstain": section, **rest}, rest, section):
+        with suppress(SettingsError):
+            assert isinstance(parse_settings(config), SteerSettings)
+
+
+@pytest.mark.parametrize("extra_args", [None, {}, {"lora_scale": 2}, {3: 4}])
+def test_a_request_without_our_keys_shares_one_default(
+    extra_args: dict[str, object] | None,
+) -> None:
+    """The common case costs no new record."""
+    assert parse_request(extra_args) is parse_request(None)
+    assert parse_request(extra_args) == RequestSettings(steer=True, abstain_threshold=None)
+
+
+@pytest.mark.parametrize(
+    ("value", "steer"),
+    [
+        (True, True),
+        (1, True),
+        (1.0, True),
+        ("true", True),
+        (False, False),
+        (0, False),
+        (0.0, False),
+        ("false", False),
+    ],
+)
+def test_a_switch_survives_http(value: object, steer: bool) -> None:  # noqa: FBT001
+    """JSON's false may arrive as a number or as text."""
+    assert parse_request({"steer": value}).steer is steer
+
+
+@pytest.mark.parametrize(
+    ("value", "threshold"), [(0, 0.0), (0.25, 0.25), (1, 1.0), ("never", NEVER)]
+)
+def test_a_request_brings_its_own_threshold(value: object, threshold: object) -> None:
+    """It is a number or ``never``, beside keys of other plug-ins."""
+    settings = parse_request({"abstain_threshold": value, "lora": "x"})
+
+    assert settings == RequestSettings(abstain_threshold=threshold)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "extra_args",
+    [
+        {"abstain_threshold": "0.5"},
+        {"abstain_threshold": None},
+        {"abstain_threshold": math.nan},
+        {"abstain_treshold": 0.5},
+        {"vfd_alpha": 0.1},
+        {"steer": "perhaps"},
+        {"steer": 2},
+        {"steer": None},
+        {"steer": []},
+        {"steered": True},
+    ],
+)
+def test_a_wrong_request_is_refused_by_key(extra_args: Mapping[str, object]) -> None:
+    """A misspelled key is never served as if it were absent."""
+    with pytest.raises(SettingsError, match=f"extra_args.{next(iter(extra_args))}"):
+        parse_request(extra_args)
+
+
+@settings(deadline=None)
+@given(st.dictionaries(REQUEST_KEYS | st.text(max_size=8), JSON))
+def test_any_json_gives_request_settings_or_a_settings_error(extra: dict[str, object]) -> None:
+    """A request cannot crash the engine by what it asks for."""
+    with suppress(SettingsError):
+        assert isinstance(parse_request(extra), RequestSettings)
+
+
+@pytest.mark.parametrize(
+    ("asked", "threshold"),
+    [
+        ({"threshold": 0.9}, 0.9),
+        ({"threshold": 0.0}, 0.0),
+        ({"threshold": NEVER}, NEVER),
+        ({"abstain_reward": 0.4}, 0.3),
+        ({}, 0.7),
+    ],
+)
+def test_the_configuration_outranks_the_card(asked: dict[str, object], threshold: object) -> None:
+    """Explicit threshold, then the curve of what is asked for, then the card's threshold."""
+    card = HeadCard(hidden_size=8, threshold=0.7, curves=(REWARD,))
+    settings = parse_settings({"abstain": {**HEAD, **asked}}).abstain
+
+    assert resolve_abstain_threshold(settings, card) == pytest.approx(threshold)
+
+
+def test_a_missing_curve_says_which_ones_exist() -> None:
+    """A rate cannot be had from a head that was calibrated for rewards."""
+    settings = parse_settings({"abstain": {**HEAD, "target_rate": 0.1}}).abstain
+
+    with pytest.raises(CalibrationError, match=r"target_rate = 0.1.*it carries: abstain_reward"):
+        resolve_abstain_threshold(
+            settings, HeadCard(hidden_size=8, threshold=0.7, curves=(REWARD,))
+        )
+
+
+def test_no_threshold_anywhere_is_an_error() -> None:
+    """There is no default threshold to abstain by."""
+    settings = parse_settings({"abstain": HEAD}).abstain
+
+    with pytest.raises(SettingsError, match="set threshold, abstain_reward or target_rate"):
+        resolve_abstain_threshold(settings, HeadCard(hidden_size=8))

@@ -1,0 +1,57 @@
+"""The decisions on tensors."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from value_steer.policy import below_threshold, end_rows, extend_streaks
+
+_UNIT = st.floats(0.0, 1.0, width=32)
+
+
+@given(st.lists(st.tuples(_UNIT, _UNIT), min_size=1, max_size=8))
+def test_abstention_is_strictly_below_the_threshold(pairs: list[tuple[float, float]]) -> None:
+    """A value that equals its threshold goes on, ties and rounding to fp32 included."""
+    values = torch.tensor([value for value, _ in pairs])
+    thresholds = torch.tensor([threshold for _, threshold in pairs])
+
+    below = below_threshold(values, thresholds)
+
+    assert below.tolist() == [value < threshold for value, threshold in pairs]
+
+
+def test_a_value_that_is_no_number_counts_as_below() -> None:
+    """A head that cannot judge does not let an answer through."""
+    assert below_threshold(torch.tensor([math.nan]), torch.tensor([0.0])).item() is True
+
+
+@given(st.lists(st.booleans(), max_size=30))
+def test_streaks_count_consecutive_tokens(below: list[bool]) -> None:
+    """A run grows with every token below the threshold and starts over at any other."""
+    streak, run = torch.zeros(1, dtype=torch.int32), 0
+    for token in below:
+        streak = extend_streaks(streak, torch.tensor([token]), torch.ones(1, dtype=torch.int32))
+        run = run + 1 if token else 0
+        assert streak.item() == run
+
+
+def test_a_replayed_token_is_not_counted_twice() -> None:
+    """After a preemption the last token is judged again and its run stays as it was."""
+    streak = extend_streaks(torch.tensor([3]), torch.tensor([True]), torch.tensor([0]))
+
+    assert streak.item() == 3
+
+
+def test_only_fired_rows_end() -> None:
+    """Fired rows take their own stop token; the others keep what was sampled."""
+    sampled = torch.tensor([[10], [11], [12]], dtype=torch.int32)
+    stop_tokens = torch.tensor([1, 2, 3], dtype=torch.int32)
+
+    ended = end_rows(sampled, torch.tensor([True, False, True]), stop_tokens)
+
+    assert ended.tolist() == [[1], [11], [3]]
+    assert ended.dtype == torch.int32

@@ -1,0 +1,303 @@
+"""Rows of ``validated_versions.json``: what was tested, on what, and what came of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from enum import Enum
+from functools import total_ordering
+from typing import TYPE_CHECKING, ClassVar
+
+from packaging.version import InvalidVersion, Version
+
+from value_steer.decode import decode, encode, parse_json
+from value_steer.errors import RegistryError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SCHEMA_VERSION = 1
+"""Version of the registry's format."""
+
+
+class Verdict(str, Enum):
+    """What a run says about its cell.
+
+    ``infra``, ``timeout`` and ``no_evidence`` say nothing and never replace a verdict.
+    """
+
+    PASSED = "passed"
+    FAILED = "failed"
+    INFRA = "infra"
+    TIMEOUT = "timeout"
+    NO_EVIDENCE = "no_evidence"
+    UNSUPPORTED = "unsupported"
+    WITHDRAWN = "withdrawn"
+
+
+class Cause(str, Enum):
+    """What a failed run failed at."""
+
+    RESOLVE = "resolve"
+    INSTALL = "install"
+    IMPORT = "import"
+    BOOT = "boot"
+    CONTRACT = "contract"
+    BEHAVIOUR = "behaviour"
+    PERFORMANCE = "performance"
+
+
+@total_ordering
+class Depth(Enum):
+    """How deep a run got with everything fine: ``Depth.BOOTS < Depth.FIRES``."""
+
+    NONE = "none"
+    RESOLVES = "resolves"
+    INSTALLS = "installs"
+    IMPORTS = "imports"
+    BOOTS = "boots"
+    FIRES = "fires"
+    EQUAL = "equal"
+    PERFORMS = "performs"
+
+    def __lt__(self, other: Depth) -> bool:
+        order = list(Depth)
+        return order.index(self) < order.index(other)
+
+
+class Control(str, Enum):
+    """Whether the suite noticed a plug-in that does nothing."""
+
+    FIRED = "fired"
+    NOT_FIRED = "not_fired"
+    NOT_RUN = "not_run"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What a verdict is about.
+
+    Attributes:
+        vllm: Public version, normalised (``0.28.0``).
+        lane: Device class (``cpu``, ``cuda-sm90``).
+        runner: Generation of the model runner; ``None`` if the run ended before there was one.
+        mode: What value-steer does (``abstain``).
+    """
+
+    vllm: str
+    lane: str
+    runner: str | None
+    mode: str
+
+    def includes(self, other: Cell) -> bool:
+        """Whether a verdict on this cell is one on ``other``: no runner stands for each."""
+        same = (self.vllm, self.lane, self.mode) == (other.vllm, other.lane, other.mode)
+        return same and self.runner in (None, other.runner)
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """vLLM's wheel by file name and SHA-256."""
+
+    wheel: str | None
+    sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Where the run took place; ``None`` for what it did not live to see."""
+
+    isolation: str
+    image_id: str | None
+    lock_sha256: str | None
+    python: str | None
+    torch: str | None
+    device: str | None
+    driver: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """The value-steer under test, and the suite that judged it.
+
+    Attributes:
+        version: Version of the wheel.
+        commit: Commit of the checkout, 40 hex digits.
+        dirty: Whether the checkout differed from that commit.
+        wheel_sha256: Hash of the wheel.
+        engine_digest: Hash of the code that decides how the engine is steered.
+        suite_digest: Hash of the behavioural suite.
+    """
+
+    version: str
+    commit: str | None
+    dirty: bool
+    wheel_sha256: str
+    engine_digest: str
+    suite_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class TestCounts:
+    """How the tests of a mode ended; an error is a failure outside of a test's body."""
+
+    __test__: ClassVar[bool] = False
+
+    expected: int
+    executed: int
+    passed: int
+    failed: int
+    errors: int
+    skipped: int
+    sentinels_missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Who ran it: ``local``, or ``ci`` with the address of the run."""
+
+    kind: str
+    run_url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One run's verdict on one cell, with all that is needed to judge and to repeat it.
+
+    Attributes:
+        recorded_at: UTC, RFC 3339 to the second (``2030-01-31T23:59:59Z``).
+        swallowed_errors: Steps that went on after an error; ``None`` if not counted.
+        seconds: Wall-clock time of the run.
+    """
+
+    recorded_at: str
+    cell: Cell
+    verdict: Verdict
+    cause: Cause | None
+    reason: str | None
+    depth: Depth
+    upstream: Upstream
+    environment: Environment
+    package: Package
+    tests: TestCounts
+    negative_control: Control
+    swallowed_errors: int | None
+    report_sha256: str | None
+    seconds: float
+    provenance: Provenance
+
+    @property
+    def record_id(self) -> str:
+        """SHA-256 of the canonical JSON of the row."""
+        text = json.dumps(encode(self), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def to_json(self) -> dict[str, object]:
+        """The row as it is stored."""
+        return {"record_id": self.record_id, **encode(self)}
+
+    @classmethod
+    def from_json(cls, body: object, at: str = "row") -> Row:
+        """Read a row as it is stored.
+
+        Raises:
+            RegistryError: A key is unknown, missing or of the wrong type, or the row contradicts
+                itself; all problems are listed, each with its place.
+        """
+        problems: list[str] = []
+        row = _row(body, at, problems)
+        if row is None or problems:
+            raise RegistryError("\n".join(problems))
+        return row
+
+    def contradictions(self) -> list[str]:
+        """Why the row cannot be true as it stands; above all, why a pass is none."""
+        found = _shape(self) + (_false_pass(self) if self.verdict is Verdict.PASSED else [])
+        if (self.verdict is Verdict.FAILED) != (self.cause is not None):
+            found.append("a cause belongs to a failed row, and to no other")
+        return found
+
+
+def read_rows(path: Path) -> tuple[Row, ...]:
+    """All rows of a registry.
+
+    Raises:
+        RegistryError: The file is missing or malformed; all problems are listed.
+    """
+    try:
+        body = parse_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        msg = f"{path}: cannot be read as JSON ({error}); restore it from the release"
+        raise RegistryError(msg) from error
+    problems: list[str] = []
+    rows = [_row(entry, f"rows[{i}]", problems) for i, entry in enumerate(_entries(body, problems))]
+    if problems:
+        raise RegistryError("\n".join(f"{path}: {problem}" for problem in problems))
+    return tuple(row for row in rows if row is not None)
+
+
+def _entries(body: object, problems: list[str]) -> list[object]:
+    if not isinstance(body, dict) or set(body) != {"schema_version", "rows"}:
+        problems.append("must be an object with schema_version and rows, and nothing else")
+        return []
+    version, rows = body["schema_version"], body["rows"]
+    if version is True or version != SCHEMA_VERSION:
+        problems.append(f"schema_version = {version!r}: this release reads {SCHEMA_VERSION}")
+    if not isinstance(rows, list):
+        problems.append("rows: must be a list")
+        return []
+    return rows
+
+
+def _row(body: object, at: str, problems: list[str]) -> Row | None:
+    stored = dict(body) if isinstance(body, dict) else body
+    record_id = stored.pop("record_id", None) if isinstance(stored, dict) else None
+    row = decode(Row, stored, at, problems)
+    if row is None:
+        return None
+    problems += [f"{at}: {contradiction}" for contradiction in row.contradictions()]
+    if record_id != row.record_id:
+        problems.append(f"{at}.record_id = {record_id!r}: the content hashes to {row.record_id}")
+    return row
+
+
+def _shape(row: Row) -> list[str]:
+    found, tests = [], row.tests
+    if not _TIME.fullmatch(row.recorded_at):
+        found.append(f"recorded_at = {row.recorded_at!r}: must be UTC as in 2030-01-31T23:59:59Z")
+    if row.cell.vllm != public_version(row.cell.vllm):
+        found.append(f"cell.vllm = {row.cell.vllm!r}: must be a normalised public version")
+    if tests.executed != tests.passed + tests.failed + tests.errors:
+        found.append("tests: executed is not passed + failed + errors")
+    if tests.executed + tests.skipped > tests.expected:
+        found.append("tests: more were executed and skipped than expected")
+    return found
+
+
+def _false_pass(row: Row) -> list[str]:
+    tests = row.tests
+    doubts = {
+        "no runner": row.cell.runner is None,
+        f"depth {row.depth.value}": row.depth < Depth.FIRES,
+        "no test": tests.expected == 0,
+        "tests that did not pass": tests.passed != tests.expected or tests.skipped > 0,
+        "missing sentinels": bool(tests.sentinels_missing),
+        "unexpected tests": bool(tests.unexpected),
+        "a negative control that did not fire": row.negative_control is not Control.FIRED,
+        "swallowed errors": row.swallowed_errors != 0,
+    }
+    return [f"passed with {doubt}" for doubt, applies in doubts.items() if applies]
+
+
+def public_version(text: str) -> str | None:
+    """A version without its build (``0.28.0+cpu`` is ``0.28.0``), or ``None`` if it is none."""
+    try:
+        return Version(text).public
+    except InvalidVersion:
+        return None
+
+
+_TIME = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:[0-5]\dZ")

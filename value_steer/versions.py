@@ -1,0 +1,212 @@
+"""Is the vLLM that runs one that value-steer is known to work on?
+
+The answer is computed from the registry of the release; "validated" is stored nowhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from packaging.version import Version
+
+from value_steer.errors import RegistryError, SettingsError, UnvalidatedError
+from value_steer.registry import Cell, Row, Verdict, public_version, read_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+ENVIRONMENT_VARIABLE = "VALUE_STEER_UNVALIDATED"
+DECIDING = frozenset({Verdict.PASSED, Verdict.FAILED, Verdict.UNSUPPORTED, Verdict.WITHDRAWN})
+
+_PACKAGE = Path(__file__).parent
+_REGISTRY = "validated_versions.json"
+_DECIDING_FILES = ("config.py", "fields.py", "policy.py", "threshold.py")
+_DECIDING_FOLDERS = ("engine", "value_probe")
+
+logger = logging.getLogger("value_steer")
+
+
+class Standing(str, Enum):
+    """What the evidence says about the vLLM that runs."""
+
+    VALIDATED = "validated"
+    VALIDATED_ELSEWHERE = "validated_elsewhere"
+    STALE = "stale"
+    KNOWN_BAD = "known_bad"
+    UNKNOWN = "unknown"
+
+
+class OnUnvalidated(str, Enum):
+    """What to do about a vLLM without evidence: values of ``VALUE_STEER_UNVALIDATED``."""
+
+    WARN = "warn"
+    ERROR = "error"
+    IGNORE = "ignore"
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """The standing of a cell, and one line that says so to the operator."""
+
+    standing: Standing
+    message: str
+
+
+def registry_path() -> Path:
+    """The registry in the installed package or, in a checkout, beside it.
+
+    Raises:
+        RegistryError: There is none.
+    """
+    for folder in (_PACKAGE, _PACKAGE.parent):
+        if (folder / _REGISTRY).is_file():
+            return folder / _REGISTRY
+    msg = f"{_PACKAGE / _REGISTRY} is missing; reinstall value-steer"
+    raise RegistryError(msg)
+
+
+def engine_digest(package: Path = _PACKAGE) -> str:
+    """SHA-256 over the modules that decide how an engine is steered, by path and content.
+
+    Args:
+        package: Folder of the package ``value_steer``, of a checkout or an unpacked wheel.
+
+    Raises:
+        RegistryError: The folder lacks one of them.
+    """
+    paths = [package / name for name in _DECIDING_FILES]
+    for folder in _DECIDING_FOLDERS:
+        paths += sorted((package / folder).rglob("*.py")) or [package / folder]
+    missing = [str(path) for path in paths if not path.is_file()]
+    if missing:
+        msg = f"no complete value_steer package: {', '.join(missing)} missing; reinstall it"
+        raise RegistryError(msg)
+    names = {path.relative_to(package).as_posix(): path for path in paths}
+    lines = [f"{_content_digest(names[name])}  {name}\n" for name in sorted(names)]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def decide(rows: Iterable[Row], cell: Cell) -> Row | None:
+    """The row that holds for a cell: the newest with a verdict, but a withdrawal always.
+
+    Of two rows of the same second, the one that did not pass holds.
+    """
+    rows = (row for row in rows if row.verdict in DECIDING and row.cell.includes(cell))
+    return max(rows, key=_weight, default=None)
+
+
+def current(rows: Sequence[Row]) -> dict[Cell, Row]:
+    """The row that holds for each cell with a verdict, in order of first appearance."""
+    cells = dict.fromkeys(row.cell for row in rows)
+    holding = {cell: decide(rows, cell) for cell in cells}
+    return {cell: row for cell, row in holding.items() if row is not None}
+
+
+def assess(cell: Cell, rows: Sequence[Row], digest: str) -> Assessment:
+    """What the evidence says about a cell.
+
+    Args:
+        cell: With a public version of vLLM.
+        rows: The registry.
+        digest: :func:`engine_digest` of the code that runs.
+    """
+    name = f"vLLM {cell.vllm} on {cell.lane} (runner {cell.runner}, mode {cell.mode})"
+    row = decide(rows, cell)
+    if row is not None and row.verdict is not Verdict.PASSED:
+        why = row.cause.value if row.cause else row.verdict.value
+        details = f": {row.reason}" if row.reason else ""
+        text = f"{name} is known not to work ({why}, {_day(row)}){details}; {_advice(cell)}"
+        return Assessment(Standing.KNOWN_BAD, text)
+    if row is not None and row.package.engine_digest == digest:
+        return Assessment(Standing.VALIDATED, f"{name} is validated ({_day(row)})")
+    if row is not None:
+        text = f"{name} was validated ({_day(row)}) with other code of value-steer; {_advice(cell)}"
+        return Assessment(Standing.STALE, text)
+    elsewhere = _elsewhere(cell, rows, digest)
+    if elsewhere:
+        text = f"{name} is not validated, though it is on {elsewhere}; {_advice(cell)}"
+        return Assessment(Standing.VALIDATED_ELSEWHERE, text)
+    return Assessment(Standing.UNKNOWN, f"{name} was never tested; {_advice(cell)}")
+
+
+def warn_unless_validated(
+    vllm: str, lane: str, runner: str, mode: str, *, strict: bool = False
+) -> Assessment | None:
+    """Tell the operator how far the vLLM that runs can be trusted.
+
+    Args:
+        vllm: Its version; the build (``+cu129``) does not count.
+        lane: Device class (``cpu``, ``cuda-sm90``).
+        runner: Generation of the model runner (``v1``, ``v2``).
+        mode: What value-steer does (``abstain``).
+        strict: Demand evidence, whatever the environment variable says.
+
+    Returns:
+        The assessment, or ``None`` where the operator wants none.
+
+    Raises:
+        UnvalidatedError: There is no evidence, and the operator demands some.
+        SettingsError: ``VALUE_STEER_UNVALIDATED`` has an unknown value.
+        RegistryError: The registry is missing or malformed.
+    """
+    wanted = OnUnvalidated.ERROR if strict else _wanted()
+    if wanted is OnUnvalidated.IGNORE:
+        return None
+    cell = Cell(public_version(vllm) or vllm, lane, runner, mode)
+    assessment = assess(cell, read_rows(registry_path()), engine_digest())
+    if assessment.standing is Standing.VALIDATED:
+        logger.info("%s", assessment.message)
+    elif wanted is OnUnvalidated.ERROR:
+        raise UnvalidatedError(assessment.message)
+    else:
+        logger.warning("%s", assessment.message)
+    return assessment
+
+
+def _wanted() -> OnUnvalidated:
+    value = os.environ.get(ENVIRONMENT_VARIABLE, OnUnvalidated.WARN.value)
+    try:
+        return OnUnvalidated(value)
+    except ValueError as error:
+        allowed = ", ".join(choice.value for choice in OnUnvalidated)
+        msg = f"{ENVIRONMENT_VARIABLE} = {value!r}: must be one of {allowed}"
+        raise SettingsError(msg) from error
+
+
+def _elsewhere(cell: Cell, rows: Sequence[Row], digest: str) -> str:
+    """Other lanes and runners on which this version and mode are validated, for a sentence."""
+    return ", ".join(
+        f"{other.lane} with runner {other.runner}"
+        for other, row in current(rows).items()
+        if (other.vllm, other.mode) == (cell.vllm, cell.mode)
+        and row.verdict is Verdict.PASSED
+        and row.package.engine_digest == digest
+    )
+
+
+def _weight(row: Row) -> tuple[bool, str, bool, str]:
+    withdrawn = row.verdict is Verdict.WITHDRAWN
+    return withdrawn, row.recorded_at, row.verdict is not Verdict.PASSED, row.record_id
+
+
+def _advice(cell: Cell) -> str:
+    if public_version(cell.vllm) is None:
+        return "run a released vLLM"
+    version = Version(cell.vllm)
+    series = f"{version.major}.{version.minor}"
+    return f"`nox -s compat-{series}` in a checkout of value-steer settles it"
+
+
+def _day(row: Row) -> str:
+    return row.recorded_at[:10]
+
+
+def _content_digest(path: Path) -> str:
+    content = path.read_bytes().replace(b"\r\n", b"\n")
+    return hashlib.sha256(content).hexdigest()
