@@ -2,7 +2,7 @@
 # requires-python = ">=3.10"
 # dependencies = ["nox>=2025.5.1"]
 # ///
-"""The menu: ``nox -l`` lists it, every session is a thin call of a tool or of ``python -m compat``."""
+"""The menu (``nox -l``): each session is a thin call of a tool or of ``python -m compat``."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from compat.errors import ReportError
 from value_steer.decode import decode, parse_json
-from value_steer.registry import (
+from value_steer.evidence import (
     Cause,
     Cell,
     Control,
@@ -15,11 +15,11 @@ from value_steer.registry import (
     Environment,
     Package,
     Provenance,
-    Row,
     TestCounts,
     Upstream,
     Verdict,
 )
+from value_steer.registry import Row
 
 if TYPE_CHECKING:
     from pathlib import Path

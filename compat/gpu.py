@@ -12,7 +12,7 @@ def lane() -> str:
     if smi is None:
         return "cpu"
     query = [smi, "--query-gpu=compute_cap", "--format=csv,noheader"]
-    done = subprocess.run(query, capture_output=True, text=True, check=False, timeout=60)  # noqa: S603
+    done = subprocess.run(query, capture_output=True, text=True, check=False, timeout=60)
     capabilities = done.stdout.split()
     if done.returncode != 0 or not capabilities:
         return "cpu"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from compat import gpu, isolate, junit, plan, policy, product, steps, verdict
 from compat.errors import InfraError, InstallError, ResolveError
@@ -43,7 +43,7 @@ class Order:
     """
 
     wanted: str
-    isolation: str
+    isolation: Literal["auto", "container", "venv"]
     out: Path
 
 

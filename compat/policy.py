@@ -59,13 +59,14 @@ def load(path: Path = POLICY) -> Policy:
     if not all(isinstance(values[key], str) for key in ("base_image", "debian_suite")):
         msg = f"{path}: base_image and debian_suite must be text"
         raise UsageError(msg)
-    if not isinstance(values["extras"], list) or not all(isinstance(e, str) for e in values["extras"]):
+    extras = values["extras"]
+    if not isinstance(extras, list) or not all(isinstance(extra, str) for extra in extras):
         msg = f"{path}: extras must be a list of requirements"
         raise UsageError(msg)
     return Policy(
         base_image=values["base_image"],
         debian_suite=values["debian_suite"],
-        extras=tuple(values["extras"]),
+        extras=tuple(extras),
         free_disk_gib=Space(**_numbers(Space, values["free_disk_gib"], f"{path}: free_disk_gib")),
         timeout_minutes=Minutes(
             **_numbers(Minutes, values["timeout_minutes"], f"{path}: timeout_minutes")

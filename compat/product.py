@@ -70,7 +70,7 @@ def build(folder: Path) -> Product:
 
 def _build_wheel(folder: Path) -> Path:
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", str(folder), "."]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     wheels = list(folder.glob("*.whl"))
     if done.returncode != 0 or len(wheels) != 1:
         msg = f"the checkout cannot be built:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
@@ -91,7 +91,5 @@ def _git(*arguments: str) -> str | None:
     git = shutil.which("git")
     if git is None or not (ROOT / ".git").exists():
         return None
-    done = subprocess.run(  # noqa: S603
-        [git, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([git, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
     return done.stdout.strip() if done.returncode == 0 else None

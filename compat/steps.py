@@ -41,7 +41,7 @@ def collect(suite: Path, out: Path) -> tuple[CollectedTest, ...]:
     """
     listing = out / "collected.json"
     command = [sys.executable, *_pytest(str(suite)), "--collect-only", "-q"]
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         [*command, "--collected", str(listing)],
         cwd=suite,
         env={**os.environ, "PYTHONPATH": str(suite)},

@@ -205,7 +205,7 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_NAMED]) + more
 
 
-_ADDRESS = re.compile(r"\w[\w+.-]*://[^\s'\")>\]]*")
+_ADDRESS = re.compile(r"[\w+.-]*://[^\s'\")>\]]*")
 _PATH = re.compile(r"(?<![\w./-])~?/(?:[^/\s'\":]+/)+")
 _COUNT = re.compile(r"\d{1,9}", re.ASCII)
 _NO_TESTS = TestCounts(0, 0, 0, 0, 0, 0, (), ())

@@ -140,7 +140,7 @@ def test_a_sidecar_by_hand_needs_the_hidden_size_only() -> None:
         ({"curves": [CURVE, CURVE]}, "one for each quantity"),
         ({"backbone": 3}, "backbone = 3: must be text, or null"),
         ({"meta": {"a": [1]}}, "meta = {'a': [1]}: must be an object of texts"),
-        ({"meta": {"a": float("nan")}}, "meta = {'a': nan}"),
+        ({"meta": {"a": float("nan")}}, "NaN is not JSON"),
     ],
 )
 def test_a_wrong_entry_is_named_with_its_file(changes: dict[str, object], said: str) -> None:
@@ -152,6 +152,12 @@ def test_a_wrong_entry_is_named_with_its_file(changes: dict[str, object], said: 
 
     assert str(caught.value).startswith("v.pt.meta.json: ")
     assert said in str(caught.value)
+
+
+def test_a_number_beyond_floats_is_refused() -> None:
+    """JSON can write what a float cannot hold, and it would come back as infinity."""
+    with pytest.raises(CheckpointError, match="finite numbers"):
+        card_json.loads('{"hidden_size": 8, "meta": {"a": 1e999}}', "x")
 
 
 def test_all_wrong_entries_are_listed_at_once() -> None:

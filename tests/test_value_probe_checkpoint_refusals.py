@@ -50,7 +50,10 @@ DAMAGED = [
     (having("0.weight", torch.zeros(4, 9)), "0.weight has shape (4, 9), expected (4, 4)"),
     (having("2.bias", torch.zeros(3)), "2.bias has shape (3,), expected (4,)"),
     (having("4.weight", torch.zeros(4)), "4.weight has shape (4,), expected (1, 4)"),
-    (lambda w: {k: torch.zeros(0) for k in w}, "expected (0, 0) for hidden size 0"),
+    (
+        lambda w: {k: w[k].new_zeros([n % 4 for n in w[k].shape]) for k in w},
+        "expected (1, 1) for hidden size 1",
+    ),
     (having("2.weight", torch.full((4, 4), float("nan"))), "2.weight is not made of finite"),
     (having("4.bias", torch.tensor([float("inf")])), "4.bias is not made of finite"),
     (having("4.bias", torch.tensor([1e300], dtype=torch.float64)), "4.bias is not made of finite"),
@@ -198,6 +201,7 @@ def test_a_head_for_another_backbone_is_refused(
     [
         (b"{", "not valid JSON"),
         (b"\xff", "not valid JSON"),
+        (b'{"hidden_size": 4, "scores": "p_good", "scores": null}', "'scores' occurs more than"),
         (b'{"hidden_size": 4, "polarity": "p_good"}', "polarity: unknown key"),
         (b'{"hidden_size": "4"}', "hidden_size = '4'"),
         (b'{"hidden_size": 5}', "its card says hidden size 5"),

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from packaging.version import Version
 
 from value_steer.errors import RegistryError, SettingsError, UnvalidatedError
-from value_steer.registry import Cell, Row, Verdict, public_version, read_rows
+from value_steer.evidence import Cell, Verdict
+from value_steer.registry import Row, public_version, read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

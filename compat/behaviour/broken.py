@@ -13,7 +13,7 @@ class FailingWorker(ValueSteerWorker):
     def compile_or_warm_up_model(self) -> Any:
         """Take the decision's means away once the engine has been proved sound."""
         warm_up = super().compile_or_warm_up_model()
-        self._steering._abstainer = None  # noqa: SLF001
+        del self._steering._abstainer  # noqa: SLF001
         return warm_up
 
 

@@ -31,11 +31,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def _describe(item: pytest.Item) -> dict[str, object]:
-    sentinel = item.get_closest_marker("sentinel")
+    sentinel, depth = item.get_closest_marker("sentinel"), item.get_closest_marker("depth")
+    if depth is None:
+        msg = f"{item.nodeid} has no depth mark: boots, fires or equal"
+        raise pytest.UsageError(msg)
     return {
         "id": item.nodeid,
         "modes": sorted(mark.args[0] for mark in item.iter_markers("mode")),
-        "depth": item.get_closest_marker("depth").args[0],
+        "depth": depth.args[0],
         "sentinel": sentinel.args[0] if sentinel else None,
         "detects_dead": item.get_closest_marker("detects_dead") is not None,
     }

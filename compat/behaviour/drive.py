@@ -36,14 +36,14 @@ def _reply(engine: LLM, call: dict[str, Any]) -> dict[str, Any]:
 
 
 def _boot(options: dict[str, Any]) -> LLM:
-    from vllm import LLM  # noqa: PLC0415  (only the driver's process needs vLLM)
+    from vllm import LLM
 
     return LLM(**options)
 
 
 def _generate(engine: LLM, call: dict[str, Any]) -> list[dict[str, Any]]:
-    from vllm import SamplingParams  # noqa: PLC0415
-    from vllm.sampling_params import StructuredOutputsParams  # noqa: PLC0415
+    from vllm import SamplingParams
+    from vllm.sampling_params import StructuredOutputsParams
 
     params = []
     for ask in call["asks"]:

@@ -103,7 +103,8 @@ class Engine:
         except OSError as error:
             raise self._died(str(error)) from error
         if not reply:
-            raise self._died("it closed the channel")
+            why = "it closed the channel"
+            raise self._died(why)
         body = json.loads(reply)
         if "error" in body:
             raise EngineFailedError(body["error"])

@@ -30,7 +30,7 @@ def facts() -> dict[str, str | None]:
 def _device() -> tuple[str, str, str | None]:
     if not current_platform.is_cuda():
         return "cpu", _cpu_model(), None
-    import pynvml  # noqa: PLC0415  (comes with CUDA builds of vLLM only)
+    import pynvml
 
     pynvml.nvmlInit()
     driver = pynvml.nvmlSystemGetDriverVersion()

@@ -9,6 +9,10 @@ from compat.behaviour.tiny_models import FIRST_WORD, HIDDEN, VOCABULARY
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from torch import Tensor
+
+    from value_steer.value_probe import ValueHead
+
 BAD_TOKENS = frozenset(range(FIRST_WORD, VOCABULARY, 6))
 """The tokens that the token-recognising head objects to: about one in six."""
 
@@ -20,13 +24,13 @@ _MARGIN = 0.2
 
 def constant(p_good: float, path: Path, hidden: int = HIDDEN) -> Path:
     """A head that says the same of everything."""
-    import torch  # noqa: PLC0415  (tests are collected where torch is not installed)
+    import torch
 
     head = _head(hidden)
     with torch.no_grad():
         for parameter in head.parameters():
             parameter.zero_()
-        head[-1].bias.fill_(torch.logit(torch.tensor(p_good)))
+        head.get_parameter("4.bias").fill_(torch.logit(torch.tensor(p_good)))
     return _save(head, path, hidden)
 
 
@@ -37,8 +41,8 @@ def token_recognising(model: Path, path: Path) -> Path:
         AssertionError: The fit does not separate unseen hidden states with a margin, so no test
             that rests on it would mean anything.
     """
-    import torch  # noqa: PLC0415
-    from torch.nn.functional import binary_cross_entropy_with_logits  # noqa: PLC0415
+    import torch
+    from torch.nn.functional import binary_cross_entropy_with_logits
 
     torch.manual_seed(7)
     hidden, target = _labelled_states(model, sequences=160)
@@ -59,10 +63,10 @@ def token_recognising(model: Path, path: Path) -> Path:
 
 def p_good(model: Path, head: str, tokens: list[int]) -> float:
     """The head's value of a sequence, on the hidden state that transformers computes for it."""
-    import torch  # noqa: PLC0415
-    from transformers import AutoModelForCausalLM  # noqa: PLC0415
+    import torch
+    from transformers import AutoModelForCausalLM
 
-    from value_steer.value_probe import load_value_head  # noqa: PLC0415
+    from value_steer.value_probe import load_value_head
 
     backbone = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
     with torch.no_grad():
@@ -70,9 +74,9 @@ def p_good(model: Path, head: str, tokens: list[int]) -> float:
         return load_value_head(head).p(states[0, -1]).item()
 
 
-def _labelled_states(model: Path, sequences: int):  # noqa: ANN202  (tensors)
-    import torch  # noqa: PLC0415
-    from transformers import AutoModelForCausalLM  # noqa: PLC0415
+def _labelled_states(model: Path, sequences: int) -> tuple[Tensor, Tensor]:
+    import torch
+    from transformers import AutoModelForCausalLM
 
     backbone = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
     tokens = torch.randint(1, VOCABULARY, (sequences, 96))
@@ -83,14 +87,14 @@ def _labelled_states(model: Path, sequences: int):  # noqa: ANN202  (tensors)
     return states.flatten(0, 1), target.flatten()
 
 
-def _head(hidden: int):  # noqa: ANN202
-    from value_steer.value_probe import ValueHead  # noqa: PLC0415
+def _head(hidden: int) -> ValueHead:
+    from value_steer.value_probe import ValueHead
 
     return ValueHead(hidden)
 
 
-def _save(head, path: Path, hidden: int) -> Path:  # noqa: ANN001
-    from value_steer.value_probe import HeadCard, Polarity, save_value_head  # noqa: PLC0415
+def _save(head: ValueHead, path: Path, hidden: int) -> Path:
+    from value_steer.value_probe import HeadCard, Polarity, save_value_head
 
     save_value_head(path, head, HeadCard(hidden_size=hidden, scores=Polarity.P_GOOD))
     return path

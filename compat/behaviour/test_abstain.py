@@ -25,9 +25,7 @@ CHUNKED = {"max_num_batched_tokens": 64, "block_size": 16, "max_num_seqs": 5}
 @pytest.mark.depth("fires")
 @pytest.mark.sentinel("eos_fires")
 @pytest.mark.detects_dead
-def test_eos_fires(
-    pool: EnginePool, plain: Engine, constant_head: Callable[[float], str]
-) -> None:
+def test_eos_fires(pool: EnginePool, plain: Engine, constant_head: Callable[[float], str]) -> None:
     """A head that gives up on everything ends each request after its first response token."""
     natural = plain.generate(requests.greedy())
     engine = pool.get(EngineSpec(abstain={"value_head_path": constant_head(0.1), "threshold": 0.5}))

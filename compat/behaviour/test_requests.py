@@ -29,9 +29,7 @@ def engine(pool: EnginePool, recognising_head: Callable[[str], str]) -> Engine:
 
 def _ask(natural_of: Engine, **params: object) -> tuple[list[Ask], list[list[int]]]:
     """Greedy requests with ``params``, and what plain vLLM generates for them."""
-    batch = [
-        Ask(p, {"temperature": 0.0, "max_tokens": 60, **params}) for p in requests.prompts()
-    ]
+    batch = [Ask(p, {"temperature": 0.0, "max_tokens": 60, **params}) for p in requests.prompts()]
     return batch, [answer.tokens for answer in natural_of.generate(batch)]
 
 

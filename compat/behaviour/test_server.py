@@ -23,7 +23,7 @@ def client(
     workshop: Path, model_of: Callable[[str], Path], recognising_head: Callable[[str], str]
 ) -> Iterator[Any]:
     """The official client of a server that abstains on bad tokens."""
-    from openai import OpenAI  # noqa: PLC0415  (tests are collected where it is not installed)
+    from openai import OpenAI
 
     abstain = {"value_head_path": recognising_head("mistral"), "threshold": 0.5}
     with serving(model_of("mistral"), abstain, workshop / "server.log") as url:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from transformers import PretrainedConfig, PreTrainedTokenizerFast
+
 VOCABULARY = 512
 HIDDEN = 128
 BOS, EOS, SECOND_EOS, PAD = 0, 1, 2, 3
@@ -18,8 +20,8 @@ _CHAT_TEMPLATE = "{% for message in messages %}{{ message['content'] }} {% endfo
 
 def build(family: str, folder: Path) -> Path:
     """Write a model of ``family`` with its tokenizer into ``folder`` and return the folder."""
-    import torch  # noqa: PLC0415  (tests are collected where torch is not installed)
-    from transformers import AutoModelForCausalLM  # noqa: PLC0415
+    import torch
+    from transformers import AutoModelForCausalLM
 
     torch.manual_seed(20)
     model = AutoModelForCausalLM.from_config(_config(family), dtype=torch.float32)
@@ -34,8 +36,8 @@ def build(family: str, folder: Path) -> Path:
     return folder
 
 
-def _config(family: str):  # noqa: ANN202  (a transformers class, imported only where it exists)
-    from transformers import LlamaConfig, MistralConfig  # noqa: PLC0415
+def _config(family: str) -> PretrainedConfig:
+    from transformers import LlamaConfig, MistralConfig
 
     config = {"mistral": MistralConfig, "llama": LlamaConfig}[family]
     return config(
@@ -56,9 +58,9 @@ def _config(family: str):  # noqa: ANN202  (a transformers class, imported only 
     )
 
 
-def _tokenizer():  # noqa: ANN202  (a transformers class, imported only where it exists)
-    from tokenizers import Tokenizer, models, pre_tokenizers  # noqa: PLC0415
-    from transformers import PreTrainedTokenizerFast  # noqa: PLC0415
+def _tokenizer() -> PreTrainedTokenizerFast:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
 
     words = ["<s>", "</s>", "<|end|>", "<pad>"]
     # Of one width, so that no word is the beginning of another: grammars see them glued together.

@@ -74,7 +74,7 @@ def _bootstrap(client: DockerClient, suite: str, log: IO[str], pull_error: Infra
         command = [debootstrap, "--variant=minbase", suite, str(root)]
         log.write(f"{' '.join(command[:3])}\n")
         log.flush()
-        done = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False)  # noqa: S603
+        done = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False)
         if done.returncode != 0:
             msg = f"debootstrap of {suite} failed with status {done.returncode}; see {log.name}"
             raise InfraError(msg)
@@ -85,7 +85,7 @@ def _import(client: DockerClient, root: Path, suite: str) -> str:
     """Stream a root folder into an image."""
     excludes = [f"--exclude={pattern}" for pattern in _EXCLUDED]
     command = ["tar", "-C", str(root), "--one-file-system", *excludes, "-c", "."]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as tar:  # noqa: S603
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as tar:
         assert tar.stdout is not None  # noqa: S101  (a pipe was asked for)
         try:
             client.api.import_image_from_stream(tar.stdout, repository=_BOOTSTRAPPED, tag=suite)

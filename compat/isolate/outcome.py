@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from packaging.utils import canonicalize_name
 
 from compat.errors import InfraError, InstallError, ResolveError
 from compat.isolate.protocol import UNWANTED, Recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
 
 _TAIL_CHARS = 20_000
 # pip reports a package that an unreachable index could not list as one that does not exist, so
@@ -82,7 +84,9 @@ def installed(reports: Iterable[str], recipe: Recipe) -> Installed:
         InstallError: A report is no report of pip's, or vLLM's wheel is in none of them.
     """
     try:
-        packages = {p.name: p for text in reports for p in map(_package, json.loads(text)["install"])}
+        packages = {
+            p.name: p for text in reports for p in map(_package, json.loads(text)["install"])
+        }
     except (ValueError, KeyError, TypeError) as error:
         msg = f"pip's installation report cannot be read ({error!r}); prepare it again"
         raise InstallError(msg) from error

@@ -7,12 +7,15 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from compat.errors import InfraError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _PLACES = ("index-url", "extra-index-url", "find-links")
 _SCALARS = ("no-index", "proxy", "timeout", "default-timeout", "retries", "trusted-host")
@@ -64,7 +67,7 @@ def read(environ: Mapping[str, str] = os.environ) -> PipSettings:
         InfraError: pip cannot tell its configuration.
     """
     command = [sys.executable, "-m", "pip", "config", "list"]
-    done = subprocess.run(command, env=dict(environ), capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run(command, env=dict(environ), capture_output=True, text=True, check=False)
     if done.returncode != 0:
         msg = f"`{shlex.join(command)}` failed: {done.stderr.strip()}; is pip installed here?"
         raise InfraError(msg)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contract_trees import MemoryTree
+from tests.contracts.contract_trees import MemoryTree
 
 MINIATURE = MemoryTree(
     {

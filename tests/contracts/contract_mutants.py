@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from functools import partial, singledispatch
 from typing import TYPE_CHECKING, TypeAlias
 
-from contract_miniature import MINIATURE
-
+from tests.contracts.contract_miniature import MINIATURE
 from value_steer.contracts.lookup import Sources, SymbolMissingError
 from value_steer.contracts.needs import (
     Assigns,
@@ -29,7 +28,7 @@ from value_steer.contracts.syntax import dotted, last_name
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from contract_trees import MemoryTree
+    from tests.contracts.contract_trees import MemoryTree
 
     from value_steer.contracts.lookup import Symbol
     from value_steer.contracts.needs import Need

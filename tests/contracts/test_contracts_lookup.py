@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from contract_trees import MemoryTree
 
+from tests.contracts.contract_trees import MemoryTree
 from value_steer.contracts.lookup import (
     FileMissingError,
     FileUnreadableError,

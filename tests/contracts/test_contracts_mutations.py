@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from contract_miniature import MINIATURE
-from contract_mutants import Mutant, breakages, edited, mutants
 
+from tests.contracts.contract_miniature import MINIATURE
+from tests.contracts.contract_mutants import Mutant, breakages, edited, mutants
 from value_steer.contracts.checker import check
 from value_steer.contracts.needs import Exists
 from value_steer.contracts.report import Finding, Status
@@ -15,7 +15,7 @@ from value_steer.contracts.rows import SURFACES
 from value_steer.contracts.surface import Mode, Surface
 
 if TYPE_CHECKING:
-    from contract_trees import MemoryTree
+    from tests.contracts.contract_trees import MemoryTree
 
 MUTANTS = [mutant for surface in SURFACES for mutant in mutants(surface)]
 

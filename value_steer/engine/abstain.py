@@ -86,6 +86,19 @@ class Abstainer:
 
 
 @dataclass(frozen=True, slots=True)
+class StopScores:
+    """How probable the model itself found the tokens that would end the rows.
+
+    Attributes:
+        logprobs: ``[rows]``, natural logarithm.
+        ranks: ``[rows]``, 1 for the most probable token of the vocabulary.
+    """
+
+    logprobs: Tensor
+    ranks: Tensor
+
+
+@dataclass(frozen=True, slots=True)
 class StopTokens:
     """What the logits say of the tokens that would end the rows, read before they are sampled.
 
@@ -93,25 +106,23 @@ class StopTokens:
 
     Attributes:
         possible: ``[rows]`` bool, where the grammar lets the row end; ``None`` without a grammar.
-        logprobs: ``[rows]``, log-probability of the stop token; ``None`` if nobody asked.
-        ranks: ``[rows]``, its rank in the vocabulary, 1 for the most probable.
+        scores: For callers who asked for log-probabilities; ``None`` if nobody did.
     """
 
     possible: Tensor | None
-    logprobs: Tensor | None
-    ranks: Tensor | None
+    scores: StopScores | None
 
     @classmethod
     def read(cls, logits: Tensor, rows: Rows) -> StopTokens:
         """Look the stop tokens up in ``logits`` ``[rows, vocabulary]``."""
         if not (rows.constrained or rows.wants_logprobs):
-            return cls(None, None, None)
+            return cls(None, None)
         chosen = logits.gather(1, rows.stop_tokens.long().unsqueeze(1))
         possible = chosen.squeeze(1) > -torch.inf if rows.constrained else None
         if not rows.wants_logprobs:
-            return cls(possible, None, None)
+            return cls(possible, None)
         logprobs = chosen.squeeze(1).float() - logits.float().logsumexp(1)
-        return cls(possible, logprobs, (logits >= chosen).sum(1))
+        return cls(possible, StopScores(logprobs, ranks=(logits >= chosen).sum(1)))
 
     def end(self, output: SamplerOutput, fired: Tensor, rows: Rows) -> None:
         """End the fired rows: their sampled token and its log-probability are replaced."""
@@ -119,11 +130,13 @@ class StopTokens:
         stop_tokens = rows.stop_tokens.to(sampled.dtype)
         output.sampled_token_ids = end_rows(sampled, fired, stop_tokens)
         table = output.logprobs_tensors
-        if self.logprobs is None or table is None or not len(table.logprob_token_ids):
+        if self.scores is None or table is None or not len(table.logprob_token_ids):
             return
         # Column 0 of the host's table is the sampled token, the rest are the most probable ones.
-        ids, logprobs = table.logprob_token_ids, table.logprobs
-        ids[:, 0] = torch.where(fired, stop_tokens.to(ids.dtype), ids[:, 0])
-        logprobs[:, 0] = torch.where(fired, self.logprobs.to(logprobs.dtype), logprobs[:, 0])
-        ranks = table.selected_token_ranks
-        ranks.copy_(torch.where(fired, self.ranks.to(ranks.dtype), ranks))
+        _overwrite(table.logprob_token_ids[:, 0], fired, stop_tokens)
+        _overwrite(table.logprobs[:, 0], fired, self.scores.logprobs)
+        _overwrite(table.selected_token_ranks, fired, self.scores.ranks)
+
+
+def _overwrite(target: Tensor, where: Tensor, values: Tensor) -> None:
+    target.copy_(torch.where(where, values.to(target.dtype), target))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Decider(Protocol):
     """What acts on a sampled batch."""
 
-    def __call__(self, sample: Callable[[], Any], logits: Tensor, feature: Tensor) -> Any:
+    def __call__(self, sample: Callable[[], Any], logits: Tensor, feature: Tensor | None) -> Any:
         """Sample through ``sample`` and return its output, changed where the decision says so."""
 
 
@@ -69,5 +69,6 @@ def install(runner: Any) -> SteeredSampler:
     model = runner.get_model()
     tap = FeatureTap(model.compute_logits)
     model.compute_logits = tap
-    runner.sampler = SteeredSampler(runner.sampler, tap)
-    return runner.sampler
+    sampler = SteeredSampler(runner.sampler, tap)
+    runner.sampler = sampler
+    return sampler

@@ -7,7 +7,7 @@ too: the engine must not start.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 from vllm.sampling_params import SamplingParams
@@ -105,7 +105,7 @@ def _finish(worker: Any, groups: int) -> None:
         worker.run_unsteered(step)
 
 
-def _fail(why: str) -> None:
+def _fail(why: str) -> NoReturn:
     msg = (
         f"value-steer's start-up self-test failed: {why}. Steering would be dead, so the engine "
         "does not start. Run value-steer-compat to see which vLLM internal moved"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from value_steer import versions
 from value_steer.config import parse_settings
-from value_steer.engine import host, hooks, self_test
+from value_steer.engine import hooks, host, self_test
 from value_steer.engine.assembly import prepare, steer
 from value_steer.engine.ledger import Counters
 

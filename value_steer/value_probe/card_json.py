@@ -7,6 +7,7 @@ import math
 from dataclasses import asdict, replace
 from typing import get_args
 
+from value_steer.decode import parse_json
 from value_steer.errors import CalibrationError, CheckpointError
 from value_steer.fields import (
     TEXT,
@@ -53,8 +54,8 @@ def loads(text: str | bytes, source: str) -> HeadCard:
             problems are listed.
     """
     try:
-        body = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        body = parse_json(text)
+    except ValueError as error:
         msg = f"{source}: not valid JSON ({error}); correct it or remove it"
         raise CheckpointError(msg) from error
     try:

@@ -149,12 +149,12 @@ def _hidden_size(file: Path, weights: Mapping[str, Tensor]) -> int:
             f"{_named(unexpected)}; expected exactly {_named(_WEIGHTS)}"
         )
         raise CheckpointError(msg)
-    size = weights["0.bias"].numel()
+    size = max(1, weights["0.bias"].numel())
     square, wide = (size, size), (size,)
     expected = (square, wide, square, wide, (1, size), (1,))
     for key, shape in zip(_WEIGHTS, expected, strict=True):
         found = tuple(weights[key].shape)
-        if found != shape or size == 0:
+        if found != shape:
             msg = f"{file}: {key} has shape {found}, expected {shape} for hidden size {size}"
             raise CheckpointError(msg)
         if not _is_finite(weights[key]):

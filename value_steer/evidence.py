@@ -1,0 +1,149 @@
+"""The parts of a registry's row: the cell, the verdict, and what the verdict rests on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from functools import total_ordering
+from typing import ClassVar
+
+
+class Verdict(str, Enum):
+    """What a run says about its cell.
+
+    ``infra``, ``timeout`` and ``no_evidence`` say nothing and never replace a verdict.
+    """
+
+    PASSED = "passed"
+    FAILED = "failed"
+    INFRA = "infra"
+    TIMEOUT = "timeout"
+    NO_EVIDENCE = "no_evidence"
+    UNSUPPORTED = "unsupported"
+    WITHDRAWN = "withdrawn"
+
+
+class Cause(str, Enum):
+    """What a failed run failed at."""
+
+    RESOLVE = "resolve"
+    INSTALL = "install"
+    IMPORT = "import"
+    BOOT = "boot"
+    CONTRACT = "contract"
+    BEHAVIOUR = "behaviour"
+    PERFORMANCE = "performance"
+
+
+@total_ordering
+class Depth(Enum):
+    """How deep a run got with everything fine: ``Depth.BOOTS < Depth.FIRES``."""
+
+    NONE = "none"
+    RESOLVES = "resolves"
+    INSTALLS = "installs"
+    IMPORTS = "imports"
+    BOOTS = "boots"
+    FIRES = "fires"
+    EQUAL = "equal"
+    PERFORMS = "performs"
+
+    def __lt__(self, other: Depth) -> bool:
+        order = list(Depth)
+        return order.index(self) < order.index(other)
+
+
+class Control(str, Enum):
+    """Whether the suite noticed a plug-in that does nothing."""
+
+    FIRED = "fired"
+    NOT_FIRED = "not_fired"
+    NOT_RUN = "not_run"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What a verdict is about.
+
+    Attributes:
+        vllm: Public version, normalised (``0.28.0``).
+        lane: Device class (``cpu``, ``cuda-sm90``).
+        runner: Generation of the model runner; ``None`` if the run ended before there was one.
+        mode: What value-steer does (``abstain``).
+    """
+
+    vllm: str
+    lane: str
+    runner: str | None
+    mode: str
+
+    def includes(self, other: Cell) -> bool:
+        """Whether a verdict on this cell is one on ``other``: no runner stands for each."""
+        same = (self.vllm, self.lane, self.mode) == (other.vllm, other.lane, other.mode)
+        return same and self.runner in (None, other.runner)
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """vLLM's wheel by file name and SHA-256."""
+
+    wheel: str | None
+    sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Where the run took place; ``None`` for what it did not live to see."""
+
+    isolation: str
+    image_id: str | None
+    lock_sha256: str | None
+    python: str | None
+    torch: str | None
+    device: str | None
+    driver: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """The value-steer under test, and the suite that judged it.
+
+    Attributes:
+        version: Version of the wheel.
+        commit: Commit of the checkout, 40 hex digits.
+        dirty: Whether the checkout differed from that commit.
+        wheel_sha256: Hash of the wheel.
+        engine_digest: Hash of the code that decides how the engine is steered.
+        suite_digest: Hash of the behavioural suite.
+    """
+
+    version: str
+    commit: str | None
+    dirty: bool
+    wheel_sha256: str
+    engine_digest: str
+    suite_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class TestCounts:
+    """How the tests of a mode ended; an error is a failure outside of a test's body."""
+
+    __test__: ClassVar[bool] = False
+
+    expected: int
+    executed: int
+    passed: int
+    failed: int
+    errors: int
+    skipped: int
+    sentinels_missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Who ran it: ``local``, or ``ci`` with the address of the run."""
+
+    kind: str
+    run_url: str | None
