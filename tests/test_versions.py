@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compat import record
-from compat.evidence import Cause, Row, Verdict
+from compat.evidence import Cause, Control, Depth, Row, TestCounts, Verdict
 from tests.compat.samples import CELL, HASH, PASSED, VOID, failed, passed, rows
 from value_steer import versions
 from value_steer.errors import RegistryError, SettingsError, UnvalidatedError
@@ -65,6 +65,14 @@ def test_the_standing_follows_from_the_history(
     assert "\n" not in assessment.message
     settled = standing is Standing.VALIDATED
     assert settled or "`nox -s compat-0.28`" in assessment.message
+
+
+@pytest.mark.parametrize("seconds", [float(n) for n in range(8)])
+def test_of_two_rows_of_one_second_the_worse_holds(seconds: float) -> None:
+    """A tie is not broken in favour of a pass."""
+    worse = failed(seconds=seconds)
+
+    assert decide([worse, PASSED], CELL) == decide([PASSED, worse], CELL) == worse
 
 
 @given(st.lists(rows(), max_size=6), st.randoms(use_true_random=False))
@@ -125,9 +133,7 @@ def test_an_operator_can_demand_evidence(
     """By the environment or by the configuration, whose word is the last."""
     monkeypatch.setenv(versions.ENVIRONMENT_VARIABLE, value)
 
-    with pytest.raises(
-        UnvalidatedError, match=r"0\.29\.0 .* nox -s compat-0\.29".replace(" n", " `n")
-    ):
+    with pytest.raises(UnvalidatedError, match=r"0\.29\.0 .*`nox -s compat-0\.29`"):
         versions.warn_unless_validated("0.29.0", "cpu", "v1", "abstain", strict=strict)
 
 
@@ -148,13 +154,26 @@ def test_an_unknown_wish_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
         versions.warn_unless_validated("0.28.0", "cpu", "v1", "abstain")
 
 
-def test_a_false_pass_validates_nothing(registry: Path) -> None:
+@pytest.mark.parametrize(
+    ("row", "doubt"),
+    [
+        (passed(swallowed_errors=3), "swallowed errors"),
+        (passed(negative_control=Control.NOT_RUN), "a negative control that did not fire"),
+        (passed(depth=Depth.BOOTS), "depth boots"),
+        (passed(cell=ANY_RUNNER), "no runner"),
+        (passed(tests=replace(PASSED.tests, expected=4)), "tests that did not pass"),
+        (passed(tests=replace(PASSED.tests, expected=4, skipped=1)), "tests that did not pass"),
+        (passed(tests=TestCounts(0, 0, 0, 0, 0, 0, (), ())), "no test"),
+        (passed(tests=replace(PASSED.tests, sentinels_missing=("eos",))), "missing sentinels"),
+        (passed(tests=replace(PASSED.tests, unexpected=("t",))), "unexpected tests"),
+    ],
+)
+def test_a_false_pass_validates_nothing(registry: Path, row: Row, doubt: str) -> None:
     """A row that contradicts itself is an error also where no schema is at hand."""
-    row = passed(swallowed_errors=3)
     body = {"schema_version": 1, "rows": [row.to_json()]}
     registry.write_text(json.dumps(body), encoding="utf-8")
 
-    with pytest.raises(RegistryError, match="passed with swallowed errors"):
+    with pytest.raises(RegistryError, match=f"passed with {doubt}"):
         versions.warn_unless_validated("0.28.0", "cpu", "v1", "abstain")
 
 
@@ -246,7 +265,7 @@ def _own_imports(path: Path) -> set[str]:
 def test_neither_torch_nor_vllm_is_needed() -> None:
     """The registry can be asked on a machine that has neither."""
     code = "import value_steer.versions, sys; print({'torch', 'vllm'} & set(sys.modules))"
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent
     )
 

@@ -185,9 +185,7 @@ def connect() -> DockerClient:
         InfraError: No daemon answers.
     """
     try:
-        client = docker.from_env()
-        client.ping()
+        return docker.from_env()
     except (DockerException, RequestException) as error:
         msg = f"no Docker daemon answers ({error})"
         raise InfraError(msg) from error
-    return client

@@ -85,8 +85,8 @@ def build(client: DockerClient, recipe: Recipe, base: str, log: IO[str], minutes
     with tempfile.TemporaryDirectory(prefix="value-steer-build-") as folder:
         context = Path(folder)
         with find_links.serve(settings.local_folders()) as address:
-            _lay_out(context, recipe, settings, address)
-            complete = _follow(_start(client, context, recipe, base), log, minutes)
+            lay_out(context, recipe, settings, address)
+            complete = follow(_start(client, context, recipe, base), log, minutes)
     built = find(client, tag_of(recipe, base))
     if built is None or not complete:
         log.flush()
@@ -116,7 +116,7 @@ def reports(client: DockerClient, image_id: str) -> list[str]:
         return [file.read().decode() for file in files]
 
 
-def _lay_out(
+def lay_out(
     context: Path, recipe: Recipe, settings: pip_settings.PipSettings, address: str
 ) -> None:
     """Fill the build context."""
@@ -144,7 +144,7 @@ def _start(client: DockerClient, context: Path, recipe: Recipe, base: str) -> Ev
     )
 
 
-def _follow(events: Events, log: IO[str], minutes: float) -> bool:
+def follow(events: Events, log: IO[str], minutes: float) -> bool:
     """Let the output of a build flow into the log; whether the build ended without an error."""
     deadline = time.monotonic() + 60 * minutes
     try:

@@ -45,12 +45,16 @@ class VenvIsolation:
         """See :meth:`compat.isolate.protocol.Isolation.prepare`."""
         start = time.monotonic()
         folder = workspace / "venvs" / _key(recipe)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{folder}.lock"):
-            reused = (folder / _COMPLETE).exists()
-            if not reused:
-                _install(folder, recipe, log, 60 * self._policy.timeout_minutes.prepare)
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{folder}.lock"):
+                reused = (folder / _COMPLETE).exists()
+                if not reused:
+                    _install(folder, recipe, log, 60 * self._policy.timeout_minutes.prepare)
             reports = [path.read_text(encoding="utf-8") for path in _reports(folder)]
+        except OSError as error:
+            msg = f"the virtual environment cannot be made: {error}"
+            raise InfraError(msg) from error
         installed = outcome.installed(reports, recipe)
         return Prepared(
             kind=self.kind,

@@ -95,7 +95,7 @@ def test_facts_that_were_not_written_are_refused(tmp_path: Path) -> None:
         read_facts(tmp_path / "facts.json")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=60))
 def test_garbage_raises_the_named_error_only(tmp_path: Path, garbage: bytes) -> None:
     """No bytes make the readers fail in any other way."""

@@ -6,13 +6,16 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from compat.junit import LARGEST_BYTES, Outcome, ReportError, node_id, read_report
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _TESTS = """
 import pytest
@@ -68,7 +71,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", "."]
     command += ["--junitxml=suite.xml", "-o", "junit_family=xunit2", "compat"]
     environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False)  # noqa: S603
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False)
     assert done.returncode == 1, done.stdout
     return folder
 
@@ -149,7 +152,7 @@ PROPERTY = '<property name="p" value="1"/>'
         (report(CASE * 2, tests=2), "names a/test_b.py::test_c twice"),
         (report(CASE, tests=2), "counts 2 tests and holds 1"),
         (report("", tests=1), "counts 1 tests and holds 0"),
-        ("<testsuites><testsuite/></testsuites>", "counts None tests"),
+        ("<testsuites><testsuite/></testsuites>", "counts no tests"),
         (report(CASE.replace("0.1", "nan")), "number of seconds"),
         (report(CASE.replace("0.1", "-1")), "number of seconds"),
         (report(CASE.replace(' time="0.1"', "")), "number of seconds"),
@@ -194,7 +197,7 @@ def test_an_oversized_report_is_refused(tmp_path: Path) -> None:
         read_report(path)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.binary(max_size=80)
     | st.text(max_size=30).map(lambda t: report(t).encode("utf-8", "replace"))

