@@ -166,5 +166,10 @@ def _llm_options(spec: EngineSpec, model: Path) -> dict[str, Any]:
 
 
 def _environment(spec: EngineSpec) -> dict[str, str]:
-    quiet = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
-    return {**os.environ, **quiet, **spec.env}
+    defaults = {
+        "HF_HUB_OFFLINE": "1",
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # one process boots twice as fast
+        "VLLM_NO_USAGE_STATS": "1",
+    }
+    return {**os.environ, **defaults, **spec.env}

@@ -27,9 +27,10 @@ _TOLERANCE = 1e-4
 def test_outcomes_say_what_ended_and_with_which_value(
     pool: EnginePool, model_of: Callable[[str], Path], recognising_head: Callable[[str], str]
 ) -> None:
-    """Values equal the head on transformers' hidden states; ended and unended are told apart."""
+    """Values equal the head on transformers' hidden states, also from an engine process apart."""
     head = recognising_head("mistral")
-    engine = pool.get(EngineSpec(abstain={"value_head_path": head, "threshold": 0.5}))
+    abstain = {"value_head_path": head, "threshold": 0.5}
+    engine = pool.get(EngineSpec(abstain=abstain, env={"VLLM_ENABLE_V1_MULTIPROCESSING": "1"}))
     batch = requests.greedy(6)
 
     answers = engine.generate(batch)

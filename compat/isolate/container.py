@@ -8,6 +8,7 @@ import threading
 import time
 import uuid
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import docker
@@ -100,7 +101,7 @@ class ContainerBox:
         absolute = path.resolve()
         for mount in self._mounts:
             if absolute.is_relative_to(mount.outside):
-                return f"{mount.inside}/{absolute.relative_to(mount.outside).as_posix()}"
+                return str(PurePosixPath(mount.inside, absolute.relative_to(mount.outside)))
         msg = f"{path} is below none of the mounts {[str(m.outside) for m in self._mounts]}"
         raise ValueError(msg)
 

@@ -13,10 +13,11 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from compat import cli, isolate, pipeline, plan, product
+from compat import cli, gpu, isolate, plan, product
 from compat.errors import ExitCode, InfraError, ResolveError
+from compat.evidence import Cause, Verdict
 from compat.isolate.protocol import Completed, Mounts, Prepared, Recipe
-from value_steer.registry import Cause, Verdict, read_rows
+from value_steer.registry import read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -133,7 +134,7 @@ def run(tmp_path: Path, built: product.Product, monkeypatch: pytest.MonkeyPatch)
     registry = tmp_path / "validated_versions.json"
     shutil.copy(cli.REGISTRY, registry)
     monkeypatch.setattr(product, "build", lambda _: built)
-    monkeypatch.setattr(pipeline.gpu, "lane", lambda: "cpu")
+    monkeypatch.setattr(gpu, "lane", lambda: "cpu")
 
     def command(fake: FakeIsolation) -> tuple[int, Path]:
         choice = isolate.Choice(fake, "the test says so")

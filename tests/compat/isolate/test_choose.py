@@ -83,5 +83,5 @@ def test_a_client_without_a_daemon_is_no_daemon(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr("docker.from_env", from_env)
 
-    with pytest.raises(InfraError, match="no Docker daemon answers .connection refused"):
+    with pytest.raises(InfraError, match="no Docker daemon answers"):
         container.connect()
