@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import docker
 from docker.errors import APIError, DockerException
-from docker.types import DeviceRequest
+from docker.types import DeviceRequest, LogConfig
 from requests.exceptions import RequestException
 
 from compat.errors import InfraError
@@ -44,10 +44,9 @@ class ContainerIsolation:
         self._policy = policy
         self._gpu = gpu
 
-    def prepare(self, recipe: Recipe, workspace: Path, log: Path) -> Prepared:
-        """See :meth:`compat.isolate.protocol.Isolation.prepare`."""
+    def prepare(self, recipe: Recipe, workspace: Path, log: Path) -> Prepared:  # noqa: ARG002
+        """See :meth:`compat.isolate.protocol.Isolation.prepare`; images lie with the daemon."""
         start = time.monotonic()
-        workspace.mkdir(parents=True, exist_ok=True)
         minutes = self._policy.timeout_minutes.prepare
         with _infra("preparing the image"), log.open("w", encoding="utf-8") as stream:
             base = base_image.find(self._client, self._policy, stream)
@@ -75,7 +74,7 @@ class ContainerIsolation:
             box.close()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Mount:
     outside: Path
     inside: str
@@ -133,6 +132,8 @@ class ContainerBox:
             working_dir=_SUITE,
             volumes=[f"{m.outside}:{m.inside}:{m.mode}" for m in self._mounts],
             labels={**image.LABEL, _BOX_LABEL: self._label},
+            # The one driver whose output every daemon can give back.
+            log_config=LogConfig(type=LogConfig.types.JSON),
             network_mode="host",
             shm_size="2g",
             cap_drop=["ALL"],

