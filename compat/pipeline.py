@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from compat import gpu, isolate, junit, plan, policy, product, steps, verdict
-from compat.errors import InfraError, InstallError, ResolveError
+from compat.errors import InfraError, InstallError, ReportError, ResolveError
 from compat.evidence import Cause, Depth, Facts, Verdict
 from compat.isolate.protocol import Mounts, Recipe
 
@@ -92,6 +92,8 @@ def run(order: Order, progress: Progress) -> CellResult:
     candidate = plan.select(order.wanted, plan.load())
     cell = Cell(candidate, lane, order.out / f"{candidate.version}-{lane}")
     cell.out.mkdir(parents=True, exist_ok=True)
+    for report in ("suite.xml", "control.xml", "facts.json"):
+        (cell.out / report).unlink(missing_ok=True)  # an earlier run's are no evidence for this one
     progress.note(f"vLLM {candidate.version} on lane {lane}, results in {cell.out}")
     with progress.step("build the wheel of this checkout", cell.out / "build.log"):
         built = product.build(cell.out)
@@ -143,7 +145,7 @@ class _Attempt:
         else:
             mounts = Mounts(self._built.site, self._built.suite, self._cell.out)
             with isolation.open(self.prepared, mounts) as box:
-                self._inside(steps.Bench(box, self._cell.out))
+                self._observe(steps.Bench(box, self._cell.out))
 
     def judgements(self) -> dict[str, Judgement]:
         """One judgement per mode that the suite covers."""
@@ -176,6 +178,13 @@ class _Attempt:
         if prepared.reused:
             self._progress.note("the environment of an earlier run is reused")
         return prepared
+
+    def _observe(self, bench: steps.Bench) -> None:
+        try:
+            self._inside(bench)
+        except ReportError as error:
+            reason = str(error)
+            self._early = verdict.early(Verdict.NO_EVIDENCE, None, reason, Depth.INSTALLS)
 
     def _inside(self, bench: steps.Bench) -> None:
         limits = self._rules.timeout_minutes

@@ -95,7 +95,6 @@ def _run_suite(
     environment: dict[str, str] | None = None,
 ) -> Completed:
     report = bench.out / f"{name}.xml"
-    report.unlink(missing_ok=True)
     return bench.box.run(
         [
             "python",

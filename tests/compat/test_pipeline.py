@@ -43,6 +43,7 @@ class FakeIsolation:
     timeouts: tuple[str, ...] = ()
     failing: tuple[str, ...] = ()
     control_passes: bool = False
+    facts: str = json.dumps(FACTS)
     wheel_sha256: str = plan.select("0.28.0", plan.load()).build("cpu").wheels[0].sha256
     ran: list[str] = field(default_factory=list)
 
@@ -93,7 +94,7 @@ class FakeBox:
         self.isolation.ran.append(step)
         log.write_text("the log\n", encoding="utf-8")
         if step == "preflight":
-            Path(argv[-1]).write_text(json.dumps(FACTS), encoding="utf-8")
+            Path(argv[-1]).write_text(self.isolation.facts, encoding="utf-8")
         if step in ("suite", "control"):
             self._report(step, next(a for a in argv if a.startswith("--junitxml=")))
         code = self.isolation.returncodes.get(step, 0)
@@ -189,9 +190,13 @@ def test_a_good_run_is_recorded_as_passed(run: Run) -> None:
         (FakeIsolation(failing=("test_boot",)), Verdict.FAILED, Cause.BOOT, ExitCode.FAILED),
         (FakeIsolation(failing=("eos_fires",)), Verdict.FAILED, Cause.BEHAVIOUR, ExitCode.FAILED),
         (FakeIsolation(timeouts=("suite",)), Verdict.TIMEOUT, None, ExitCode.TIMEOUT),
+        (FakeIsolation(facts="{"), Verdict.NO_EVIDENCE, None, ExitCode.NO_EVIDENCE),
         (FakeIsolation(control_passes=True), Verdict.NO_EVIDENCE, None, ExitCode.NO_EVIDENCE),
     ],
-    ids=["resolve", "other wheel", "import", "contract", "boot", "behaviour", "timeout", "control"],
+    ids=[
+        *("resolve", "other wheel", "import", "contract", "boot", "behaviour", "timeout"),
+        *("malformed facts", "control"),
+    ],
 )
 def test_what_fails_is_recorded_with_its_cause(
     run: Run, fake: FakeIsolation, verdict: Verdict, cause: Cause | None, code: ExitCode
