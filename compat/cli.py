@@ -24,6 +24,7 @@ _EXIT_CODES = {
     Verdict.TIMEOUT: ExitCode.TIMEOUT,
     Verdict.NO_EVIDENCE: ExitCode.NO_EVIDENCE,
 }
+_GRAVITY = (ExitCode.FAILED, ExitCode.TIMEOUT, ExitCode.NO_EVIDENCE, ExitCode.PASSED)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,7 +50,8 @@ def _run(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
         if row.reason:
             progress.note(row.reason)
     progress.note(f"recorded in {arguments.registry}")
-    return max(_EXIT_CODES[row.verdict] for row in rows)
+    # A failure outweighs missing evidence, which outweighs a pass.
+    return min((_EXIT_CODES[row.verdict] for row in rows), key=_GRAVITY.index)
 
 
 def _registry(arguments: argparse.Namespace, progress: Progress) -> ExitCode:

@@ -12,18 +12,16 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from compat import gpu, isolate, junit, plan, policy, product, steps, verdict
-from compat.errors import InfraError, InstallError, ReportError, ResolveError
-from compat.evidence import Cause, Depth, Facts, Verdict
-from compat.isolate.protocol import Mounts, Recipe
+from compat import gpu, isolate, plan, policy, product, steps
+from compat.attempt import Attempt, Cell
+from compat.errors import InfraError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from compat.evidence import CollectedTest
-    from compat.isolate.protocol import Completed, Isolation, Prepared
-    from compat.plan import Candidate
+    from compat.evidence import Facts
+    from compat.isolate.protocol import Prepared
     from compat.policy import Policy
     from compat.product import Product
     from compat.progress import Progress
@@ -44,15 +42,6 @@ class Order:
 
     wanted: str
     isolation: Literal["auto", "container", "venv"]
-    out: Path
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A version on a lane of this machine."""
-
-    candidate: Candidate
-    lane: str
     out: Path
 
 
@@ -101,7 +90,7 @@ def run(order: Order, progress: Progress) -> CellResult:
     choice = isolate.choose(order.isolation, gpu=lane != "cpu")
     progress.note(f"isolation: {choice.isolation.kind}, because {choice.reason}")
     _require_space(cell, rules)
-    attempt = _Attempt(cell, built, rules, expected, progress)
+    attempt = Attempt(cell, built, rules, expected, progress)
     attempt.go(choice.isolation)
     return CellResult(
         cell=cell,
@@ -112,118 +101,6 @@ def run(order: Order, progress: Progress) -> CellResult:
         judgements=attempt.judgements(),
         seconds=time.monotonic() - start,
     )
-
-
-class _Attempt:
-    """The steps inside one isolation, and how far they got."""
-
-    def __init__(
-        self,
-        cell: Cell,
-        built: Product,
-        rules: Policy,
-        expected: Sequence[CollectedTest],
-        progress: Progress,
-    ) -> None:
-        self._cell = cell
-        self._built = built
-        self._rules = rules
-        self._expected = expected
-        self._progress = progress
-        self._early: Judgement | None = None
-        self.prepared: Prepared | None = None
-        self.facts: Facts | None = None
-
-    def go(self, isolation: Isolation) -> None:
-        """Make the environment, then run in it what there is to run."""
-        try:
-            self.prepared = self._prepare(isolation)
-        except ResolveError as error:
-            self._stop(Cause.RESOLVE, str(error), Depth.NONE)
-        except InstallError as error:
-            self._stop(Cause.INSTALL, str(error), Depth.RESOLVES)
-        else:
-            mounts = Mounts(self._built.site, self._built.suite, self._cell.out)
-            with isolation.open(self.prepared, mounts) as box:
-                self._observe(steps.Bench(box, self._cell.out))
-
-    def judgements(self) -> dict[str, Judgement]:
-        """One judgement per mode that the suite covers."""
-        modes = sorted({mode for test in self._expected for mode in test.modes})
-        if self._early is not None:
-            return dict.fromkeys(modes, self._early)
-        suite = self._report("suite")
-        control = self._report("control")
-        return {mode: verdict.judge(self._expected, suite, control, mode) for mode in modes}
-
-    def _prepare(self, isolation: Isolation) -> Prepared:
-        build = self._cell.candidate.build(self._cell.lane)
-        recipe = Recipe(
-            distribution=build.distribution,
-            version=str(self._cell.candidate.version),
-            torch=self._cell.candidate.torch,
-            extras=self._rules.extras,
-        )
-        log = self._cell.out / "prepare.log"
-        title = f"install {recipe.distribution} {recipe.version} ({isolation.kind})"
-        with self._progress.step(title, log):
-            prepared = isolation.prepare(recipe, self._cell.out.parent, log)
-        known = {wheel.sha256 for wheel in build.wheels}
-        if prepared.wheel_sha256 not in known:
-            msg = (
-                f"{prepared.wheel} has SHA-256 {prepared.wheel_sha256}, which is not the one in "
-                "matrix/candidates.json; the index serves another file under the same name"
-            )
-            raise InstallError(msg)
-        if prepared.reused:
-            self._progress.note("the environment of an earlier run is reused")
-        return prepared
-
-    def _observe(self, bench: steps.Bench) -> None:
-        try:
-            self._inside(bench)
-        except ReportError as error:
-            reason = str(error)
-            self._early = verdict.early(Verdict.NO_EVIDENCE, None, reason, Depth.INSTALLS)
-
-    def _inside(self, bench: steps.Bench) -> None:
-        limits = self._rules.timeout_minutes
-        with self._progress.step("import", bench.out / "preflight.log"):
-            facts = steps.preflight(bench, limits.preflight * 60)
-        if not isinstance(facts, Facts):
-            return self._stop_after(facts, Cause.IMPORT, Depth.INSTALLS, "preflight.log")
-        self.facts = facts
-        with self._progress.step("contracts", bench.out / "contracts.json"):
-            done = steps.contracts(bench, limits.contracts * 60)
-        if done.returncode != 0:
-            return self._stop_after(done, Cause.CONTRACT, Depth.IMPORTS, "contracts.json")
-        with self._progress.step("behavioural suite", bench.out / "suite.log"):
-            done = steps.suite(bench, limits.suite * 60)
-        if done.timed_out:
-            return self._stop_after(done, Cause.BEHAVIOUR, Depth.IMPORTS, "suite.log")
-        with self._progress.step("negative control (a dead plug-in)", bench.out / "control.log"):
-            done = steps.control(bench, limits.control * 60)
-        if done.timed_out:
-            self._stop_after(done, Cause.BEHAVIOUR, Depth.IMPORTS, "control.log")
-        return None
-
-    def _stop_after(self, done: Completed, cause: Cause, depth: Depth, log: str) -> None:
-        path = self._cell.out / log
-        if done.timed_out:
-            reason = f"no end after {done.seconds:.0f} s, see {log}"
-            self._early = verdict.early(Verdict.TIMEOUT, None, reason, depth)
-        else:
-            self._stop(cause, f"exit status {done.returncode}, see {log}", depth)
-        self._progress.show_tail(path)
-
-    def _stop(self, cause: Cause, reason: str, depth: Depth) -> None:
-        self._early = verdict.early(Verdict.FAILED, cause, reason, depth)
-
-    def _report(self, name: str) -> junit.SuiteReport | junit.ReportError:
-        try:
-            return junit.read_report(self._cell.out / f"{name}.xml")
-        except junit.ReportError as error:
-            return error
 
 
 def _require_space(cell: Cell, rules: Policy) -> None:

@@ -77,11 +77,15 @@ def load(path: Path = CANDIDATES) -> tuple[Candidate, ...]:
 def select(wanted: str, candidates: tuple[Candidate, ...]) -> Candidate:
     """The newest release of a series (``0.28``), or the exact one (``0.28.0``, ``0.28.0.post1``).
 
+    A pre-release stands for its series only as long as the series has nothing else.
+
     Raises:
         UsageError: No candidate matches.
     """
     exact = [c for c in candidates if c.version == _version(wanted)]
-    matching = [c for c in candidates if c.series == wanted] or exact
+    of_series = [c for c in candidates if c.series == wanted]
+    final = [c for c in of_series if not c.version.is_prerelease]
+    matching = final or of_series or exact
     if not matching:
         known = ", ".join(str(candidate.version) for candidate in candidates)
         msg = f"vLLM {wanted} is not among the candidates ({known})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ def load(path: Path = POLICY) -> Policy:
     """
     try:
         body = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         msg = f"{path}: cannot be read as YAML ({error})"
         raise UsageError(msg) from error
     values = _exactly(Policy, body, str(path))
@@ -77,7 +78,8 @@ def load(path: Path = POLICY) -> Policy:
 def _numbers(record: type, body: object, where: str) -> dict[str, float]:
     values = _exactly(record, body, where)
     for key, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not math.isfinite(value) or value <= 0:
             msg = f"{where}.{key} = {value!r}: must be a positive number"
             raise UsageError(msg)
     return values

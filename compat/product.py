@@ -15,6 +15,7 @@ from value_steer import versions
 
 ROOT = Path(__file__).parent.parent
 SUITE = Path("compat") / "behaviour"
+_EVIDENCE_SOURCES = ("value_steer", "compat", "matrix", "pyproject.toml")
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Product:
         engine_digest: Hash of the code that decides how the engine is steered.
         suite_digest: Hash of the behavioural suite.
         commit: Commit of the checkout, 40 hex digits, or ``None`` outside of one.
-        dirty: Whether the checkout differs from that commit.
+        dirty: Whether the checkout differs from that commit, or git cannot tell.
     """
 
     site: Path
@@ -64,7 +65,8 @@ def build(folder: Path) -> Product:
         engine_digest=versions.engine_digest(site / "value_steer"),
         suite_digest=_digest(suite / SUITE),
         commit=_git("rev-parse", "HEAD"),
-        dirty=bool(_git("status", "--porcelain", "--", "value_steer", "compat", "pyproject.toml")),
+        # A git that cannot answer vouches for nothing.
+        dirty=_git("status", "--porcelain", "--", *_EVIDENCE_SOURCES) != "",
     )
 
 

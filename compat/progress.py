@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +26,7 @@ class Progress:
 
     def note(self, text: str) -> None:
         """One line of information."""
-        self.console.print(f"  {text}")
+        self.console.print(f"  {escape(text)}")
 
     def problem(self, text: str) -> None:
         """Why a command stops."""
@@ -35,12 +36,13 @@ class Progress:
     def step(self, title: str, log: Path) -> Iterator[None]:
         """Show a step while it runs; if it raises, show the end of its log."""
         start = time.monotonic()
-        self.console.print(f"[bold]•[/bold] {title}")
+        self.console.print(f"[bold]•[/bold] {escape(title)}")
         try:
             with self._alive(start, log):
                 yield
         except BaseException:
-            self.console.print(f"  [red]stopped[/red] after {_elapsed(start)}, log: {log}")
+            where = escape(str(log))
+            self.console.print(f"  [red]stopped[/red] after {_elapsed(start)}, log: {where}")
             self.show_tail(log)
             raise
         self.console.print(f"  done in {_elapsed(start)}")

@@ -41,6 +41,8 @@ def test_the_shipped_policy_is_read() -> None:
         ({"free_disk_gib": 6}, "free_disk_gib: missing keys: cpu, cuda"),
         ({"free_disk_gib": {"cpu": 0, "cuda": 24}}, r"free_disk_gib\.cpu = 0: must be a positive"),
         ({"free_disk_gib": {"cpu": 6, "cuda": True}}, r"free_disk_gib\.cuda = True: must be"),
+        ({"free_disk_gib": {"cpu": float("nan"), "cuda": 24}}, r"free_disk_gib\.cpu = nan: must"),
+        ({"free_disk_gib": {"cpu": 6, "cuda": float("inf")}}, r"free_disk_gib\.cuda = inf: must"),
         ({"free_disk_gib": {"cpu": "6", "cuda": 24}}, r"free_disk_gib\.cpu = '6': must be"),
     ],
 )
@@ -57,5 +59,13 @@ def test_a_file_that_is_no_policy_is_named(content: str, tmp_path: Path) -> None
     """What is not a YAML mapping gives one error with the file's path."""
     path = tmp_path / "policy.yaml"
     path.write_text(content, encoding="utf-8")
+    with pytest.raises(UsageError, match=r"policy\.yaml"):
+        policy.load(path)
+
+
+def test_a_policy_that_is_no_text_is_named(tmp_path: Path) -> None:
+    """Bytes that are not UTF-8 give the same error as broken YAML."""
+    path = tmp_path / "policy.yaml"
+    path.write_bytes(b"\xff\xfe base")
     with pytest.raises(UsageError, match=r"policy\.yaml"):
         policy.load(path)

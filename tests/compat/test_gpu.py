@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from compat import gpu
+from compat.errors import InfraError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,3 +44,13 @@ def test_a_machine_without_a_driver_is_the_cpu_lane(
     """Without nvidia-smi there is no GPU to use."""
     monkeypatch.setenv("PATH", str(tmp_path))
     assert gpu.lane() == "cpu"
+
+
+@pytest.mark.parametrize("script", ["echo '[N/A]'", "true", "echo 9.0, MIG"])
+def test_a_driver_that_makes_no_sense_is_an_infra_error(
+    script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A capability that cannot be read never becomes a lane of its own name."""
+    install_smi(tmp_path, script, monkeypatch)
+    with pytest.raises(InfraError, match="no compute capability"):
+        gpu.lane()

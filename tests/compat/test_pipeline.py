@@ -120,6 +120,11 @@ class FakeBox:
         ET.ElementTree(root).write(option.partition("=")[2])
 
 
+def _seeing(**facts: str) -> FakeIsolation:
+    """An isolation in which something else runs than the cell is named for."""
+    return FakeIsolation(facts=json.dumps({**FACTS, **facts}))
+
+
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> product.Product:
     """The wheel of this checkout, built once."""
@@ -191,11 +196,21 @@ def test_a_good_run_is_recorded_as_passed(run: Run) -> None:
         (FakeIsolation(failing=("eos_fires",)), Verdict.FAILED, Cause.BEHAVIOUR, ExitCode.FAILED),
         (FakeIsolation(timeouts=("suite",)), Verdict.TIMEOUT, None, ExitCode.TIMEOUT),
         (FakeIsolation(facts="{"), Verdict.NO_EVIDENCE, None, ExitCode.NO_EVIDENCE),
+        (_seeing(vllm="0.27.1"), Verdict.NO_EVIDENCE, None, ExitCode.NO_EVIDENCE),
+        (_seeing(lane="cuda-sm90"), Verdict.NO_EVIDENCE, None, ExitCode.NO_EVIDENCE),
+        (_seeing(distribution="vllm"), Verdict.NO_EVIDENCE, None, ExitCode.NO_EVIDENCE),
+        (
+            FakeIsolation(returncodes={"contracts": 2}),
+            Verdict.NO_EVIDENCE,
+            None,
+            ExitCode.NO_EVIDENCE,
+        ),
         (FakeIsolation(control_passes=True), Verdict.NO_EVIDENCE, None, ExitCode.NO_EVIDENCE),
     ],
     ids=[
         *("resolve", "other wheel", "import", "contract", "boot", "behaviour", "timeout"),
-        *("malformed facts", "control"),
+        *("malformed facts", "another release", "another lane", "another distribution"),
+        *("contracts unread", "control"),
     ],
 )
 def test_what_fails_is_recorded_with_its_cause(
@@ -210,6 +225,14 @@ def test_what_fails_is_recorded_with_its_cause(
     (row,) = [row for row in after if row not in before]
     assert (row.verdict, row.cause, exit_code) == (verdict, cause, code)
     assert set(before) <= set(after)
+
+
+def test_an_earlier_report_is_no_evidence(run: Run) -> None:
+    """A run that stops before the suite does not cite the report of the run before it."""
+    run(FakeIsolation())
+    _, registry = run(FakeIsolation(returncodes={"preflight": 1}))
+
+    assert [row.report_sha256 for row in read_rows(registry) if row.cause is Cause.IMPORT] == [None]
 
 
 def test_infrastructure_is_not_recorded(run: Run) -> None:

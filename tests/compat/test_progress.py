@@ -64,3 +64,14 @@ def test_a_log_that_was_never_written_is_no_problem(tmp_path: Path) -> None:
     progress.show_tail(tmp_path / "none.log")
 
     assert buffer.getvalue() == ""
+
+
+def test_brackets_in_a_title_or_a_note_are_text(tmp_path: Path) -> None:
+    """Test parameters and paths in brackets are printed, not taken for markup."""
+    progress, buffer = recorder()
+    progress.note("no daemon answers [/var/run/docker.sock]")
+    with progress.step("test_x[mistral]", tmp_path / "[red]" / "step.log"):
+        pass
+
+    assert "[/var/run/docker.sock]" in buffer.getvalue()
+    assert "test_x[mistral]" in buffer.getvalue()

@@ -59,7 +59,8 @@ def test_unarmed_hooks_are_transparent() -> None:
 
 def test_an_armed_decision_sees_feature_and_logits_once() -> None:
     """The decider gets what compute_logits consumed and the logits, on one call only."""
-    runner, seen = _runner(), []
+    runner = _runner()
+    seen: list[Tensor | None] = []
     sampler = hooks.install(runner)
     feature = torch.ones(1, 3)
     logits = runner.model.compute_logits(feature)
@@ -75,7 +76,8 @@ def test_an_armed_decision_sees_feature_and_logits_once() -> None:
 
 def test_a_feature_is_never_used_twice() -> None:
     """If the logits of a step were computed elsewhere, the last step's feature is not taken."""
-    runner, seen = _runner(), []
+    runner = _runner()
+    seen: list[Tensor | None] = []
     sampler = hooks.install(runner)
     logits = runner.model.compute_logits(torch.ones(1, 3))
     for _ in range(2):

@@ -1,0 +1,179 @@
+"""The steps of one cell inside an isolation, and the verdict of how far they got."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from packaging.utils import canonicalize_name
+
+from compat import junit, steps, verdict
+from compat.errors import InstallError, ReportError, ResolveError
+from compat.evidence import Cause, Depth, Facts, Verdict
+from compat.isolate.protocol import Mounts, Recipe
+from value_steer.registry import public_version
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from compat.evidence import CollectedTest
+    from compat.isolate.protocol import Completed, Isolation, Prepared
+    from compat.plan import Candidate
+    from compat.policy import Policy
+    from compat.product import Product
+    from compat.progress import Progress
+    from compat.verdict import Judgement
+
+_CONTRACT_BROKEN = 1
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A version on a lane of this machine."""
+
+    candidate: Candidate
+    lane: str
+    out: Path
+
+
+class _StoppedError(Exception):
+    """A step came to an end that decides the verdict of the whole run."""
+
+    def __init__(self, judgement: Judgement) -> None:
+        super().__init__(judgement.reason)
+        self.judgement = judgement
+
+
+class Attempt:
+    """Makes an environment, runs in it what there is to run, and judges.
+
+    Attributes:
+        prepared: The environment, once it has come to be.
+        facts: What runs in it, once that is known.
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        built: Product,
+        rules: Policy,
+        expected: Sequence[CollectedTest],
+        progress: Progress,
+    ) -> None:
+        self._cell = cell
+        self._built = built
+        self._rules = rules
+        self._expected = expected
+        self._progress = progress
+        self._early: Judgement | None = None
+        self.prepared: Prepared | None = None
+        self.facts: Facts | None = None
+
+    def go(self, isolation: Isolation) -> None:
+        """Carry out the steps, up to the first that decides the verdict.
+
+        Raises:
+            InfraError: The network, Docker or the disk failed.
+        """
+        try:
+            self.prepared = self._prepare(isolation)
+            mounts = Mounts(self._built.site, self._built.suite, self._cell.out)
+            with isolation.open(self.prepared, mounts) as box:
+                self._observe(steps.Bench(box, self._cell.out))
+        except ResolveError as error:
+            self._early = _failed(Cause.RESOLVE, str(error), Depth.NONE)
+        except InstallError as error:
+            self._early = _failed(Cause.INSTALL, str(error), Depth.RESOLVES)
+        except ReportError as error:
+            self._early = _void(str(error), Depth.INSTALLS)
+        except _StoppedError as stop:
+            self._early = stop.judgement
+
+    def judgements(self) -> dict[str, Judgement]:
+        """One judgement per mode that the suite covers."""
+        modes = sorted({mode for test in self._expected for mode in test.modes})
+        if self._early is not None:
+            return dict.fromkeys(modes, self._early)
+        suite, control = self._report("suite"), self._report("control")
+        return {mode: verdict.judge(self._expected, suite, control, mode) for mode in modes}
+
+    def _prepare(self, isolation: Isolation) -> Prepared:
+        build = self._cell.candidate.build(self._cell.lane)
+        recipe = Recipe(
+            distribution=build.distribution,
+            version=str(self._cell.candidate.version),
+            torch=self._cell.candidate.torch,
+            extras=self._rules.extras,
+        )
+        log = self._cell.out / "prepare.log"
+        title = f"install {recipe.distribution} {recipe.version} ({isolation.kind})"
+        with self._progress.step(title, log):
+            prepared = isolation.prepare(recipe, self._cell.out.parent, log)
+        if prepared.wheel_sha256 not in {wheel.sha256 for wheel in build.wheels}:
+            msg = (
+                f"{prepared.wheel} has SHA-256 {prepared.wheel_sha256}, which is not the one in "
+                "matrix/candidates.json; the index serves another file under the same name"
+            )
+            raise InstallError(msg)
+        if prepared.reused:
+            self._progress.note("the environment of an earlier run is reused")
+        return prepared
+
+    def _observe(self, bench: steps.Bench) -> None:
+        limits = self._rules.timeout_minutes
+        with self._progress.step("import", bench.out / "preflight.log"):
+            facts = steps.preflight(bench, limits.preflight * 60)
+        if not isinstance(facts, Facts):
+            raise self._stopped(facts, Cause.IMPORT, Depth.INSTALLS, "preflight.log")
+        strange = _strange(self._cell, facts)
+        if strange:
+            raise _StoppedError(_void(strange, Depth.IMPORTS))
+        self.facts = facts
+        with self._progress.step("contracts", bench.out / "contracts.json"):
+            done = steps.contracts(bench, limits.contracts * 60)
+        if done.timed_out or done.returncode != 0:
+            cause = Cause.CONTRACT if done.returncode == _CONTRACT_BROKEN else None
+            raise self._stopped(done, cause, Depth.IMPORTS, "contracts.json")
+        # How the tests ended is read from their reports; here only whether they came to an end.
+        with self._progress.step("behavioural suite", bench.out / "suite.log"):
+            done = steps.suite(bench, limits.suite * 60)
+        if done.timed_out:
+            raise self._stopped(done, None, Depth.IMPORTS, "suite.log")
+        with self._progress.step("negative control (a dead plug-in)", bench.out / "control.log"):
+            done = steps.control(bench, limits.control * 60)
+        if done.timed_out:
+            raise self._stopped(done, None, Depth.IMPORTS, "control.log")
+
+    def _stopped(
+        self, done: Completed, cause: Cause | None, depth: Depth, log: str
+    ) -> _StoppedError:
+        """What a step that failed or did not end decides; without a cause it decides nothing."""
+        self._progress.show_tail(self._cell.out / log)
+        if done.timed_out:
+            reason = f"no end after {done.seconds:.0f} s, see {log}"
+            return _StoppedError(verdict.early(Verdict.TIMEOUT, None, reason, depth))
+        reason = f"exit status {done.returncode}, see {log}"
+        return _StoppedError(_failed(cause, reason, depth) if cause else _void(reason, depth))
+
+    def _report(self, name: str) -> junit.SuiteReport | ReportError:
+        try:
+            return junit.read_report(self._cell.out / f"{name}.xml")
+        except ReportError as error:
+            return error
+
+
+def _failed(cause: Cause, reason: str, depth: Depth) -> Judgement:
+    return verdict.early(Verdict.FAILED, cause, reason, depth)
+
+
+def _void(reason: str, depth: Depth) -> Judgement:
+    return verdict.early(Verdict.NO_EVIDENCE, None, reason, depth)
+
+
+def _strange(cell: Cell, facts: Facts) -> str:
+    """What runs inside, if it is not what the cell is named for."""
+    wanted = (str(cell.candidate.version), cell.lane, cell.candidate.build(cell.lane).distribution)
+    vllm, distribution = public_version(facts.vllm), canonicalize_name(facts.distribution)
+    found = (str(vllm), facts.lane, str(distribution))
+    return "" if found == wanted else f"{' '.join(found)} runs in place of {' '.join(wanted)}"
