@@ -36,6 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CompatError as error:
         progress.problem(str(error))
         code = error.exit_code
+    except KeyboardInterrupt:
+        progress.problem("interrupted; nothing was recorded, and the next run takes up the rest")
+        code = ExitCode.INTERRUPTED
     return int(code)
 
 

@@ -24,6 +24,7 @@ class ExitCode(IntEnum):
     INFRA = 3
     NO_EVIDENCE = 4
     TIMEOUT = 5
+    INTERRUPTED = 130
 
 
 class CompatError(Exception):
