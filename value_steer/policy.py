@@ -25,7 +25,7 @@ def below_threshold(values: Tensor, thresholds: Tensor) -> Tensor:
 
     Source: "Knowing When to Quit", stop rule ``V(s_t) < r_abstain``.
     """
-    return torch.logical_not(values >= thresholds)
+    return (values >= thresholds).logical_not_()
 
 
 def extend_streaks(streaks: Tensor, below: Tensor, advance: Tensor) -> Tensor:

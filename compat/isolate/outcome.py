@@ -29,6 +29,8 @@ _INFRA = re.compile(
     r"|Unable to locate package|Failed to fetch|Could not resolve",
     re.IGNORECASE,
 )
+# Docker colours what a build writes to its standard error.
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 # A retry that was not the last one may have succeeded.
 _SURVIVED = re.compile(r"^.*Retrying \(Retry\(total=[1-9].*$", re.MULTILINE)
 _RESOLVE = re.compile(
@@ -63,7 +65,8 @@ def failure(what: str, log: Path) -> Failure:
         what: What was attempted, to begin the message with.
         log: The log; the message names it and quotes its last error.
     """
-    text = _SURVIVED.sub("", log.read_text(encoding="utf-8", errors="replace")[-_TAIL_CHARS:])
+    tail = log.read_text(encoding="utf-8", errors="replace")[-_TAIL_CHARS:]
+    text = _SURVIVED.sub("", _COLOUR.sub("", tail))
     where = f"see {log}"
     if trouble := _INFRA.search(text):
         msg = f"{what} failed because of this machine or its network ({trouble[0]}); {where}"

@@ -26,15 +26,17 @@ class Judgement:
     Attributes:
         values: P(good), ``[rows]`` fp32.
         fired: Rows to end, ``[rows]`` bool.
+        flags: ``fired`` on the host; ``None`` on an accelerator, which reading it would stall.
     """
 
     values: Tensor
     fired: Tensor
+    flags: list[bool] | None
 
     @property
-    def any_fired(self) -> bool:
-        """Whether any row is known to end; on an accelerator asking would stall it, so: maybe."""
-        return self.fired.is_cuda or bool(self.fired.any())
+    def may_end(self) -> bool:
+        """Whether any row ends, or may."""
+        return self.flags is None or True in self.flags
 
 
 class Abstainer:
@@ -68,7 +70,8 @@ class Abstainer:
             fired = self._persistent(fired, rows)
         if possible is not None:
             fired = fired & possible
-        return Judgement(values, self._agree(fired))
+        fired = self._agree(fired)
+        return Judgement(values, fired, None if fired.is_cuda else fired.tolist())
 
     def _persistent(self, below: Tensor, rows: Rows) -> Tensor:
         """Rows that have been below for as many tokens as patience asks."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -71,8 +71,7 @@ class _Batch:
 
     layout: Layout
     age: int
-    fired: Tensor
-    values: Tensor
+    judgement: Judgement
     ready: torch.cuda.Event | None
 
 
@@ -83,30 +82,40 @@ class Ledger:
     copies have arrived; on the CPU they are read at once.
     """
 
+    # A request is closed once the step that ended it is complete; with asynchronous scheduling
+    # one further step, already running by then, may hold its row.
+    _STEPS_IN_FLIGHT = 1
+
     def __init__(self, capacity: int = 10_000) -> None:
         self.counters = Counters()
         self._outcomes: deque[Outcome] = deque(maxlen=capacity)
         self._waiting: deque[_Batch] = deque()
+        self._layout: Layout | None = None
         self._latest: _Batch | None = None
+        self._open: set[str] = set()
         self._firings: dict[str, _Firing] = {}
         self._values: dict[str, float] = {}
 
     def record(self, judgement: Judgement, layout: Layout, age: int) -> None:
         """Note a judged batch, ``age`` steps after its rows were laid out."""
         self.counters.judged += layout.judged_rows
-        fired, values, ready = judgement.fired, judgement.values, None
-        if fired.is_cuda:
-            fired, values = _to_host(fired), _to_host(values)
-            ready = torch.cuda.Event()
-            ready.record()
-        self._waiting.append(_Batch(layout, age, fired, values, ready))
+        if layout is not self._layout:
+            self._layout = layout
+            self._open.update(layout.ids)
+        ready = None
+        if judgement.flags is None:
+            judgement, ready = _on_its_way(judgement)
+        self._waiting.append(_Batch(layout, age, judgement, ready))
         self._read_arrived()
 
     def close(self, request_id: str, request: LiveRequest) -> None:
         """A request has finished: its outcome is final."""
+        for batch in list(self._waiting)[: -self._STEPS_IN_FLIGHT]:
+            _await(batch)
         self._read_arrived()
         firing = self._firings.pop(request_id, None)
         last_value = self._last_value(request_id)
+        self._open.discard(request_id)
         value = firing.value if firing else last_value
         abstained = firing is not None and request.refusal is None
         self.counters.abstained += abstained
@@ -134,21 +143,23 @@ class Ledger:
         if self._latest is not None and self._latest.layout is not batch.layout:
             self._keep_values(self._latest)
         self._latest = batch
-        flags = batch.fired.tolist()
+        flags = batch.judgement.flags or batch.judgement.fired.tolist()
         if True in flags:
             for row, fired in enumerate(flags):
-                if fired:
+                if fired and batch.layout.ids[row] in self._open:
                     self._fire(batch, row)
 
     def _fire(self, batch: _Batch, row: int) -> None:
-        firing = _Firing(batch.layout.response[row] + batch.age, batch.values[row].item())
+        value = batch.judgement.values[row].item()
+        firing = _Firing(batch.layout.response[row] + batch.age, value)
         self._firings.setdefault(batch.layout.ids[row], firing)
 
     def _keep_values(self, batch: _Batch) -> None:
         """Keep the values of rows that the next batch may not hold any more."""
-        layout, values = batch.layout, batch.values.tolist()
-        rows = (row for row, judged in enumerate(layout.judged) if judged)
-        self._values.update((layout.ids[row], values[row]) for row in rows)
+        layout, values = batch.layout, batch.judgement.values.tolist()
+        for request_id, judged, value in zip(layout.ids, layout.judged, values, strict=True):
+            if judged and request_id in self._open:
+                self._values[request_id] = value
 
     def _last_value(self, request_id: str) -> float | None:
         if self._latest is not None:
@@ -161,6 +172,19 @@ def _arrived(batch: _Batch) -> bool:
     return batch.ready is None or batch.ready.query()
 
 
-def _to_host(tensor: Tensor) -> Tensor:
+def _await(batch: _Batch) -> None:
+    if batch.ready is not None:
+        batch.ready.synchronize()
+
+
+def _on_its_way(judgement: Judgement) -> tuple[Judgement, torch.cuda.Event]:
+    """The judgement in host memory that a copy is filling, and the event of its arrival."""
+    copied = replace(judgement, values=_copy(judgement.values), fired=_copy(judgement.fired))
+    ready = torch.cuda.Event()
+    ready.record()
+    return copied, ready
+
+
+def _copy(tensor: Tensor) -> Tensor:
     host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
     return host.copy_(tensor, non_blocking=True)

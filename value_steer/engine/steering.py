@@ -104,7 +104,7 @@ class Steering:
             raise SteeringError(msg)
         judgement = self._abstainer.judge(feature, rows, stop_tokens.possible)
         self.ledger.record(judgement, rows.layout, self._table.age)
-        if judgement.any_fired:
+        if judgement.may_end:
             stop_tokens.end(output, judgement.fired, rows)
 
     @contextmanager

