@@ -28,6 +28,7 @@ _OPTIONS = {
     "dtype": "float32",
     "max_model_len": 512,
     "max_num_seqs": 8,
+    "num_gpu_blocks_override": 1024,  # a cache that fits the tests, so that engines share memory
     "seed": 0,
     "disable_log_stats": True,
 }
@@ -129,7 +130,7 @@ class EnginePool:
     model_of: Callable[[str], Path]
     logs: Path
     on_close: Callable[[Engine], None]
-    capacity: int = 3
+    capacity: int = 6
     _alive: OrderedDict[str, tuple[EngineSpec, Engine]] = field(default_factory=OrderedDict)
     _booted: int = 0
 
