@@ -66,6 +66,21 @@ def test_a_head_that_never_objects_changes_nothing(
 
 
 @pytest.mark.depth("equal")
+def test_a_disabled_engine_is_plain_vllm(
+    pool: EnginePool, plain: Engine, constant_head: Callable[[float], str]
+) -> None:
+    """Switched off, even a head that gives up on everything changes nothing."""
+    natural = plain.generate(requests.greedy())
+    abstain = {"value_head_path": constant_head(0.1), "threshold": 0.5, "enabled": False}
+    engine = pool.get(EngineSpec(abstain=abstain))
+
+    answers = engine.generate(requests.greedy())
+
+    assert [a.tokens for a in answers] == [n.tokens for n in natural]
+    assert engine.counters()["judged"] == 0
+
+
+@pytest.mark.depth("equal")
 @pytest.mark.detects_dead
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_request_ends_right_after_its_first_bad_token(
