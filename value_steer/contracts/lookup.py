@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import warnings
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from value_steer.contracts.source import PACKAGE
@@ -178,6 +179,8 @@ def stated_bases(symbol: Symbol) -> frozenset[str]:
     return frozenset(filter(None, map(last_name, bases)))
 
 
+# Most files are the same in neighbouring releases; a module is never changed once parsed.
+@lru_cache(maxsize=48)
 def _parse(path: str, text: str) -> Module:
     # The style of somebody else's string literals is not ours to warn about.
     with warnings.catch_warnings():
