@@ -18,6 +18,7 @@ from value_steer.contracts.report import Status
 from value_steer.contracts.runner_default import Rule, RunnerDefault
 from value_steer.contracts.snapshot import Snapshot, Standing
 from value_steer.contracts.surface import Mode, Runner
+from value_steer.contracts.wheel import WheelTree
 from value_steer.errors import ContractError
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def test_a_sweep_takes_each_release_once(tmp_path: Path, monkeypatch: pytest.Mon
         return OLD
 
     monkeypatch.setattr(snapshot, "take", take)
-    monkeypatch.setattr(sweep.WheelTree, "prefetch", lambda *_: None)
+    monkeypatch.setattr(WheelTree, "prefetch", lambda *_: None)
     for _ in range(2):
         assert sweep.sweep(WHEELS[:1], IndexSettings(), tmp_path) == (OLD,)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from value_steer.contracts.checker import available_modes, check_sources
-from value_steer.contracts.lookup import Sources
+from value_steer.contracts.lookup import Sources, parse
 from value_steer.contracts.report import Status
 from value_steer.contracts.rows import SURFACES
 from value_steer.contracts.runner_default import Rule, RunnerDefault, runner_default
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
     from value_steer.contracts.source import SourceTree
     from value_steer.contracts.surface import Mode, Runner
+
+
+# Most files are the same in neighbouring releases, and nothing here changes a module.
+_remembered = lru_cache(maxsize=48)(parse)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,7 @@ def take(tree: SourceTree) -> Snapshot:
     Raises:
         ContractError: The tree cannot be read.
     """
-    sources = Sources(tree)
+    sources = Sources(tree, _remembered)
     report = check_sources(tree.version(), sources, available_modes())
     standings = [
         Standing(f.surface.id, f.status, f.detail, shape(f.surface, sources))

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from value_steer.contracts.package_index import IndexSettings, IndexWheel
     from value_steer.contracts.snapshot import Snapshot, Standing
 
-# One more than processors, because a worker also waits for the network.
 _MOST_WORKERS = 8
 
 
