@@ -62,6 +62,13 @@ def registry(session: nox.Session) -> None:
     session.run("python", "-m", "compat", "registry", *session.posargs)
 
 
+@nox.session(default=False)
+def matrix(session: nox.Session) -> None:
+    """List the releases on the package index in matrix/candidates.json."""
+    install(session, "compat")
+    session.run("python", "-m", "compat", "discover", *session.posargs)
+
+
 def _compat_session(series: str) -> None:
     """One session per series of vLLM; each tests its newest release."""
 

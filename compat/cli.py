@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compat import booking, pipeline, record, report
+from compat import booking, discover, pipeline, plan, record, report
+from compat import policy as policies
 from compat.errors import CompatError, ExitCode
 from compat.evidence import Verdict
 from compat.product import ROOT
 from compat.progress import Progress
 from value_steer import versions
+from value_steer.contracts.wheel import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,6 +69,18 @@ def _registry(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
     return ExitCode.PASSED
 
 
+def _discover(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
+    """Ask the package index for releases and write the candidates."""
+    policy = policies.load()
+    rules = discover.Rules(
+        policy.oldest_vllm, timedelta(hours=policy.cooldown_hours), arguments.prereleases
+    )
+    found = discover.discover(rules)
+    write_atomically(arguments.candidates, plan.dumps(found).encode())
+    progress.note(f"{len(found)} releases in {arguments.candidates}, newest {found[-1].version}")
+    return ExitCode.PASSED
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m compat", description=__doc__)
     parser.add_argument("--registry", type=Path, default=REGISTRY, help="file of the evidence")
@@ -82,4 +97,8 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run)
     registry = commands.add_parser("registry", help="validate and show the registry")
     registry.set_defaults(command=_registry)
+    discovery = commands.add_parser("discover", help="list the releases on the package index")
+    discovery.add_argument("--prereleases", action="store_true", help="pre-releases as well")
+    discovery.add_argument("--candidates", type=Path, default=plan.CANDIDATES, help="file to write")
+    discovery.set_defaults(command=_discover)
     return parser

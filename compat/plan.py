@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import re
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from packaging.version import InvalidVersion, Version
 
 from compat.errors import UsageError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SCHEMA_VERSION = 1
 CANDIDATES = Path(__file__).parent.parent / "matrix" / "candidates.json"
 
 
@@ -33,11 +38,19 @@ class Build:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A release of vLLM that could be tested."""
+    """A release of vLLM that could be tested.
+
+    Attributes:
+        requires_python: What all of its builds require.
+        torch: The version of torch that it pins.
+        cuda: The CUDA version that this torch is built for, such as ``13.0``.
+        builds: By lane.
+    """
 
     version: Version
     requires_python: str
     torch: str
+    cuda: str
     builds: tuple[Build, ...]
 
     @property
@@ -67,11 +80,21 @@ def load(path: Path = CANDIDATES) -> tuple[Candidate, ...]:
     """
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
-        candidates = [_candidate(entry) for entry in body["candidates"]]
+        (entries,) = _values(body, "candidates", schema_version=SCHEMA_VERSION)
+        candidates = [_candidate(entry) for entry in entries]
     except (OSError, ValueError, KeyError, TypeError) as error:
         msg = f"{path}: no usable list of candidates ({error!r}); restore it from the repository"
         raise UsageError(msg) from error
-    return tuple(sorted(candidates, key=lambda candidate: candidate.version))
+    return tuple(sorted(candidates, key=_by_version))
+
+
+def dumps(candidates: Iterable[Candidate]) -> str:
+    """The text that :func:`load` reads, the same for the same candidates."""
+    entries = [
+        {**asdict(c), "version": str(c.version)} for c in sorted(candidates, key=_by_version)
+    ]
+    body = {"schema_version": SCHEMA_VERSION, "candidates": entries}
+    return json.dumps(body, indent=2) + "\n"
 
 
 def select(wanted: str, candidates: tuple[Candidate, ...]) -> Candidate:
@@ -98,6 +121,10 @@ def series(candidates: tuple[Candidate, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(candidate.series for candidate in candidates))
 
 
+def _by_version(candidate: Candidate) -> Version:
+    return candidate.version
+
+
 def _version(text: str) -> Version | None:
     try:
         return Version(text)
@@ -106,15 +133,34 @@ def _version(text: str) -> Version | None:
         raise UsageError(msg) from error
 
 
-def _candidate(entry: dict[str, Any]) -> Candidate:
-    return Candidate(
-        version=Version(entry["version"]),
-        requires_python=entry["requires_python"],
-        torch=entry["torch"],
-        builds=tuple(_build(build) for build in entry["builds"]),
+def _candidate(entry: object) -> Candidate:
+    version, python, torch, cuda, builds = _values(
+        entry, "version", "requires_python", "torch", "cuda", "builds"
     )
+    return Candidate(Version(version), python, torch, cuda, tuple(map(_build, builds)))
 
 
-def _build(entry: dict[str, Any]) -> Build:
-    wheels = tuple(Wheel(wheel["filename"], wheel["sha256"]) for wheel in entry["wheels"])
-    return Build(entry["lane"], entry["distribution"], wheels)
+def _build(entry: object) -> Build:
+    lane, distribution, wheels = _values(entry, "lane", "distribution", "wheels")
+    return Build(lane, distribution, tuple(map(_wheel, wheels)))
+
+
+def _wheel(entry: object) -> Wheel:
+    filename, sha256 = _values(entry, "filename", "sha256")
+    if not re.fullmatch(r"[0-9a-f]{64}", sha256):
+        msg = f"{filename}: sha256 = {sha256!r} is no SHA-256"
+        raise ValueError(msg)
+    return Wheel(filename, sha256)
+
+
+def _values(entry: object, *keys: str, **fixed: int) -> list[Any]:
+    """The values of exactly these keys; text may not be empty."""
+    if not isinstance(entry, dict) or set(entry) != {*keys, *fixed}:
+        msg = f"needs exactly the keys {', '.join((*fixed, *keys))}: {str(entry)[:80]}"
+        raise ValueError(msg)
+    wrong = [key for key, value in fixed.items() if entry[key] != value]
+    wrong += [key for key in keys if not entry[key] or not isinstance(entry[key], (str, list))]
+    if wrong:
+        msg = f"{wrong[0]} = {entry[wrong[0]]!r} is not usable"
+        raise ValueError(msg)
+    return [entry[key] for key in keys]

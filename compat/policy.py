@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from packaging.version import InvalidVersion, Version
 
 from compat.errors import UsageError
 
@@ -38,6 +39,8 @@ class Minutes:
 class Policy:
     """The whole policy; see the comments in the file."""
 
+    oldest_vllm: Version
+    cooldown_hours: float
     base_image: str
     debian_suite: str
     extras: tuple[str, ...]
@@ -57,6 +60,7 @@ def load(path: Path = POLICY) -> Policy:
         msg = f"{path}: cannot be read as YAML ({error})"
         raise UsageError(msg) from error
     values = _exactly(Policy, body, str(path))
+    cooldown = _number(values["cooldown_hours"], f"{path}: cooldown_hours")
     if not all(isinstance(values[key], str) for key in ("base_image", "debian_suite")):
         msg = f"{path}: base_image and debian_suite must be text"
         raise UsageError(msg)
@@ -65,6 +69,8 @@ def load(path: Path = POLICY) -> Policy:
         msg = f"{path}: extras must be a list of requirements"
         raise UsageError(msg)
     return Policy(
+        oldest_vllm=_version(values["oldest_vllm"], f"{path}: oldest_vllm"),
+        cooldown_hours=cooldown,
         base_image=values["base_image"],
         debian_suite=values["debian_suite"],
         extras=tuple(extras),
@@ -77,12 +83,24 @@ def load(path: Path = POLICY) -> Policy:
 
 def _numbers(record: type, body: object, where: str) -> dict[str, float]:
     values = _exactly(record, body, where)
-    for key, value in values.items():
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not number or not math.isfinite(value) or value <= 0:
-            msg = f"{where}.{key} = {value!r}: must be a positive number"
-            raise UsageError(msg)
-    return values
+    return {key: _number(value, f"{where}.{key}") for key, value in values.items()}
+
+
+def _number(value: object, where: str) -> float:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    number = float(str(value)) if is_number else math.nan
+    if not math.isfinite(number) or number <= 0:
+        msg = f"{where} = {value!r}: must be a positive number"
+        raise UsageError(msg)
+    return number
+
+
+def _version(value: object, where: str) -> Version:
+    try:
+        return Version(str(value))
+    except InvalidVersion as error:
+        msg = f"{where} = {value!r}: must be a version such as 0.19.0"
+        raise UsageError(msg) from error
 
 
 def _exactly(record: type, body: object, where: str) -> dict[str, Any]:

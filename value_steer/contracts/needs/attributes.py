@@ -41,7 +41,7 @@ class Fields:
             return "needs fields that can be assigned; found a frozen record"
         found: dict[str, bool] = {}
         for ancestor in sources.lineage(symbol):
-            found |= _fields(ancestor.node)
+            found |= annotated_fields(ancestor.node)
             if found.keys() >= set(self.names):
                 return None
         missing = [name for name in self.names if name not in found]
@@ -62,7 +62,7 @@ class Constructible:
         """Say which fields are unknown to it, and which ones it wants besides."""
         if not isinstance(symbol.node, ast.ClassDef):
             return f"needs a class; found {kind(symbol)}"
-        accepted = _accepted(symbol, sources)
+        accepted = constructor_arguments(symbol, sources)
         if accepted is None:
             return "needs a dataclass, named tuple or struct; found a plain class"
         unknown = [name for name in self.fields if name not in accepted]
@@ -96,7 +96,7 @@ class Assigns:
         return f"needs {', '.join(missing)} to be assigned; found no method that does"
 
 
-def _fields(node: Definition) -> dict[str, bool]:
+def annotated_fields(node: Definition) -> dict[str, bool]:
     """The fields that a class body annotates, and whether a value must be given for each."""
     return {
         name: _required(member)
@@ -113,7 +113,7 @@ def _required(member: ast.AnnAssign) -> bool:
     return value is None
 
 
-def _accepted(symbol: Symbol, sources: Sources) -> dict[str, bool] | None:
+def constructor_arguments(symbol: Symbol, sources: Sources) -> dict[str, bool] | None:
     """What making an instance takes, and which of it is required; ``None`` if nobody can say."""
     ancestors = list(sources.lineage(symbol))
     constructor = members_of(symbol.node).get("__init__")
@@ -124,7 +124,7 @@ def _accepted(symbol: Symbol, sources: Sources) -> dict[str, bool] | None:
         return None
     accepted: dict[str, bool] = {}
     for ancestor in reversed(ancestors):
-        accepted |= _fields(ancestor.node)
+        accepted |= annotated_fields(ancestor.node)
     return accepted
 
 

@@ -33,7 +33,7 @@ class Calls:
         """Say which call does not have the shape, or that there is none."""
         if not isinstance(symbol.node, FUNCTIONS):
             return f"needs a function; found {kind(symbol)}"
-        calls = list(_calls(symbol.node, self.receiver))
+        calls = list(calls_of(symbol.node, self.receiver))
         if not calls:
             return f"needs a call {self._shape()}; found none"
         wrong = next((call for call in calls if not self._fits(call)), None)
@@ -67,8 +67,8 @@ class Order:
         """Say which call is missing or early."""
         if not isinstance(symbol.node, FUNCTIONS):
             return f"needs a function; found {kind(symbol)}"
-        early = [_end(call) for call in _calls(symbol.node, self.first)]
-        late = [_end(call) for call in _calls(symbol.node, self.second)]
+        early = [_end(call) for call in calls_of(symbol.node, self.first)]
+        late = [_end(call) for call in calls_of(symbol.node, self.second)]
         missing = [name for name, at in ((self.first, early), (self.second, late)) if not at]
         if missing:
             return f"needs {self.first}() before {self.second}(); found no {missing[0]}()"
@@ -100,7 +100,8 @@ class Compares:
         return f".{name}".endswith(f".{self.operand}")
 
 
-def _calls(function: ast.AST, receiver: str) -> Iterator[ast.Call]:
+def calls_of(function: ast.AST, receiver: str) -> Iterator[ast.Call]:
+    """The calls in a function's body of what is written as ``receiver``."""
     for node in ast.walk(function):
         if isinstance(node, ast.Call) and dotted(node.func) == receiver:
             yield node

@@ -1,0 +1,204 @@
+"""``value-steer-compat`` over releases that are not installed: what holds, what changed when."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from packaging.version import InvalidVersion, Version
+
+from value_steer.contracts import package_index
+from value_steer.contracts import snapshot as snapshots
+from value_steer.contracts.archive import archive_tree
+from value_steer.contracts.report import Status
+from value_steer.contracts.rows import SURFACES
+from value_steer.contracts.shape import FIELDS
+from value_steer.contracts.source import directory_tree
+from value_steer.contracts.surface import Runner
+from value_steer.contracts.sweep import changes, sweep
+from value_steer.contracts.wheel import cache_folder
+from value_steer.errors import ContractError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from value_steer.contracts.package_index import IndexWheel
+    from value_steer.contracts.snapshot import Snapshot, Standing
+    from value_steer.contracts.surface import Mode
+    from value_steer.contracts.sweep import Change
+
+OLDEST = "0.19.0"
+_PROJECT = "vllm"
+_ARCHITECTURES = ("LlamaForCausalLM", "Qwen3ForCausalLM")
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which releases to look at.
+
+    Attributes:
+        exact: One release.
+        since: Every release from this one on.
+        against: A folder or tarball of vLLM that comes after all of them.
+        architectures: Model classes whose default runner is shown.
+    """
+
+    exact: str | None = None
+    since: str | None = None
+    against: Path | None = None
+    architectures: tuple[str, ...] = _ARCHITECTURES
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """What was found.
+
+    Attributes:
+        modes: The modes that are reported.
+        history: One snapshot per release, oldest first.
+        architectures: Model classes whose default runner is shown.
+    """
+
+    modes: tuple[Mode, ...]
+    history: tuple[Snapshot, ...]
+    architectures: tuple[str, ...]
+
+    @property
+    def rows(self) -> frozenset[str]:
+        """The rows of the reported modes."""
+        return frozenset(s.id for s in SURFACES if s.modes.intersection(self.modes))
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """The changes in those rows."""
+        return tuple(change for change in changes(self.history) if change.id in self.rows)
+
+    def broken(self, snapshot: Snapshot) -> tuple[Standing, ...]:
+        """The rows that do not hold in a release."""
+        return tuple(
+            standing
+            for standing in snapshot.standings
+            if standing.id in self.rows and standing.status is not Status.OK
+        )
+
+    @property
+    def ok(self) -> bool:
+        """Whether every row holds in every release."""
+        return not any(map(self.broken, self.history))
+
+
+def run(selection: Selection, modes: tuple[Mode, ...]) -> Sweep:
+    """Check the selected releases.
+
+    Raises:
+        ContractError: A release does not exist or cannot be read.
+    """
+    # A path is wrong more often than the network, and faster to find out.
+    unreleased = () if selection.against is None else (_unreleased(selection.against),)
+    settings = package_index.pip_settings()
+    wheels = package_index.for_reading(package_index.project_wheels(_PROJECT, settings))
+    history = sweep(select(selection, wheels), settings, cache_folder())
+    return Sweep(modes, (*history, *unreleased), selection.architectures)
+
+
+def select(selection: Selection, wheels: Sequence[IndexWheel]) -> tuple[IndexWheel, ...]:
+    """The wheels to read; with nothing but ``against`` the newest one, to compare with.
+
+    Raises:
+        ContractError: No wheel matches.
+    """
+    if selection.exact is not None:
+        chosen = [wheel for wheel in wheels if wheel.version == _version(selection.exact)]
+    elif selection.since is not None:
+        chosen = [wheel for wheel in wheels if wheel.version >= _version(selection.since)]
+    else:
+        chosen = list(wheels[-1:])
+    if not chosen:
+        known = ", ".join(str(w.version) for w in wheels if w.version >= Version(OLDEST))
+        msg = f"the index has no such release of vLLM; it has {known or 'none'}"
+        raise ContractError(msg)
+    return tuple(chosen)
+
+
+def to_json(found: Sweep) -> dict[str, object]:
+    """The sweep as plain JSON values."""
+    return {
+        "ok": found.ok,
+        "modes": [mode.value for mode in found.modes],
+        "releases": [_release(found, snapshot) for snapshot in found.history],
+        "changes": [asdict(change) for change in found.changes],
+    }
+
+
+def lines(found: Sweep) -> Iterator[str]:
+    """The sweep as text: a table, what is broken, what changed."""
+    columns = [(mode, runner) for mode in found.modes for runner in Runner]
+    head = ["vLLM", *(f"{mode.value}/{runner.value}" for mode, runner in columns)]
+    rows = [[*head, *found.architectures]]
+    for snapshot in found.history:
+        cells = [_verdict(snapshot.holds(mode, runner)) for mode, runner in columns]
+        defaults = [snapshot.runner_default.of(name) for name in found.architectures]
+        rows.append([snapshot.version, *cells, *defaults])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(map(str.ljust, row, widths)).rstrip()
+    used_by = {surface.id: surface.used_by for surface in SURFACES}
+    for snapshot in found.history:
+        for row_ in found.broken(snapshot):
+            yield f"{snapshot.version}: {row_.id}: {row_.detail} [used by {used_by[row_.id]}]"
+    for change in found.changes:
+        yield f"changed in {change.version}: {change.id}: {_difference(change)}"
+
+
+def _release(found: Sweep, snapshot: Snapshot) -> dict[str, object]:
+    default = snapshot.runner_default
+    return {
+        "version": snapshot.version,
+        "contracts": {
+            mode.value: {runner.value: snapshot.holds(mode, runner) for runner in Runner}
+            for mode in found.modes
+        },
+        "broken": [asdict(standing) for standing in found.broken(snapshot)],
+        "runner_default": {
+            **asdict(default),
+            "of": {name: default.of(name) for name in found.architectures},
+        },
+    }
+
+
+def _unreleased(path: Path) -> Snapshot:
+    return snapshots.take(directory_tree(path) if path.is_dir() else archive_tree(path))
+
+
+def _version(text: str) -> Version:
+    try:
+        return Version(text)
+    except InvalidVersion as err:
+        msg = f"{text!r} is no version; write one such as {OLDEST}"
+        raise ContractError(msg) from err
+
+
+def _verdict(holds: bool | None) -> str:  # noqa: FBT001
+    return {True: "hold", False: "BROKEN", None: "no rows"}[holds]
+
+
+def _difference(change: Change) -> str:
+    old, new = _fields(change.before), _fields(change.after)
+    if old and new and set(old) != set(new):
+        # A record of fifty fields is not to be compared by eye.
+        gained = [f"+{name}" for name in new if name not in old]
+        lost = [f"-{name}" for name in old if name not in new]
+        return f"fields {' '.join(gained + lost)}"
+    return f"{_state(change.before)} → {_state(change.after)}"
+
+
+def _fields(standing: Standing) -> list[str]:
+    head, _, names = (standing.shape or "").partition(FIELDS)
+    return names.split(", ") if names and not head else []
+
+
+def _state(standing: Standing) -> str:
+    if standing.status is Status.OK:
+        return standing.shape or "ok"
+    return f"{standing.status.value} ({standing.shape or standing.detail})"

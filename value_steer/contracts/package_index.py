@@ -1,0 +1,184 @@
+"""What the package index that pip is configured for has of a project.
+
+Needs the extra ``index``; nothing else of value-steer asks the network.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+
+from value_steer.errors import ContractError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    import requests
+    from packaging.version import Version
+    from pypi_simple import DistributionPackage
+
+_NEEDED = ("pypi_simple", "requests")
+# Later sections of pip's configuration override earlier ones.
+_SECTIONS = ("global", "install", ":env:")
+
+
+@dataclass(frozen=True, slots=True)
+class IndexSettings:
+    """Where and how to ask: ``None`` leaves it to the libraries' defaults."""
+
+    address: str | None = None
+    certificates: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IndexWheel:
+    """A wheel on the index.
+
+    Attributes:
+        build: The build number, 0 if it has none; a higher one replaces a lower one.
+        platform: The last part of the file name: ``manylinux_2_28_x86_64``.
+        url: Where it is; never written to a file.
+        uploaded: When it appeared, ``None`` if the index does not say.
+    """
+
+    filename: str
+    version: Version
+    build: int
+    platform: str
+    url: str
+    sha256: str
+    requires_python: str
+    yanked: bool
+    uploaded: datetime | None
+
+
+def require_libraries() -> None:
+    """Make sure that the libraries of the extra are there.
+
+    Raises:
+        ContractError: One is missing; the message has the command that installs it.
+    """
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        msg = (
+            f"asking the package index needs {' and '.join(missing)}; "
+            "install with: pip install 'value-steer[index]'"
+        )
+        raise ContractError(msg)
+
+
+# Making a connection costs more than reading a file over one, so each process keeps its own.
+@cache
+def shared_session(settings: IndexSettings) -> requests.Session:
+    """The session of this process; it keeps its connections and trusts pip's certificates."""
+    require_libraries()
+    import requests  # noqa: PLC0415  (an optional extra)
+
+    session = requests.Session()
+    session.mount("https://", requests.adapters.HTTPAdapter(pool_maxsize=16, max_retries=3))
+    if settings.certificates:
+        session.verify = settings.certificates
+    return session
+
+
+def project_wheels(project: str, settings: IndexSettings) -> tuple[IndexWheel, ...]:
+    """Every wheel of a project, in the order of the index.
+
+    Raises:
+        ContractError: The index does not answer, or has no such project.
+    """
+    session = shared_session(settings)
+    import pypi_simple  # noqa: PLC0415  (an optional extra)
+    import requests  # noqa: PLC0415
+
+    address = settings.address or pypi_simple.PYPI_SIMPLE_ENDPOINT
+    try:
+        client = pypi_simple.PyPISimple(address, session=session)
+        page = client.get_project_page(project, timeout=30)
+    except (
+        requests.RequestException,
+        pypi_simple.NoSuchProjectError,
+        pypi_simple.UnsupportedContentTypeError,
+    ) as err:
+        msg = f"the package index gives no page of {project} ({type(err).__name__}); check pip's "
+        msg += "index-url and the network"
+        raise ContractError(msg) from err
+    return from_packages(page.packages)
+
+
+def from_packages(packages: Iterable[DistributionPackage]) -> tuple[IndexWheel, ...]:
+    """The wheels among the files of a project; a name or hash that is none is left out."""
+    found = []
+    for package in packages:
+        try:
+            _, version, build, _ = parse_wheel_filename(package.filename)
+        except InvalidWheelFilename:
+            continue
+        if sha256 := package.digests.get("sha256"):
+            wheel = IndexWheel(
+                filename=package.filename,
+                version=version,
+                build=build[0] if build else 0,
+                platform=package.filename.removesuffix(".whl").rpartition("-")[2],
+                url=package.url,
+                sha256=sha256,
+                requires_python=package.requires_python or "",
+                yanked=bool(package.is_yanked),
+                uploaded=package.upload_time,
+            )
+            found.append(wheel)
+    return tuple(found)
+
+
+def current(wheels: Iterable[IndexWheel]) -> tuple[IndexWheel, ...]:
+    """Of the wheels of each version and platform the one with the highest build number."""
+    best: dict[tuple[Version, str], IndexWheel] = {}
+    for wheel in sorted(wheels, key=lambda wheel: (wheel.version, wheel.platform, wheel.build)):
+        if not wheel.yanked:
+            best[wheel.version, wheel.platform] = wheel
+    return tuple(best.values())
+
+
+def for_reading(wheels: Iterable[IndexWheel]) -> tuple[IndexWheel, ...]:
+    """One wheel per final release, oldest first; x86_64 where there is one."""
+    chosen: dict[Version, IndexWheel] = {}
+    for wheel in current(wheels):
+        if not wheel.version.is_prerelease and (
+            wheel.version not in chosen or wheel.platform.endswith("x86_64")
+        ):
+            chosen[wheel.version] = wheel
+    return tuple(chosen[version] for version in sorted(chosen))
+
+
+def pip_settings() -> IndexSettings:
+    """What pip is configured for.
+
+    Raises:
+        ContractError: pip does not tell.
+    """
+    command = [sys.executable, "-m", "pip", "config", "list"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        msg = f"`pip config list` failed: {done.stderr.strip()}; is pip installed here?"
+        raise ContractError(msg)
+    return parse_settings(done.stdout.splitlines())
+
+
+def parse_settings(lines: Sequence[str]) -> IndexSettings:
+    """Settings from the lines that ``pip config list`` prints."""
+    values: dict[str, dict[str, str]] = {section: {} for section in _SECTIONS}
+    for line in filter(None, map(str.strip, lines)):
+        key, _, value = line.partition("=")
+        section, _, option = key.rpartition(".")
+        if section in values:
+            values[section][option] = str(ast.literal_eval(value))
+    merged = {name: text for section in _SECTIONS for name, text in values[section].items()}
+    return IndexSettings(merged.get("index-url"), merged.get("cert"))

@@ -1,0 +1,44 @@
+"""What a contract's symbol looks like in a release, in one line, so that releases compare."""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING
+
+from value_steer.contracts.lookup import stated_bases
+from value_steer.contracts.needs import Calls, Constructible, Fields, IsClass, Parameters
+from value_steer.contracts.needs.attributes import annotated_fields, constructor_arguments
+from value_steer.contracts.needs.behaviour import calls_of
+from value_steer.contracts.needs.definitions import kind
+from value_steer.errors import ContractError
+
+if TYPE_CHECKING:
+    from value_steer.contracts.lookup import Sources, Symbol
+    from value_steer.contracts.surface import Surface
+
+FIELDS = "fields "
+
+
+def shape(surface: Surface, sources: Sources) -> str | None:
+    """The part of a symbol's definition that its row is about; ``None`` if it is not there."""
+    try:
+        return _shape(surface, sources.find(surface.path, surface.symbol), sources)
+    except ContractError:  # the finding of the row says which and why
+        return None
+
+
+def _shape(surface: Surface, symbol: Symbol, sources: Sources) -> str:
+    need = surface.need
+    if isinstance(need, Calls):
+        return "; ".join(ast.unparse(call) for call in calls_of(symbol.node, need.receiver))
+    if isinstance(need, Fields) and isinstance(symbol.node, ast.ClassDef):
+        names = [n for ancestor in sources.lineage(symbol) for n in annotated_fields(ancestor.node)]
+        return FIELDS + ", ".join(dict.fromkeys(names))
+    if isinstance(need, Constructible) and isinstance(symbol.node, ast.ClassDef):
+        taken = constructor_arguments(symbol, sources) or {}
+        return f"({', '.join(n if required else f'{n}=…' for n, required in taken.items())})"
+    if isinstance(need, IsClass) and need.bases:
+        return f"a class on {', '.join(sorted(stated_bases(symbol))) or 'nothing'}"
+    if isinstance(need, Parameters):
+        return kind(symbol)
+    return kind(symbol).partition("(")[0].strip()

@@ -1,0 +1,112 @@
+"""How every contract stands in one vLLM, small enough to keep and to compare."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from value_steer.contracts.checker import available_modes, check_sources
+from value_steer.contracts.lookup import Sources, parse
+from value_steer.contracts.report import Status
+from value_steer.contracts.rows import SURFACES
+from value_steer.contracts.runner_default import Rule, RunnerDefault, runner_default
+from value_steer.contracts.shape import shape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from value_steer.contracts.source import SourceTree
+    from value_steer.contracts.surface import Mode, Runner
+
+
+# Most files are the same in neighbouring releases, and nothing here changes a module.
+_remembered = lru_cache(maxsize=48)(parse)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How one row stands.
+
+    Attributes:
+        id: The row.
+        status: ``ok``, or how it fails.
+        detail: What is needed and what is there instead.
+        shape: What the symbol looks like, ``None`` if it is not there.
+    """
+
+    id: str
+    status: Status
+    detail: str
+    shape: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One vLLM: every row, and the runner that it builds by default."""
+
+    version: str
+    runner_default: RunnerDefault
+    standings: tuple[Standing, ...]
+
+    def holds(self, mode: Mode, runner: Runner) -> bool | None:
+        """Whether all rows of a mode on a runner hold; ``None`` if there is no such row."""
+        wanted = {s.id for s in SURFACES if mode in s.modes and runner in s.runners}
+        found = [s.status is Status.OK for s in self.standings if s.id in wanted]
+        return all(found) if found else None
+
+
+def take(tree: SourceTree) -> Snapshot:
+    """Check every row of every mode against a tree.
+
+    Raises:
+        ContractError: The tree cannot be read.
+    """
+    sources = Sources(tree, _remembered)
+    report = check_sources(tree.version(), sources, available_modes())
+    standings = [
+        Standing(f.surface.id, f.status, f.detail, shape(f.surface, sources))
+        for f in report.findings
+    ]
+    return Snapshot(report.version or "unreleased", runner_default(sources), tuple(standings))
+
+
+@cache
+def rows_digest() -> str:
+    """Identifies the code that takes a snapshot, so that none outlives a change of it."""
+    folder = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
+        digest.update(path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def load(path: Path) -> Snapshot | None:
+    """A snapshot that was kept; ``None`` if there is none or it cannot be read."""
+    try:
+        body = json.loads(path.read_text(encoding="utf-8"))
+        default = body["runner_default"]
+        rule = RunnerDefault(
+            Rule(default["rule"]), tuple(default["architectures"]), default["unquantized"]
+        )
+        rows = [
+            Standing(row["id"], Status(row["status"]), row["detail"], row["shape"])
+            for row in body["standings"]
+        ]
+        return Snapshot(body["version"], rule, tuple(rows))
+    except (OSError, ValueError, KeyError, TypeError):  # a cache: what is unreadable is made again
+        return None
+
+
+def dump(snapshot: Snapshot) -> bytes:
+    """The text that :func:`load` reads."""
+    return json.dumps(asdict(snapshot)).encode()
+
+
+def row_paths() -> Iterable[str]:
+    """The files that the rows name, each once."""
+    return dict.fromkeys(surface.path for surface in SURFACES)

@@ -1,0 +1,106 @@
+"""All contracts over many releases: who holds what, and which release changed it."""
+
+from __future__ import annotations
+
+import gc
+import os
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from multiprocessing import get_context
+from typing import TYPE_CHECKING
+
+from value_steer.contracts import snapshot as snapshots
+from value_steer.contracts.report import Status
+from value_steer.contracts.wheel import WheelTree, write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from value_steer.contracts.package_index import IndexSettings, IndexWheel
+    from value_steer.contracts.snapshot import Snapshot, Standing
+
+_MOST_WORKERS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A row that stands or looks otherwise than one release before.
+
+    Attributes:
+        version: The first release of the new state.
+        id: The row.
+        before: How it stood.
+        after: How it stands.
+    """
+
+    version: str
+    id: str
+    before: Standing
+    after: Standing
+
+
+def sweep(
+    wheels: Sequence[IndexWheel], settings: IndexSettings, cache: Path
+) -> tuple[Snapshot, ...]:
+    """A snapshot of each wheel, in the given order; what was taken before is not taken again.
+
+    Raises:
+        ContractError: A wheel cannot be read.
+    """
+    kept = {wheel: snapshots.load(_place(cache, wheel)) for wheel in wheels}
+    missing = [wheel for wheel, found in kept.items() if found is None]
+    taken = dict(zip(missing, _all(missing, settings, cache), strict=True))
+    return tuple(kept[wheel] or taken[wheel] for wheel in wheels)
+
+
+def changes(history: Sequence[Snapshot]) -> Iterator[Change]:
+    """What differs from each release to the next, oldest first."""
+    for older, newer in pairwise(history):
+        was = {standing.id: standing for standing in older.standings}
+        for standing in newer.standings:
+            if was[standing.id] != standing:
+                yield Change(newer.version, standing.id, was[standing.id], standing)
+
+
+def first_broken(history: Sequence[Snapshot]) -> dict[str, tuple[str, ...]]:
+    """The releases in which each row does not hold; rows that always hold are left out."""
+    broken: dict[str, list[str]] = {}
+    for snapshot in history:
+        for standing in snapshot.standings:
+            if standing.status is not Status.OK:
+                broken.setdefault(standing.id, []).append(snapshot.version)
+    return {name: tuple(versions) for name, versions in broken.items()}
+
+
+def _all(wheels: list[IndexWheel], settings: IndexSettings, cache: Path) -> list[Snapshot]:
+    take = partial(_take, settings=settings, cache=cache)
+    workers = min(len(wheels), _MOST_WORKERS, 1 + (os.cpu_count() or 1))
+    if workers < 2:
+        return take(wheels)
+    # Neighbours share most files, so each worker gets a run of them.
+    size = -(-len(wheels) // workers)
+    runs = [wheels[start : start + size] for start in range(0, len(wheels), size)]
+    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=gc.disable) as pool:
+        return [snapshot for run in pool.map(take, runs) for snapshot in run]
+
+
+def _take(wheels: Sequence[IndexWheel], settings: IndexSettings, cache: Path) -> list[Snapshot]:
+    taken = []
+    wanted = dict.fromkeys(snapshots.row_paths())
+    for wheel in wheels:
+        tree = WheelTree(wheel, settings, cache)
+        tree.prefetch(wanted)
+        snapshot = snapshots.take(tree)
+        # Names are handed on through much the same files in the next release.
+        wanted |= dict.fromkeys(tree.paths)
+        tree.save()
+        write_atomically(_place(cache, wheel), snapshots.dump(snapshot))
+        taken.append(snapshot)
+    return taken
+
+
+def _place(cache: Path, wheel: IndexWheel) -> Path:
+    return cache / wheel.sha256 / f"contracts-{snapshots.rows_digest()}.json"
