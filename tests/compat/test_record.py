@@ -231,4 +231,4 @@ def test_concurrent_writers_lose_nothing(registry: Path) -> None:
 
 def _python(code: str, *arguments: str) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
-    return subprocess.Popen([sys.executable, "-c", code, *arguments], env=environment)  # noqa: S603
+    return subprocess.Popen([sys.executable, "-c", code, *arguments], env=environment)

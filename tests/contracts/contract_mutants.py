@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.contracts.contract_trees import MemoryTree
-
     from value_steer.contracts.lookup import Symbol
     from value_steer.contracts.needs import Need
     from value_steer.contracts.surface import Surface

@@ -23,6 +23,7 @@ from value_steer.value_probe import Polarity, load_value_head, oriented
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from torch import Tensor
     from vllm.config import ModelConfig
 
     from value_steer.config import AbstainSettings, SteerSettings, Threshold, VfdSettings
@@ -115,9 +116,8 @@ def steer(modes: Modes, worker: Any, hooks: Hooks, execute: Callable[[Any], Any]
     runner, config = worker.model_runner, worker.vllm_config
     ranks = config.parallel_config.tensor_parallel_size
     abstention, filtering = modes.abstention, modes.filtering
-    table = RequestTable(_admission(modes))
     steering = Steering(
-        table=table,
+        table=RequestTable(_admission(modes)),
         rows=Rows(config.scheduler_config.max_num_seqs, runner.device),
         abstainer=_abstainer(modes, runner.device, agreement(ranks)),
         row_ids=lambda: runner.input_batch.req_ids,
@@ -125,19 +125,29 @@ def steer(modes: Modes, worker: Any, hooks: Hooks, execute: Callable[[Any], Any]
     )
     if filtering is None:
         return Steered(steering, None)
-    head, share, settings = filtering.head.to(runner.device), shared_values(ranks), filtering.settings
-    draws = Draws(hooks.host_sampler)
-    value_filter = ValueFilter(
-        runner=runner,
+    run_ahead = RunAhead(runner, execute, hooks.tap)
+    filtering.head.to(runner.device)
+    share = shared_values(ranks)
+    return Steered(steering, _filter(filtering, steering, run_ahead, hooks, share))
+
+
+def _filter(
+    filtering: Filtering,
+    steering: Steering,
+    run_ahead: RunAhead,
+    hooks: Hooks,
+    share: Callable[[Tensor], Tensor],
+) -> ValueFilter:
+    settings, draws = filtering.settings, Draws(hooks.host_sampler)
+    head = filtering.head
+    return ValueFilter(
         score=lambda feature: share(head.p(feature)),
-        table=table,
         steering=steering,
-        run_ahead=RunAhead(runner, execute, hooks.tap),
+        run_ahead=run_ahead,
         draws=draws,
         fallback=FallbackRule(settings.fallback, settings.prob_weight, draws.probabilities),
         guard=Guard(settings.on_error, steering.ledger.counters),
     )
-    return Steered(steering, value_filter)
 
 
 def _head(
@@ -156,9 +166,10 @@ def _head(
 
 def _admission(modes: Modes) -> Admission:
     abstention, filtering = modes.abstention, modes.filtering
-    defaults = filtering and FilterDefaults(
-        filtering.threshold, filtering.settings.num_candidates, filtering.head.card
-    )
+    defaults = None
+    if filtering is not None:
+        candidates = filtering.settings.num_candidates
+        defaults = FilterDefaults(filtering.threshold, candidates, filtering.head.card)
     if abstention is None:
         return Admission(None, 0, defaults)
     return Admission(abstention.threshold, abstention.settings.min_tokens, defaults)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from value_steer.engine.draws import Draws
     from value_steer.engine.guard import Guard
-    from value_steer.engine.requests import LiveRequest, RequestTable
+    from value_steer.engine.requests import LiveRequest
     from value_steer.engine.run_ahead import RunAhead
     from value_steer.engine.steering import Steering
 
@@ -48,9 +48,7 @@ class ValueFilter:
     objects; only then are others drawn, from the same distribution.
 
     Args:
-        runner: The host's model runner.
         score: P(undesirable) of hidden states ``[rows, hidden]``, the same on all ranks.
-        table: The live requests.
         steering: The step that the sampled batch belongs to.
         run_ahead: Runs the decode step that shows what the head thinks of a token.
         draws: Further candidates.
@@ -58,21 +56,18 @@ class ValueFilter:
         guard: Surrounds the decisions.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (the parts it is made of, by name)
         self,
         *,
-        runner: Any,
         score: Callable[[Tensor], Tensor],
-        table: RequestTable,
         steering: Steering,
         run_ahead: RunAhead,
         draws: Draws,
         fallback: FallbackRule,
         guard: Guard,
     ) -> None:
-        self._runner = runner
         self._score = score
-        self._table = table
+        self._table = steering.table
         self._steering = steering
         self._run_ahead = run_ahead
         self._draws = draws
@@ -151,7 +146,8 @@ class ValueFilter:
         else:
             moved = self._fall_back(search)
         if moved:
-            self._book(search, plan.going[search.request_id] + self._table.age)
+            position = plan.going[search.request_id] + self._table.age
+            self._run_ahead.book(search.request_id, position, search.token)
         return moved and not search.ends
 
     def _fall_back(self, search: Search) -> bool:
@@ -167,13 +163,6 @@ class ValueFilter:
         self._steering.ledger.end(search.request_id, kept, 1.0 - best.p_undesirable)
         self._run_ahead.without(search.request_id)
         return True
-
-    def _book(self, search: Search, position: int) -> None:
-        """Overwrite the token that the host has booked for a row."""
-        runner = self._runner
-        row = runner.input_batch.req_id_to_index[search.request_id]
-        runner.input_batch.token_ids_cpu[row, position] = search.token
-        runner.requests[search.request_id].output_token_ids[-1] = search.token
 
     def _commit(self, output: Any, searches: list[Search]) -> None:
         changed = {s.row: s.token for s in searches if s.token != s.natural}

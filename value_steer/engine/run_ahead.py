@@ -48,7 +48,9 @@ class RunAhead:
         tap: Where the runner computes its logits.
     """
 
-    def __init__(self, runner: Any, execute: Callable[[SchedulerOutput], Any], tap: FeatureTap):
+    def __init__(
+        self, runner: Any, execute: Callable[[SchedulerOutput], Any], tap: FeatureTap
+    ) -> None:
         self._runner = runner
         self._execute = execute
         self._tap = tap
@@ -97,6 +99,13 @@ class RunAhead:
             state, self._tap.feature = _rows(ahead, runner.input_batch.req_ids)
         runner.execute_model_state = state._replace(scheduler_output=step)
         return True
+
+    def book(self, request_id: str, position: int, token: int) -> None:
+        """Let a sequence end in ``token``, which replaces the one booked at its last position."""
+        runner = self._runner
+        row = runner.input_batch.req_id_to_index[request_id]
+        runner.input_batch.token_ids_cpu[row, position] = token
+        runner.requests[request_id].output_token_ids[-1] = token
 
     def _check_slots(self, positions: dict[str, int]) -> None:
         for request_id, position in positions.items():

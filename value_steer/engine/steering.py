@@ -36,6 +36,7 @@ class Steering:
 
     Attributes:
         ledger: Outcomes and counters.
+        table: The live requests.
         epoch: Changes whenever anything but the sequence lengths does.
         fired: Rows that the last sampled batch ended, ``[rows]`` bool; ``None``: none was judged.
     """
@@ -49,7 +50,7 @@ class Steering:
         on_error: OnError,
     ) -> None:
         self.ledger = Ledger()
-        self._table = table
+        self.table = table
         self._rows = rows
         self._abstainer = abstainer
         self._row_ids = row_ids
@@ -61,14 +62,14 @@ class Steering:
         """Take in a step that the host is about to run."""
         with self._guard():
             for request_id in step.finished_req_ids:
-                request = self._table.drop(request_id)
+                request = self.table.drop(request_id)
                 if request is not None:
                     self.ledger.close(request_id, request)
-            if self._table.advance(step):
+            if self.table.advance(step):
                 self.epoch += 1
                 self._rows.ids = []
                 for new in step.scheduled_new_reqs:
-                    self._report(new.req_id, self._table[new.req_id])
+                    self._report(new.req_id, self.table[new.req_id])
 
     def __call__(self, sample: Callable[[], Any], logits: Tensor, feature: Tensor | None) -> Any:
         """Sample the batch and end the rows that the head gives up.
@@ -100,7 +101,7 @@ class Steering:
             if len(ids) != len(logits):
                 msg = f"the host samples {len(logits)} rows for {len(ids)} requests"
                 raise SteeringError(msg)
-            self._rows.plan(ids, self._table)
+            self._rows.plan(ids, self.table)
         return StopTokens.read(logits, self._rows) if self._rows.layout.judged_rows else None
 
     def _act(self, output: Any, stop_tokens: StopTokens, feature: Tensor | None) -> None:
@@ -111,7 +112,7 @@ class Steering:
             raise SteeringError(msg)
         judgement = self._abstainer.judge(feature, rows, stop_tokens.possible)
         self.fired = judgement.fired
-        self.ledger.record(judgement, rows.layout, self._table.age)
+        self.ledger.record(judgement, rows.layout, self.table.age)
         if judgement.any_fired:
             stop_tokens.end(output, judgement.fired, rows)
 
