@@ -22,15 +22,13 @@ from value_steer.config import (
     parse_request,
     parse_settings,
 )
-from value_steer.errors import CalibrationError, SettingsError
-from value_steer.operating_point import resolve_abstain_threshold
-from value_steer.value_probe import CalibrationCurve, HeadCard, Polarity
+from value_steer.errors import SettingsError
+from value_steer.value_probe import Polarity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 HEAD = {"value_head_path": "head.safetensors"}
-REWARD = CalibrationCurve("abstain_reward", ((0.2, 0.1), (0.6, 0.5)), n=100)
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
@@ -39,12 +37,6 @@ JSON = st.recursive(
 )
 ABSTAIN_KEYS = st.sampled_from([*AbstainSettings.__dataclass_fields__, "abstain", "treshold"])
 REQUEST_KEYS = st.sampled_from(["steer", "abstain_threshold", "vfd_alpha", "steering", "lora"])
-
-
-def _abstain(**keys: object) -> AbstainSettings:
-    abstain = parse_settings({"abstain": {**HEAD, **keys}}).abstain
-    assert abstain is not None
-    return abstain
 
 
 def test_every_key_of_the_section_is_read() -> None:
@@ -269,39 +261,3 @@ def test_any_json_gives_request_settings_or_a_settings_error(extra: dict[str, ob
     """A request cannot crash the engine by what it asks for."""
     with suppress(SettingsError):
         assert isinstance(parse_request(extra), RequestSettings)
-
-
-@pytest.mark.parametrize(
-    ("asked", "threshold"),
-    [
-        ({"threshold": 0.9}, 0.9),
-        ({"threshold": 0.0}, 0.0),
-        ({"threshold": NEVER}, NEVER),
-        ({"abstain_reward": 0.4}, 0.3),
-        ({}, 0.7),
-    ],
-)
-def test_the_configuration_outranks_the_card(asked: dict[str, object], threshold: object) -> None:
-    """Explicit threshold, then the curve of what is asked for, then the card's threshold."""
-    card = HeadCard(hidden_size=8, threshold=0.7, curves=(REWARD,))
-    settings = _abstain(**asked)
-
-    assert resolve_abstain_threshold(settings, card) == pytest.approx(threshold)
-
-
-def test_a_missing_curve_says_which_ones_exist() -> None:
-    """A rate cannot be had from a head that was calibrated for rewards."""
-    settings = _abstain(target_rate=0.1)
-
-    with pytest.raises(CalibrationError, match=r"target_rate = 0.1.*it carries: abstain_reward"):
-        resolve_abstain_threshold(
-            settings, HeadCard(hidden_size=8, threshold=0.7, curves=(REWARD,))
-        )
-
-
-def test_no_threshold_anywhere_is_an_error() -> None:
-    """There is no default threshold to abstain by."""
-    settings = _abstain()
-
-    with pytest.raises(SettingsError, match="set threshold, abstain_reward or target_rate"):
-        resolve_abstain_threshold(settings, HeadCard(hidden_size=8))

@@ -8,10 +8,12 @@ import pytest
 
 from compat.behaviour import requests
 from compat.behaviour.heads import BAD_TOKENS
+from compat.behaviour.tiny_models import EOS
 from compat.behaviour.wire import Ask, EngineSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from compat.behaviour.engines import Engine, EnginePool
     from compat.behaviour.wire import Answer
@@ -125,6 +127,26 @@ def test_a_greedy_request_takes_its_most_probable_acceptable_token(
 
 @pytest.mark.depth("equal")
 @pytest.mark.detects_dead
+def test_greedy_responses_equal_the_reference(
+    engine: Engine, model_of: Callable[[str], Path], recognising_head: Callable[[str], str]
+) -> None:
+    """Token for token what the plain algorithm gives on transformers' own model."""
+    from transformers import AutoModelForCausalLM
+
+    from value_steer.reference import Reference
+    from value_steer.value_probe import Polarity, load_value_head, oriented
+
+    model = AutoModelForCausalLM.from_pretrained(model_of("mistral")).eval()
+    head = oriented(load_value_head(recognising_head("mistral")), Polarity.P_UNDESIRABLE).head
+    reference = Reference(model, head, threshold=0.5, max_tokens=40, eos=EOS)
+
+    answers = engine.generate(requests.greedy(40))
+
+    assert [a.tokens for a in answers] == [reference.filter(p) for p in requests.prompts()]
+
+
+@pytest.mark.depth("equal")
+@pytest.mark.detects_dead
 def test_settings_differ_within_a_batch(engine: Engine, plain: Engine) -> None:
     """Requests with their own settings share a batch, and each gets what it asked for."""
     own = [
@@ -155,7 +177,7 @@ def test_settings_differ_within_a_batch(engine: Engine, plain: Engine) -> None:
 @pytest.mark.detects_dead
 def test_logprobs_belong_to_the_committed_token(engine: Engine, plain: Engine) -> None:
     """The row of a token that replaces the drawn one holds the model's own log-probability."""
-    batch = _seeded(8, logprobs=500, max_tokens=1)
+    batch = _seeded(8, logprobs=20, top_k=20, max_tokens=1)
     natural = plain.generate(batch)
 
     answers = engine.generate(batch)
