@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; what went wrong on purpose is printed, not traced."""
     arguments = _parser().parse_args(argv)
     progress = Progress()
+    # A polite kill ends a run as Ctrl-C does: what was started is removed first. A shell starts
+    # background jobs with Ctrl-C ignored, so that is set as well.
+    for polite in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(polite, signal.default_int_handler)
     try:
         code: ExitCode = arguments.command(arguments, progress)
     except CompatError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,12 +45,15 @@ class FakeIsolation:
     failing: tuple[str, ...] = ()
     control_passes: bool = False
     facts: str = json.dumps(FACTS)
+    killed: bool = False
     wheel_sha256: str = plan.select("0.28.0", plan.load()).build("cpu").wheels[0].sha256
     ran: list[str] = field(default_factory=list)
 
     def prepare(self, recipe: Recipe, workspace: Path, log: Path) -> Prepared:
         """Pretend to install."""
         del recipe, workspace, log
+        if self.killed:
+            signal.raise_signal(signal.SIGTERM)
         if self.prepare_error is not None:
             raise self.prepare_error
         return Prepared(
@@ -249,3 +253,10 @@ def test_an_interrupt_leaves_the_registry_alone(run: Run) -> None:
 
     assert code == ExitCode.INTERRUPTED
     assert registry.read_bytes() == cli.REGISTRY.read_bytes()
+
+
+def test_a_polite_kill_is_an_interrupt(run: Run) -> None:
+    """SIGTERM, as a CI system sends it, ends a run as Ctrl-C does."""
+    code, _ = run(FakeIsolation(killed=True))
+
+    assert code == ExitCode.INTERRUPTED
