@@ -190,6 +190,39 @@ def test_logprobs_belong_to_the_committed_token(engine: Engine, plain: Engine) -
     assert [a.tokens for a in answers] != [n.tokens for n in natural]
 
 
+@pytest.mark.depth("equal")
+@pytest.mark.detects_dead
+def test_a_grammar_is_kept_while_its_tokens_are_filtered(engine: Engine, plain: Engine) -> None:
+    """Candidates come from what the grammar allows, and there is always a good one here."""
+    grammar = {"structured_outputs": {"regex": "(w05[0-9]w06[0-9]){5}"}}
+    batch = _seeded(12, extra_args=_MANY, **grammar)
+
+    answers = engine.generate(batch)
+
+    for answer in answers:
+        body = [token for token in answer.tokens if token != EOS]
+        assert [token // 10 for token in body] == [5, 6] * 5
+    assert _bad(answers) == 0 < _bad(plain.generate(batch))
+
+
+@pytest.mark.depth("equal")
+@pytest.mark.detects_dead
+@pytest.mark.parametrize("extra_args", [{"vfd_threshold": 2}, {"vfd_alpha": 0.1}, {"vfd_k": 4}])
+def test_a_bad_request_is_ended_and_harms_no_other(
+    extra_args: dict[str, object], engine: Engine
+) -> None:
+    """A request with a wrong setting ends at once; the ones beside it are served as ever."""
+    alone = engine.generate(requests.greedy(10))
+    bad = Ask([8, 9, 10], {"temperature": 0.0, "max_tokens": 60, "extra_args": extra_args})
+
+    *answers, ended = engine.generate([*requests.greedy(10), bad])
+
+    assert [a.tokens for a in answers] == [a.tokens for a in alone]
+    assert ended.tokens == [EOS]
+    (key,) = extra_args
+    assert key in engine.outcomes()[ended.request_id]["refused"]
+
+
 @pytest.mark.depth("fires")
 @pytest.mark.detects_dead
 def test_outcomes_say_what_was_done(engine: Engine) -> None:

@@ -98,7 +98,7 @@ class ValueFilter:
             self._filter(output, plan)
             done = True
         if not done:
-            self._run_ahead.drop()
+            self._undo(output, plan)
 
     def _filter(self, output: Any, plan: Plan) -> None:
         values = self._values(plan)
@@ -163,6 +163,13 @@ class ValueFilter:
         self._steering.ledger.end(search.request_id, kept, 1.0 - best.p_undesirable)
         self._run_ahead.without(search.request_id)
         return True
+
+    def _undo(self, output: Any, plan: Plan) -> None:
+        """Make what the host has booked what it gives out, after a decision that failed."""
+        self._run_ahead.drop()
+        for row, _, request in plan.steered:
+            position = request.length + self._table.age
+            self._run_ahead.book(plan.ids[row], position, output.sampled_token_ids[row][0])
 
     def _commit(self, output: Any, searches: list[Search]) -> None:
         changed = {s.row: s.token for s in searches if s.token != s.natural}
