@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from value_steer.contracts.source import SourceTree
-    from value_steer.contracts.surface import Mode, Runner
+    from value_steer.contracts.surface import Runner
 
 
 # Most files are the same in neighbouring releases, and nothing here changes a module.
