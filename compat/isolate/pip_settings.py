@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import shlex
 import subprocess
@@ -13,6 +12,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from compat.errors import InfraError
+from value_steer.contracts.package_index import pip_options
+from value_steer.errors import ContractError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 _PLACES = ("index-url", "extra-index-url", "find-links")
 _SCALARS = ("no-index", "proxy", "timeout", "default-timeout", "retries", "trusted-host")
 # Later sections of pip's configuration override earlier ones.
-_SECTIONS = ("global", "install", ":env:")
 _CERT_VARIABLES = ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 CERT_INSIDE = "/etc/value-steer-ca.pem"
 
@@ -88,18 +88,10 @@ def parse(listing: str, environ: Mapping[str, str]) -> PipSettings:
 
 
 def _options(listing: str) -> dict[str, str]:
-    sections: dict[str, dict[str, str]] = {section: {} for section in _SECTIONS}
-    for line in filter(None, map(str.strip, listing.splitlines())):
-        key, _, value = line.partition("=")
-        section, _, option = key.rpartition(".")
-        try:
-            text = str(ast.literal_eval(value))
-        except (SyntaxError, ValueError) as error:
-            msg = f"`pip config list` printed {line!r}, which is no section.option='value'"
-            raise InfraError(msg) from error
-        if section in sections:
-            sections[section][option] = text
-    return {name: text for section in _SECTIONS for name, text in sections[section].items()}
+    try:
+        return pip_options(listing)
+    except ContractError as error:
+        raise InfraError(str(error)) from error
 
 
 def _local(place: str) -> Path | None:

@@ -172,13 +172,27 @@ def pip_settings() -> IndexSettings:
     return parse_settings(done.stdout.splitlines())
 
 
-def parse_settings(lines: Sequence[str]) -> IndexSettings:
-    """Settings from the lines that ``pip config list`` prints."""
-    values: dict[str, dict[str, str]] = {section: {} for section in _SECTIONS}
-    for line in filter(None, map(str.strip, lines)):
+def pip_options(listing: str) -> dict[str, str]:
+    """The options in the output of ``pip config list``, as they hold for ``pip install``.
+
+    Raises:
+        ContractError: A line is no ``section.option='value'``.
+    """
+    sections: dict[str, dict[str, str]] = {section: {} for section in _SECTIONS}
+    for line in filter(None, map(str.strip, listing.splitlines())):
         key, _, value = line.partition("=")
         section, _, option = key.rpartition(".")
-        if section in values:
-            values[section][option] = str(ast.literal_eval(value))
-    merged = {name: text for section in _SECTIONS for name, text in values[section].items()}
+        try:
+            text = str(ast.literal_eval(value))
+        except (SyntaxError, ValueError) as error:
+            msg = f"`pip config list` printed {line!r}, which is no section.option='value'"
+            raise ContractError(msg) from error
+        if section in sections:
+            sections[section][option] = text
+    return {name: text for section in _SECTIONS for name, text in sections[section].items()}
+
+
+def parse_settings(lines: Sequence[str]) -> IndexSettings:
+    """Settings from the lines that ``pip config list`` prints."""
+    merged = pip_options("\n".join(lines))
     return IndexSettings(merged.get("index-url"), merged.get("cert"))

@@ -12,7 +12,6 @@ from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
 from value_steer.contracts import snapshot as snapshots
-from value_steer.contracts.report import Status
 from value_steer.contracts.wheel import WheelTree, write_atomically
 
 if TYPE_CHECKING:
@@ -63,16 +62,6 @@ def changes(history: Sequence[Snapshot]) -> Iterator[Change]:
         for standing in newer.standings:
             if was[standing.id] != standing:
                 yield Change(newer.version, standing.id, was[standing.id], standing)
-
-
-def first_broken(history: Sequence[Snapshot]) -> dict[str, tuple[str, ...]]:
-    """The releases in which each row does not hold; rows that always hold are left out."""
-    broken: dict[str, list[str]] = {}
-    for snapshot in history:
-        for standing in snapshot.standings:
-            if standing.status is not Status.OK:
-                broken.setdefault(standing.id, []).append(snapshot.version)
-    return {name: tuple(versions) for name, versions in broken.items()}
 
 
 def _all(wheels: list[IndexWheel], settings: IndexSettings, cache: Path) -> list[Snapshot]:

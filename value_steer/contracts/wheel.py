@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
+import uuid
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -155,15 +156,15 @@ class WheelTree:
 def write_atomically(path: Path, content: bytes) -> None:
     """Write ``path`` so that nobody ever sees a part of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        part = Path(file.name)
-        try:
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with part.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _kept(path: Path) -> dict[str, str | None]:
