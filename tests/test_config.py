@@ -14,21 +14,21 @@ from hypothesis import strategies as st
 from value_steer.config import (
     NEVER,
     AbstainSettings,
+    Fallback,
     OnError,
     RequestSettings,
     SteerSettings,
+    VfdSettings,
     parse_request,
     parse_settings,
-    resolve_abstain_threshold,
 )
-from value_steer.errors import CalibrationError, SettingsError
-from value_steer.value_probe import CalibrationCurve, HeadCard, Polarity
+from value_steer.errors import SettingsError
+from value_steer.value_probe import Polarity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 HEAD = {"value_head_path": "head.safetensors"}
-REWARD = CalibrationCurve("abstain_reward", ((0.2, 0.1), (0.6, 0.5)), n=100)
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
@@ -71,10 +71,29 @@ def test_only_the_head_is_required() -> None:
     """The first response token is judged, once, and a failed decision raises."""
     abstain = parse_settings({"abstain": HEAD}).abstain
 
+    assert abstain is not None
     assert (abstain.min_tokens, abstain.patience) == (1, 1)
     assert abstain.on_error is OnError.RAISE
     assert abstain.enabled
     assert not abstain.strict
+
+
+def test_a_vfd_section_is_read_beside_or_without_abstention() -> None:
+    """The two modes are configured one by one; what is not stated has its default."""
+    vfd = {**HEAD, "alpha": 0.1, "num_candidates": 4, "fallback": "args", "prob_weight": 2}
+
+    both = parse_settings({"abstain": HEAD, "vfd": vfd})
+    alone = parse_settings({"vfd": HEAD})
+
+    expected = VfdSettings(
+        Path(HEAD["value_head_path"]),
+        alpha=0.1,
+        num_candidates=4,
+        fallback=Fallback.ARGS,
+        prob_weight=2.0,
+    )
+    assert (both.vfd, alone.abstain) == (expected, None)
+    assert alone.vfd == VfdSettings(Path(HEAD["value_head_path"]))
 
 
 @pytest.mark.parametrize("other", ["maintain", "explain", "sustain", "ascend_config", "prefill"])
@@ -123,16 +142,20 @@ def test_a_wrong_value_is_named_with_what_is_allowed(key: str, value: object, al
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        (None, "must be an object with an 'abstain' section, got NoneType"),
+        (None, "must be an object with an 'abstain' or a 'vfd' section, got NoneType"),
         ([], "got list"),
-        ({}, "no 'abstain' section, so nothing is steered; keys: none"),
+        ({}, "no 'abstain' and no 'vfd' section, so nothing is steered; keys: none"),
         ({"lora": 1, "cache": 2}, "keys: cache, lora"),
         ({"abstain": 0.5}, "additional_config.abstain = 0.5: must be an object"),
         ({"abstain": {}}, "additional_config.abstain.value_head_path: missing"),
         ({"abstain": HEAD, "abstian": {}}, "additional_config.abstian: unknown section"),
         ({"Abstain": HEAD}, "did you mean abstain?"),
         ({"abstain": {**HEAD, "treshold": 1}}, "did you mean threshold? allowed: value_head_path"),
-        ({"abstain": HEAD, "vfd": {}}, "value-filtered decoding is not part of this release"),
+        ({"abstain": HEAD, "vfd": {}}, "additional_config.vfd.value_head_path: missing"),
+        ({"vfd": {**HEAD, "fallback": "retry"}}, "vfd.fallback = 'retry': must be"),
+        ({"vfd": {**HEAD, "num_candidates": 0}}, "vfd.num_candidates = 0: must be"),
+        ({"vfd": {**HEAD, "prob_weight": -1}}, "vfd.prob_weight = -1: must be"),
+        ({"vfd": {**HEAD, "threshold": 0.5, "alpha": 0.1}}, "threshold and alpha exclude"),
         (
             {"abstain": {**HEAD, "threshold": 0.5, "target_rate": 0.1}},
             "threshold and target_rate exclude each other",
@@ -215,7 +238,10 @@ def test_a_request_brings_its_own_threshold(value: object, threshold: object) ->
         {"abstain_threshold": None},
         {"abstain_threshold": math.nan},
         {"abstain_treshold": 0.5},
-        {"vfd_alpha": 0.1},
+        {"vfd_alpha": 1.5},
+        {"vfd_threshold": "0.5"},
+        {"vfd_num_candidates": 0},
+        {"vfd_alpha": 0.1, "vfd_threshold": 0.5},
         {"steer": "perhaps"},
         {"steer": 2},
         {"steer": None},
@@ -225,7 +251,7 @@ def test_a_request_brings_its_own_threshold(value: object, threshold: object) ->
 )
 def test_a_wrong_request_is_refused_by_key(extra_args: Mapping[str, object]) -> None:
     """A misspelled key is never served as if it were absent."""
-    with pytest.raises(SettingsError, match=f"extra_args.{next(iter(extra_args))}"):
+    with pytest.raises(SettingsError, match=f"extra_args.*{next(iter(extra_args))}"):
         parse_request(extra_args)
 
 
@@ -235,39 +261,3 @@ def test_any_json_gives_request_settings_or_a_settings_error(extra: dict[str, ob
     """A request cannot crash the engine by what it asks for."""
     with suppress(SettingsError):
         assert isinstance(parse_request(extra), RequestSettings)
-
-
-@pytest.mark.parametrize(
-    ("asked", "threshold"),
-    [
-        ({"threshold": 0.9}, 0.9),
-        ({"threshold": 0.0}, 0.0),
-        ({"threshold": NEVER}, NEVER),
-        ({"abstain_reward": 0.4}, 0.3),
-        ({}, 0.7),
-    ],
-)
-def test_the_configuration_outranks_the_card(asked: dict[str, object], threshold: object) -> None:
-    """Explicit threshold, then the curve of what is asked for, then the card's threshold."""
-    card = HeadCard(hidden_size=8, threshold=0.7, curves=(REWARD,))
-    settings = parse_settings({"abstain": {**HEAD, **asked}}).abstain
-
-    assert resolve_abstain_threshold(settings, card) == pytest.approx(threshold)
-
-
-def test_a_missing_curve_says_which_ones_exist() -> None:
-    """A rate cannot be had from a head that was calibrated for rewards."""
-    settings = parse_settings({"abstain": {**HEAD, "target_rate": 0.1}}).abstain
-
-    with pytest.raises(CalibrationError, match=r"target_rate = 0.1.*it carries: abstain_reward"):
-        resolve_abstain_threshold(
-            settings, HeadCard(hidden_size=8, threshold=0.7, curves=(REWARD,))
-        )
-
-
-def test_no_threshold_anywhere_is_an_error() -> None:
-    """There is no default threshold to abstain by."""
-    settings = parse_settings({"abstain": HEAD}).abstain
-
-    with pytest.raises(SettingsError, match="set threshold, abstain_reward or target_rate"):
-        resolve_abstain_threshold(settings, HeadCard(hidden_size=8))

@@ -1,14 +1,23 @@
-"""The decisions on tensors."""
+"""The decisions as pure functions."""
 
 from __future__ import annotations
 
 import math
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from value_steer.policy import below_threshold, end_rows, extend_streaks
+from value_steer.policy import (
+    Candidate,
+    acceptable,
+    below_threshold,
+    end_rows,
+    extend_streaks,
+    least_penalised,
+    least_undesirable,
+)
 
 _UNIT = st.floats(0.0, 1.0, width=32)
 
@@ -55,3 +64,31 @@ def test_only_fired_rows_end() -> None:
 
     assert ended.tolist() == [[1], [11], [3]]
     assert ended.dtype == torch.int32
+
+
+@pytest.mark.parametrize(
+    ("p", "threshold", "expected"),
+    [
+        (0.5, 0.5, False),
+        (torch.tensor(0.1).item(), 0.1, False),
+        (torch.tensor(0.7).item(), 0.7, True),
+        (math.nan, 0.5, False),
+        (math.nan, 1.0, False),
+        (0.0, 0.0, False),
+        (0.999, 1.0, True),
+    ],
+)
+def test_a_token_is_acceptable_strictly_below_the_threshold(
+    p: float, threshold: float, expected: object
+) -> None:
+    """Ties are objections, fp32 values are compared as they are, and no value is an objection."""
+    assert acceptable(p, threshold) is expected
+
+
+def test_the_fallbacks_choose_by_value_and_probability() -> None:
+    """The lowest value, or the lowest after a reward for probability; the earliest of equals."""
+    candidates = [Candidate(5, 0.9), Candidate(6, math.nan), Candidate(7, 0.7), Candidate(8, 0.7)]
+
+    assert least_undesirable(candidates).token == 7
+    assert least_penalised(candidates, [0.8, 0.1, 0.1, 0.1], weight=1.0).token == 5
+    assert least_penalised(candidates, [0.8, 0.1, 0.1, 0.1], weight=0.0).token == 7

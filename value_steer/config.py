@@ -7,13 +7,14 @@ allowed there.
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from value_steer.errors import CalibrationError, SettingsError
+from value_steer.errors import SettingsError
 from value_steer.fields import (
     FLAG,
     PROBABILITY,
@@ -27,19 +28,17 @@ from value_steer.fields import (
 from value_steer.threshold import NEVER, Threshold
 from value_steer.value_probe.card import Polarity
 
-if TYPE_CHECKING:
-    from value_steer.value_probe.card import HeadCard, Quantity
-
 __all__ = [
     "NEVER",
     "AbstainSettings",
+    "Fallback",
     "OnError",
     "RequestSettings",
     "SteerSettings",
     "Threshold",
+    "VfdSettings",
     "parse_request",
     "parse_settings",
-    "resolve_abstain_threshold",
 ]
 
 
@@ -81,11 +80,51 @@ class AbstainSettings:
     enabled: bool = True
 
 
+class Fallback(str, Enum):
+    """Which token is committed when none of the candidates is acceptable."""
+
+    ARGMIN = "argmin"
+    ARGS = "args"
+    ABSTAIN = "abstain"
+    NATURAL = "natural"
+
+
+@dataclass(frozen=True, slots=True)
+class VfdSettings:
+    """The ``vfd`` section of ``additional_config``.
+
+    Attributes:
+        value_head_path: File of the head.
+        threshold: A token is unacceptable when P(undesirable) after it is at or above this.
+        alpha: The false-alarm level that the threshold follows from, through the head's
+            calibration.
+        num_candidates: Draws per token at most, the model's own included.
+        fallback: What is committed when no candidate is acceptable.
+        prob_weight: Weight of the token's probability in the ``args`` fallback.
+        scores: What the head scores, where its card does not say or is wrong.
+        on_error: What happens to a step whose decision fails.
+        strict: Start-up warnings (an unstated polarity, a vLLM without evidence) are errors.
+        enabled: Off: no token is filtered.
+    """
+
+    value_head_path: Path
+    threshold: Threshold | None = None
+    alpha: float | None = None
+    num_candidates: int = 8
+    fallback: Fallback = Fallback.ARGMIN
+    prob_weight: float = 1.0
+    scores: Polarity | None = None
+    on_error: OnError = OnError.RAISE
+    strict: bool = False
+    enabled: bool = True
+
+
 @dataclass(frozen=True, slots=True)
 class SteerSettings:
-    """All of value-steer's settings in one engine."""
+    """All of value-steer's settings in one engine; a mode that is not configured is ``None``."""
 
-    abstain: AbstainSettings
+    abstain: AbstainSettings | None = None
+    vfd: VfdSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +134,16 @@ class RequestSettings:
     Attributes:
         steer: Off: the request is served as plain vLLM would.
         abstain_threshold: Its own threshold, in place of the engine's.
+        vfd_threshold: Its own threshold, in place of the engine's.
+        vfd_alpha: Its own false-alarm level, in place of the engine's threshold.
+        vfd_num_candidates: Its own number of draws per token.
     """
 
     steer: bool = True
     abstain_threshold: Threshold | None = None
+    vfd_threshold: Threshold | None = None
+    vfd_alpha: float | None = None
+    vfd_num_candidates: int | None = None
 
 
 def parse_settings(additional_config: object) -> SteerSettings:
@@ -111,16 +156,21 @@ def parse_settings(additional_config: object) -> SteerSettings:
     """
     if not isinstance(additional_config, Mapping):
         kind = type(additional_config).__name__
-        msg = f"additional_config must be an object with an 'abstain' section, got {kind}"
+        msg = (
+            f"additional_config must be an object with an 'abstain' or a 'vfd' section, got {kind}"
+        )
         raise SettingsError(msg)
     problems = _section_problems(additional_config)
-    at, section = "additional_config.abstain", additional_config.get("abstain", {})
-    required = ("value_head_path",) if "abstain" in additional_config else ()
-    values = read(section, _ABSTAIN, at, problems, required)
-    if isinstance(section, Mapping):
-        problems += _conflicts(section, at)
+    values = {
+        name: _section(additional_config[name], name, problems)
+        for name in _SECTIONS
+        if name in additional_config
+    }
     _refuse(problems)
-    return SteerSettings(AbstainSettings(**values))
+    return SteerSettings(
+        abstain=AbstainSettings(**values["abstain"]) if "abstain" in values else None,
+        vfd=VfdSettings(**values["vfd"]) if "vfd" in values else None,
+    )
 
 
 def parse_request(extra_args: Mapping[str, object] | None) -> RequestSettings:
@@ -136,46 +186,9 @@ def parse_request(extra_args: Mapping[str, object] | None) -> RequestSettings:
         return _DEFAULT_REQUEST
     problems: list[str] = []
     values = read(own, _REQUEST, "extra_args", problems)
+    problems += _conflicts(own, "extra_args", ("vfd_threshold", "vfd_alpha"))
     _refuse(problems)
     return RequestSettings(**values)
-
-
-def resolve_abstain_threshold(settings: AbstainSettings, card: HeadCard) -> Threshold:
-    """The threshold that applies: the configuration's own, else the head's calibrated one.
-
-    Args:
-        settings: The ``abstain`` section.
-        card: Card of the head, in the polarity P(good).
-
-    Raises:
-        CalibrationError: The head has no calibration for the quantity that is asked for.
-        SettingsError: Neither the configuration nor the head gives a threshold.
-    """
-    if settings.threshold is not None:
-        return settings.threshold
-    if settings.abstain_reward is not None:
-        return _calibrated(card, "abstain_reward", settings.abstain_reward)
-    if settings.target_rate is not None:
-        return _calibrated(card, "target_rate", settings.target_rate)
-    if card.threshold is not None:
-        return card.threshold
-    msg = (
-        "additional_config.abstain: no threshold; set threshold, abstain_reward or target_rate, "
-        "or use a head whose sidecar has a calibrated threshold"
-    )
-    raise SettingsError(msg)
-
-
-def _calibrated(card: HeadCard, quantity: Quantity, asked: float) -> Threshold:
-    curve = card.curve(quantity)
-    if curve is None:
-        known = ", ".join(c.quantity for c in card.curves) or "none"
-        msg = (
-            f"additional_config.abstain.{quantity} = {asked}: the head carries no calibration "
-            f"of {quantity} (it carries: {known}); recalibrate it or set threshold"
-        )
-        raise CalibrationError(msg)
-    return curve.resolve(asked)
 
 
 def _section_problems(config: Mapping[object, object]) -> list[str]:
@@ -185,22 +198,27 @@ def _section_problems(config: Mapping[object, object]) -> list[str]:
         close = difflib.get_close_matches(str(key).lower(), _SECTIONS, n=1, cutoff=0.8)
         if close and key not in _SECTIONS:
             problems.append(f"{at}.{key}: unknown section; did you mean {close[0]}?")
-    if "vfd" in config:
-        problems.append(
-            f"{at}.vfd: value-filtered decoding is not part of this release, only abstention is; "
-            "remove the section and configure 'abstain'"
-        )
-    if "abstain" not in config:
+    if not any(name in config for name in _SECTIONS):
         found = ", ".join(sorted(map(str, config))) or "none"
-        problems.append(f"{at} has no 'abstain' section, so nothing is steered; keys: {found}")
+        problems.append(
+            f"{at} has no 'abstain' and no 'vfd' section, so nothing is steered; keys: {found}"
+        )
     return problems
 
 
-def _conflicts(section: Mapping[object, object], at: str) -> list[str]:
-    sources = [key for key in _THRESHOLD_SOURCES if section.get(key) is not None]
-    if len(sources) < 2:
+def _section(section: object, name: str, problems: list[str]) -> dict[str, Any]:
+    at = f"additional_config.{name}"
+    values = read(section, _SECTIONS[name], at, problems, ("value_head_path",))
+    if isinstance(section, Mapping):
+        problems += _conflicts(section, at, _THRESHOLD_SOURCES)
+    return values
+
+
+def _conflicts(section: Mapping[str, object], at: str, sources: tuple[str, ...]) -> list[str]:
+    given = [key for key in sources if section.get(key) is not None]
+    if len(given) < 2:
         return []
-    return [f"{at}: {' and '.join(sources)} exclude each other; keep one"]
+    return [f"{at}: {' and '.join(given)} exclude each other; keep one"]
 
 
 def _refuse(problems: list[str]) -> None:
@@ -211,26 +229,41 @@ def _refuse(problems: list[str]) -> None:
 # A request crosses HTTP in a schema that knows text and numbers but no booleans.
 _SWITCH: dict[object, bool] = {True: True, False: False, "true": True, "false": False}
 
-_SECTIONS = ("abstain", "vfd")
-_THRESHOLD_SOURCES = ("threshold", "abstain_reward", "target_rate")
+_THRESHOLD_SOURCES = ("threshold", "abstain_reward", "target_rate", "alpha")
 _OWN_PREFIXES = ("abstain_", "vfd_", "steer")
 _DEFAULT_REQUEST = RequestSettings()
 
-_ABSTAIN = {
+_COMMON = {
     "value_head_path": Field(
         lambda v: isinstance(v, (str, Path)) and str(v) != "",
         "the path of a .safetensors, .pt or .bin file",
         Path,
     ),
     "threshold": optional(THRESHOLD),
-    "abstain_reward": optional(PROBABILITY),
-    "target_rate": optional(PROBABILITY),
-    "min_tokens": whole_from(0),
-    "patience": whole_from(1),
     "scores": optional(member_of(Polarity)),
     "on_error": member_of(OnError),
     "strict": FLAG,
     "enabled": FLAG,
+}
+_SECTIONS = {
+    "abstain": {
+        **_COMMON,
+        "abstain_reward": optional(PROBABILITY),
+        "target_rate": optional(PROBABILITY),
+        "min_tokens": whole_from(0),
+        "patience": whole_from(1),
+    },
+    "vfd": {
+        **_COMMON,
+        "alpha": optional(PROBABILITY),
+        "num_candidates": whole_from(1),
+        "fallback": member_of(Fallback),
+        "prob_weight": Field(
+            lambda v: isinstance(v, (int, float)) and not isinstance(v, bool) and 0 <= v < math.inf,
+            "a number from 0 on",
+            float,
+        ),
+    },
 }
 _REQUEST = {
     "steer": Field(
@@ -239,4 +272,7 @@ _REQUEST = {
         _SWITCH.__getitem__,
     ),
     "abstain_threshold": THRESHOLD,
+    "vfd_threshold": THRESHOLD,
+    "vfd_alpha": PROBABILITY,
+    "vfd_num_candidates": whole_from(1),
 }

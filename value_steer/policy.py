@@ -1,12 +1,16 @@
-"""The decisions themselves, as pure functions on tensors."""
+"""The decisions themselves, as pure functions."""
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
 
@@ -55,3 +59,54 @@ def end_rows(sampled: Tensor, fired: Tensor, stop_tokens: Tensor) -> Tensor:
         Token ids of the same shape and dtype as ``sampled``.
     """
     return torch.where(fired.unsqueeze(-1), stop_tokens.unsqueeze(-1), sampled)
+
+
+def acceptable(p_undesirable: float, threshold: float) -> bool:
+    """Whether a token may be committed.
+
+    A token is unacceptable when ``p >= threshold``. A value in fp32 is exact as a Python float, so
+    the comparison is the literal one, ties included; a value that is not a number is unacceptable.
+
+    Source: "Selective Safety Steering via Value-Filtered Decoding".
+    """
+    return p_undesirable < threshold
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A token that was considered and found unacceptable.
+
+    Attributes:
+        token: Its id.
+        p_undesirable: The head's value of the sequence that ends in it.
+    """
+
+    token: int
+    p_undesirable: float
+
+
+def least_undesirable(candidates: Sequence[Candidate]) -> Candidate:
+    """The ``argmin`` fallback: the lowest value, the earliest draw among equals."""
+    return min(candidates, key=lambda c: _finite(c.p_undesirable))
+
+
+def least_penalised(
+    candidates: Sequence[Candidate], probabilities: Sequence[float], weight: float
+) -> Candidate:
+    """The ``args`` fallback: the lowest ``p - weight * probability``, the earliest among equals.
+
+    Args:
+        candidates: In draw order.
+        probabilities: Of each candidate under the distribution it was drawn from.
+        weight: Of the probability.
+    """
+    penalties = [
+        _finite(c.p_undesirable) - weight * probability
+        for c, probability in zip(candidates, probabilities, strict=True)
+    ]
+    return candidates[penalties.index(min(penalties))]
+
+
+def _finite(value: float) -> float:
+    """The value, or infinity where the head gave none."""
+    return math.inf if math.isnan(value) else value

@@ -27,7 +27,14 @@ DECIDING = frozenset({Verdict.PASSED, Verdict.FAILED, Verdict.UNSUPPORTED, Verdi
 
 _PACKAGE = Path(__file__).parent
 _REGISTRY = "validated_versions.json"
-_DECIDING_FILES = ("config.py", "decode.py", "fields.py", "policy.py", "threshold.py")
+_DECIDING_FILES = (
+    "config.py",
+    "decode.py",
+    "fields.py",
+    "operating_point.py",
+    "policy.py",
+    "threshold.py",
+)
 _DECIDING_FOLDERS = ("engine", "value_probe")
 
 logger = logging.getLogger("value_steer")

@@ -23,7 +23,7 @@ class UnhookedWorker(ValueSteerWorker):
     def load_model(self, *args: Any, **kwargs: Any) -> None:
         """Put the host's own sampler back."""
         super().load_model(*args, **kwargs)
-        self.model_runner.sampler = self._sampler._sampler  # noqa: SLF001
+        self.model_runner.sampler = self._hooks.host_sampler
 
 
 class UntappedWorker(ValueSteerWorker):

@@ -17,3 +17,7 @@ class DeadWorker(ValueSteerWorker):
     def execute_model(self, scheduler_output: SchedulerOutput) -> Any:
         """Run the step as the host would, with no decision armed."""
         return worker_base().execute_model(self, scheduler_output)
+
+    def sample_tokens(self, grammar_output: Any) -> Any:
+        """Sample the batch as the host would, and commit whatever it drew."""
+        return worker_base().sample_tokens(self, grammar_output)

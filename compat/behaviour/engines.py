@@ -153,16 +153,16 @@ class EnginePool:
 
     def _close(self, key: str) -> None:
         spec, engine = self._alive.pop(key)
-        if spec.abstain is not None and spec.worker is None:
+        if spec.additional_config and spec.worker is None:
             self.on_close(engine)
         engine.close()
 
 
 def _llm_options(spec: EngineSpec, model: Path) -> dict[str, Any]:
     options = {**_OPTIONS, "model": str(model), **spec.options}
-    if spec.abstain is not None:
+    if spec.additional_config:
         options["worker_cls"] = spec.worker or WORKER
-        options["additional_config"] = {"abstain": spec.abstain}
+        options["additional_config"] = spec.additional_config
     return options
 
 

@@ -24,7 +24,7 @@ _BOOT_SECONDS = 300
 
 
 @contextlib.contextmanager
-def serving(model: Path, abstain: dict[str, object], log: Path) -> Iterator[str]:
+def serving(model: Path, config: dict[str, object], log: Path) -> Iterator[str]:
     """Serve ``model`` under the name ``tiny``; yields the base URL of its API."""
     port = _free_port()
     command = [
@@ -33,7 +33,7 @@ def serving(model: Path, abstain: dict[str, object], log: Path) -> Iterator[str]
         *("--host", "127.0.0.1", "--port", str(port)),
         *("--dtype", "float32", "--max-model-len", "256", "--max-num-seqs", "4"),
         *("--enforce-eager", "--generation-config", "vllm"),
-        *("--worker-cls", WORKER, "--additional-config", json.dumps({"abstain": abstain})),
+        *("--worker-cls", WORKER, "--additional-config", json.dumps(config)),
     ]
     env = {**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"}
     with log.open("wb") as out:

@@ -26,7 +26,7 @@ def client(
     from openai import OpenAI
 
     abstain = {"value_head_path": recognising_head("mistral"), "threshold": 0.5}
-    with serving(model_of("mistral"), abstain, workshop / "server.log") as url:
+    with serving(model_of("mistral"), {"abstain": abstain}, workshop / "server.log") as url:
         yield OpenAI(base_url=url, api_key="none", max_retries=0)
 
 

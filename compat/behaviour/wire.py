@@ -12,7 +12,8 @@ class EngineSpec:
 
     Attributes:
         model: A family of :mod:`compat.behaviour.tiny_models`.
-        abstain: The ``abstain`` section of ``additional_config``; ``None`` boots plain vLLM.
+        abstain: The ``abstain`` section of ``additional_config``.
+        vfd: The ``vfd`` section; without either section it is plain vLLM that boots.
         options: Further engine arguments.
         env: Environment of the engine's processes.
         worker: Worker class, if not the one under test.
@@ -20,9 +21,16 @@ class EngineSpec:
 
     model: str = "mistral"
     abstain: dict[str, Any] | None = None
+    vfd: dict[str, Any] | None = None
     options: dict[str, Any] = field(default_factory=dict)
     env: dict[str, str] = field(default_factory=dict)
     worker: str | None = None
+
+    @property
+    def additional_config(self) -> dict[str, Any]:
+        """The sections that are configured; none boots plain vLLM."""
+        sections = {"abstain": self.abstain, "vfd": self.vfd}
+        return {name: section for name, section in sections.items() if section is not None}
 
 
 @dataclass(frozen=True)

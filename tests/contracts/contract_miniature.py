@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.contracts.contract_miniature_engine import ENGINE
 from tests.contracts.contract_trees import MemoryTree
 
 MINIATURE = MemoryTree(
@@ -96,8 +97,17 @@ class CPUWorker(Worker):
         self.model_runner.warming_up_model()
 """,
         "vllm/v1/worker/gpu_model_runner.py": """
+from typing import NamedTuple
+
+class ExecuteModelState(NamedTuple):
+    scheduler_output: SchedulerOutput
+    logits: torch.Tensor
+    hidden_states: torch.Tensor
+    sample_hidden_states: torch.Tensor
+
 class GPUModelRunner:
     def __init__(self, vllm_config, device):
+        self.requests = {}
         self.device = device
         self.sampler = Sampler()
         self.input_batch = InputBatch()
@@ -112,8 +122,13 @@ class GPUModelRunner:
         return self.model
 
     def execute_model(self, scheduler_output, intermediate_tensors=None):
+        self._update_states(scheduler_output)
         hidden_states = self.forward(scheduler_output)
         self.logits = self.model.compute_logits(hidden_states)
+        self.execute_model_state = ExecuteModelState(scheduler_output, self.logits)
+
+    def _update_states(self, scheduler_output):
+        self.input_batch.update(scheduler_output)
 
     def sample_tokens(self, grammar_output):
         if grammar_output is not None:
@@ -142,7 +157,18 @@ class CUDAGraphWrapper:
         return getattr(self.runnable, key)
 """,
         "vllm/v1/worker/gpu_input_batch.py": """
+from dataclasses import dataclass
+
+@dataclass
+class CachedRequestState:
+    block_ids: tuple[list[int], ...]
+    output_token_ids: list[int]
+
 class InputBatch:
+    def __init__(self):
+        self.req_id_to_index = {}
+        self.token_ids_cpu = make_array()
+
     @property
     def req_ids(self) -> list[str]:
         return self._req_ids
@@ -152,13 +178,40 @@ class InputBatch:
 class KVCacheConfig:
     num_blocks: int
     kv_cache_groups: list
+
+@dataclass
+class KVCacheGroupSpec:
+    kv_cache_spec: KVCacheSpec
+
+@dataclass(frozen=True)
+class KVCacheSpec:
+    block_size: int
 """,
         "vllm/v1/sample/sampler.py": """
 import torch.nn as nn
 
 class Sampler(nn.Module):
+    def __init__(self):
+        self.topk_topp_sampler = TopKTopPSampler()
+
     def forward(self, logits, sampling_metadata, predict_bonus_token=False):
-        return SamplerOutput(logits.argmax(-1), None)
+        sampled = self.sample(logits, sampling_metadata)
+        return SamplerOutput(sampled, self.gather_logprobs(logits, 1, token_ids=sampled))
+
+    def sample(self, logits, sampling_metadata):
+        if sampling_metadata.all_greedy:
+            return self.greedy_sample(logits)
+        return self.topk_topp_sampler(logits, sampling_metadata.generators, None, None)
+""",
+        "vllm/v1/sample/ops/topk_topp_sampler.py": """
+import torch.nn as nn
+
+class TopKTopPSampler(nn.Module):
+    def forward(self, logits, generators, k, p):
+        return draw(apply_top_k_top_p(logits, k, p), generators)
+
+def apply_top_k_top_p(logits, k, p):
+    return logits
 """,
         "vllm/v1/outputs.py": """
 from dataclasses import dataclass, field
@@ -170,6 +223,14 @@ class LogprobsTensors(NamedTuple):
     selected_token_ranks: torch.Tensor
     cu_num_generated_tokens: list[int] | None = None
 
+    def tolists(self):
+        return LogprobsLists(*self)
+
+class LogprobsLists(NamedTuple):
+    logprob_token_ids: list
+    logprobs: list
+    sampled_token_ranks: list
+
 @dataclass
 class SamplerOutput:
     sampled_token_ids: torch.Tensor
@@ -179,6 +240,7 @@ class SamplerOutput:
 class ModelRunnerOutput:
     req_ids: list[str]
     sampled_token_ids: list[list[int]] = field(default_factory=list)
+    logprobs: LogprobsLists | None = None
 
 class AsyncModelRunnerOutput:
     def get_output(self) -> ModelRunnerOutput:
@@ -202,92 +264,6 @@ class SamplingParams(msgspec.Struct, dict=True):
     def eos_token_id(self):
         return self._eos_token_id
 """,
-        "vllm/v1/core/sched/output.py": """
-from dataclasses import dataclass, field
-
-@dataclass
-class NewRequestData:
-    req_id: str
-    prompt_token_ids: list[int] | None
-    mm_features: list
-    sampling_params: object
-    pooling_params: object
-    block_ids: tuple
-    num_computed_tokens: int
-    lora_request: object
-    prompt_embeds: object = None
-
-@dataclass
-class CachedRequestData:
-    req_ids: list[str]
-    resumed_req_ids: set[str]
-    num_computed_tokens: list[int]
-    num_output_tokens: list[int]
-
-    @classmethod
-    def make_empty(cls):
-        return cls([], set(), [], [])
-
-@dataclass
-class SchedulerOutput:
-    scheduled_new_reqs: list[NewRequestData]
-    scheduled_cached_reqs: CachedRequestData
-    num_scheduled_tokens: dict[str, int]
-    total_num_scheduled_tokens: int
-    num_common_prefix_blocks: list[int]
-    finished_req_ids: set[str]
-
-    @classmethod
-    def make_empty(cls):
-        return cls([], CachedRequestData.make_empty(), {}, 0, [], set())
-""",
-        "vllm/v1/core/sched/utils.py": """
-def check_stop(request, max_model_len):
-    sampling_params = request.sampling_params
-    if request.num_output_tokens < sampling_params.min_tokens:
-        return False
-    last_token_id = request.output_token_ids[-1]
-    if last_token_id == sampling_params.eos_token_id:
-        return True
-    return last_token_id in (sampling_params.stop_token_ids or ())
-""",
-        "vllm/config/__init__.py": """
-from vllm.config.model import ModelConfig
-from vllm.config.vllm import VllmConfig
-""",
-        "vllm/config/vllm.py": """
-@config
-class VllmConfig:
-    model_config: ModelConfig = None
-    parallel_config: ParallelConfig = Field(default_factory=ParallelConfig)
-    scheduler_config: SchedulerConfig = Field(default_factory=SchedulerConfig)
-    speculative_config: object = None
-    additional_config: dict = Field(default_factory=dict)
-
-    @property
-    def use_v2_model_runner(self) -> bool:
-        return False
-""",
-        "vllm/config/parallel.py": """
-@config
-class ParallelConfig:
-    pipeline_parallel_size: int = Field(default=1, ge=1)
-    tensor_parallel_size: int = Field(default=1, ge=1)
-    worker_cls: str = "auto"
-""",
-        "vllm/config/scheduler.py": """
-@config
-class SchedulerConfig:
-    max_num_seqs: int = Field(default=128, ge=1)
-""",
-        "vllm/config/model.py": """
-@config
-class ModelConfig:
-    def __post_init__(self):
-        self.runner_type = self._get_runner_type()
-
-    def get_hidden_size(self) -> int:
-        return self.model_arch_config.hidden_size
-""",
+        **ENGINE,
     }
 )

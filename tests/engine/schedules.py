@@ -12,6 +12,7 @@ class Params:
     """The sampling parameters that the engine reads."""
 
     eos_token_id: int | None = 1
+    temperature: float = 1.0
     stop_token_ids: list[int] = field(default_factory=list)
     ignore_eos: bool = False
     min_tokens: int = 0

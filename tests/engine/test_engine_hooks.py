@@ -61,7 +61,7 @@ def test_an_armed_decision_sees_feature_and_logits_once() -> None:
     """The decider gets what compute_logits consumed and the logits, on one call only."""
     runner = _runner()
     seen: list[Tensor | None] = []
-    sampler = hooks.install(runner)
+    sampler = hooks.install(runner).sampler
     feature = torch.ones(1, 3)
     logits = runner.model.compute_logits(feature)
     sampler.arm(_decider(seen))
@@ -78,7 +78,7 @@ def test_a_feature_is_never_used_twice() -> None:
     """If the logits of a step were computed elsewhere, the last step's feature is not taken."""
     runner = _runner()
     seen: list[Tensor | None] = []
-    sampler = hooks.install(runner)
+    sampler = hooks.install(runner).sampler
     logits = runner.model.compute_logits(torch.ones(1, 3))
     for _ in range(2):
         sampler.arm(_decider(seen))

@@ -8,19 +8,13 @@ from typing import TYPE_CHECKING
 from value_steer.contracts.lookup import FileMissingError, Sources, SymbolMissingError
 from value_steer.contracts.report import Finding, Report, Status
 from value_steer.contracts.rows import SURFACES
-from value_steer.contracts.surface import Mode
 from value_steer.errors import ContractError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from value_steer.contracts.source import SourceTree
-    from value_steer.contracts.surface import Surface
-
-
-def available_modes() -> tuple[Mode, ...]:
-    """The modes whose engine is in this release, so that there is something to check."""
-    return tuple(mode for mode in Mode if any(mode in surface.modes for surface in SURFACES))
+    from value_steer.contracts.surface import Mode, Surface
 
 
 def check(tree: SourceTree, modes: Iterable[Mode]) -> Report:

@@ -9,18 +9,19 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from value_steer.contracts.checker import available_modes, check_sources
+from value_steer.contracts.checker import check_sources
 from value_steer.contracts.lookup import Sources, parse
 from value_steer.contracts.report import Status
 from value_steer.contracts.rows import SURFACES
 from value_steer.contracts.runner_default import Rule, RunnerDefault, runner_default
 from value_steer.contracts.shape import shape
+from value_steer.contracts.surface import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from value_steer.contracts.source import SourceTree
-    from value_steer.contracts.surface import Mode, Runner
+    from value_steer.contracts.surface import Runner
 
 
 # Most files are the same in neighbouring releases, and nothing here changes a module.
@@ -66,7 +67,7 @@ def take(tree: SourceTree) -> Snapshot:
         ContractError: The tree cannot be read.
     """
     sources = Sources(tree, _remembered)
-    report = check_sources(tree.version(), sources, available_modes())
+    report = check_sources(tree.version(), sources, tuple(Mode))
     standings = [
         Standing(f.surface.id, f.status, f.detail, shape(f.surface, sources))
         for f in report.findings

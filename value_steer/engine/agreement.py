@@ -26,3 +26,14 @@ def agreement(tensor_parallel_size: int) -> Callable[[Tensor], Tensor]:
         return get_tp_group().broadcast(mask.to(torch.uint8), src=0).to(torch.bool)
 
     return from_first_rank
+
+
+def shared_values(tensor_parallel_size: int) -> Callable[[Tensor], Tensor]:
+    """A function that gives every rank the values of the first one."""
+    if tensor_parallel_size == 1:
+        return lambda values: values
+
+    def from_first_rank(values: Tensor) -> Tensor:
+        return get_tp_group().broadcast(values, src=0)
+
+    return from_first_rank

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from value_steer.config import resolve_abstain_threshold
+from value_steer.config import OnError
 from value_steer.engine.abstain import Abstainer
-from value_steer.engine.agreement import agreement
-from value_steer.engine.requests import Admission, RequestTable
+from value_steer.engine.agreement import agreement, shared_values
+from value_steer.engine.draws import Draws
+from value_steer.engine.filtering import ValueFilter
+from value_steer.engine.guard import Guard
+from value_steer.engine.requests import Admission, FilterDefaults, RequestTable
 from value_steer.engine.rows import Rows
+from value_steer.engine.run_ahead import RunAhead
+from value_steer.engine.search import FallbackRule
 from value_steer.engine.steering import Steering
 from value_steer.errors import SettingsError
+from value_steer.operating_point import resolve_abstain_threshold, resolve_vfd_threshold
 from value_steer.value_probe import Polarity, load_value_head, oriented
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
     from vllm.config import ModelConfig
 
-    from value_steer.config import AbstainSettings, Threshold
+    from value_steer.config import AbstainSettings, SteerSettings, Threshold, VfdSettings
+    from value_steer.engine.hooks import Hooks
     from value_steer.value_probe import ValueHead
 
 
@@ -36,37 +46,142 @@ class Abstention:
     threshold: Threshold
 
 
-def prepare(settings: AbstainSettings, model_config: ModelConfig) -> Abstention:
-    """Load the head and resolve its threshold.
+@dataclass(frozen=True)
+class Filtering:
+    """What value filtering needs, resolved before the model is loaded.
+
+    Attributes:
+        settings: The ``vfd`` section.
+        head: Its probability means P(undesirable).
+        threshold: What applies to requests that state none.
+    """
+
+    settings: VfdSettings
+    head: ValueHead
+    threshold: Threshold
+
+
+@dataclass(frozen=True)
+class Modes:
+    """The enabled modes of one engine; one of them at least is there."""
+
+    abstention: Abstention | None
+    filtering: Filtering | None
+
+    @property
+    def head(self) -> ValueHead:
+        """A head to prove the hooks with."""
+        mode = self.abstention or self.filtering
+        assert mode is not None  # noqa: S101  (what this class is for)
+        return mode.head
+
+
+@dataclass(frozen=True)
+class Steered:
+    """The parts that act on the steps of a worker."""
+
+    steering: Steering
+    value_filter: ValueFilter | None
+
+
+def prepare(settings: SteerSettings, model_config: ModelConfig) -> Modes | None:
+    """Load the heads and resolve their thresholds; ``None``: no mode is enabled.
 
     Raises:
-        CheckpointError: The head cannot be loaded or does not fit the model.
+        CheckpointError: A head cannot be loaded or does not fit the model.
         CalibrationError: The operating point is not covered by the head's calibration.
         SettingsError: There is no threshold, or ``strict`` is set and nothing states what the
             head scores.
     """
+    abstention, filtering = None, None
     hidden_size = model_config.get_hidden_size()
+    if (abstain := settings.abstain) is not None and abstain.enabled:
+        head = _head(abstain, "abstain", Polarity.P_GOOD, hidden_size)
+        abstention = Abstention(abstain, head, resolve_abstain_threshold(abstain, head.card))
+    if (vfd := settings.vfd) is not None and vfd.enabled:
+        head = _head(vfd, "vfd", Polarity.P_UNDESIRABLE, hidden_size)
+        filtering = Filtering(vfd, head, resolve_vfd_threshold(vfd, head.card))
+    return Modes(abstention, filtering) if abstention or filtering else None
+
+
+def steer(modes: Modes, worker: Any, hooks: Hooks, execute: Callable[[Any], Any]) -> Steered:
+    """The steering of a worker whose model is loaded.
+
+    Args:
+        modes: What is enabled.
+        worker: The worker.
+        hooks: What was put into its model runner.
+        execute: The host's own first call of a step.
+    """
+    runner, config = worker.model_runner, worker.vllm_config
+    ranks = config.parallel_config.tensor_parallel_size
+    abstention, filtering = modes.abstention, modes.filtering
+    steering = Steering(
+        table=RequestTable(_admission(modes)),
+        rows=Rows(config.scheduler_config.max_num_seqs, runner.device),
+        abstainer=_abstainer(modes, runner.device, agreement(ranks)),
+        row_ids=lambda: runner.input_batch.req_ids,
+        on_error=abstention.settings.on_error if abstention else OnError.RAISE,
+    )
+    if filtering is None:
+        return Steered(steering, None)
+    run_ahead = RunAhead(runner, execute, hooks.tap)
+    filtering.head.to(runner.device)
+    share = shared_values(ranks)
+    return Steered(steering, _filter(filtering, steering, run_ahead, hooks, share))
+
+
+def _filter(
+    filtering: Filtering,
+    steering: Steering,
+    run_ahead: RunAhead,
+    hooks: Hooks,
+    share: Callable[[Tensor], Tensor],
+) -> ValueFilter:
+    settings, draws = filtering.settings, Draws(hooks.host_sampler)
+    head = filtering.head
+    return ValueFilter(
+        score=lambda feature: share(head.p(feature)),
+        steering=steering,
+        run_ahead=run_ahead,
+        draws=draws,
+        fallback=FallbackRule(settings.fallback, settings.prob_weight, draws.probabilities),
+        guard=Guard(settings.on_error, steering.ledger.counters),
+    )
+
+
+def _head(
+    settings: AbstainSettings | VfdSettings, section: str, wants: Polarity, hidden_size: int
+) -> ValueHead:
     head = load_value_head(settings.value_head_path, hidden_size=hidden_size)
-    turned = oriented(head, Polarity.P_GOOD, settings.scores)
+    turned = oriented(head, wants, settings.scores)
     if turned.assumed and settings.strict:
         msg = (
-            "additional_config.abstain.strict: the head does not state what it scores; set "
+            f"additional_config.{section}.strict: the head does not state what it scores; set "
             '"scores" to "p_good" or "p_undesirable", here or in its sidecar'
         )
         raise SettingsError(msg)
-    threshold = resolve_abstain_threshold(settings, turned.head.card)
-    return Abstention(settings, turned.head, threshold)
+    return turned.head
 
 
-def steer(abstention: Abstention, worker: Any) -> Steering:
-    """The steering of a worker whose model is loaded."""
-    runner, config = worker.model_runner, worker.vllm_config
-    settings, head = abstention.settings, abstention.head.to(runner.device)
-    agree = agreement(config.parallel_config.tensor_parallel_size)
-    return Steering(
-        table=RequestTable(Admission(abstention.threshold, settings.min_tokens)),
-        rows=Rows(config.scheduler_config.max_num_seqs, runner.device),
-        abstainer=Abstainer(head, settings.patience, agree),
-        row_ids=lambda: runner.input_batch.req_ids,
-        on_error=settings.on_error,
-    )
+def _admission(modes: Modes) -> Admission:
+    abstention, filtering = modes.abstention, modes.filtering
+    defaults = None
+    if filtering is not None:
+        candidates = filtering.settings.num_candidates
+        defaults = FilterDefaults(filtering.threshold, candidates, filtering.head.card)
+    if abstention is None:
+        return Admission(None, 0, defaults)
+    return Admission(abstention.threshold, abstention.settings.min_tokens, defaults)
+
+
+def _abstainer(modes: Modes, device: Any, agree: Callable[[Any], Any]) -> Abstainer:
+    """Ends requests; without abstention only those whose own settings are refused."""
+    if modes.abstention is not None:
+        abstention = modes.abstention
+        return Abstainer(abstention.head.to(device), abstention.settings.patience, agree)
+    head = modes.head
+    head.card, card = replace(head.card, threshold=None, curves=()), head.card
+    turned = oriented(head, Polarity.P_GOOD).head
+    head.card = card
+    return Abstainer(turned.to(device), 1, agree)

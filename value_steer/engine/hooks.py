@@ -7,6 +7,7 @@ the order of the batch, and before the sampled tokens are booked.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -64,11 +65,26 @@ class SteeredSampler:
         return getattr(self._sampler, name)
 
 
-def install(runner: Any) -> SteeredSampler:
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What was put into a model runner.
+
+    Attributes:
+        tap: Where it computes its logits.
+        sampler: Where it samples.
+        host_sampler: The host's own sampler, which is called through ``sampler``.
+    """
+
+    tap: FeatureTap
+    sampler: SteeredSampler
+    host_sampler: Any
+
+
+def install(runner: Any) -> Hooks:
     """Put both hooks into a model runner whose model is loaded."""
     model = runner.get_model()
     tap = FeatureTap(model.compute_logits)
     model.compute_logits = tap
-    sampler = SteeredSampler(runner.sampler, tap)
-    runner.sampler = sampler
-    return sampler
+    host_sampler = runner.sampler
+    runner.sampler = SteeredSampler(host_sampler, tap)
+    return Hooks(tap, runner.sampler, host_sampler)

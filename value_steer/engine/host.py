@@ -52,7 +52,30 @@ def refuse_unsupported(vllm_config: VllmConfig) -> None:
     Raises:
         UnsupportedError: Names each offending setting and what to do about it.
     """
-    reasons = list(_reasons(vllm_config))
+    _refuse(_reasons(vllm_config))
+
+
+def refuse_unfilterable(vllm_config: VllmConfig) -> None:
+    """Refuse every configuration in which a step cannot be run ahead and run again.
+
+    Raises:
+        UnsupportedError: Names each offending setting and what to do about it.
+    """
+    checks = {
+        "with asynchronous scheduling the next step is scheduled before a token is committed; add "
+        "--no-async-scheduling, or install value-steer as a package, so that vLLM finds its entry "
+        "point and turns it off": bool(vllm_config.scheduler_config.async_scheduling),
+        "a model with recurrent layers cannot run a step a second time; filter a model with "
+        "attention layers only": vllm_config.model_config.has_inner_state,
+        "data parallelism runs its engines in lockstep, which a step run again breaks; use "
+        "--data-parallel-size 1": vllm_config.parallel_config.data_parallel_size > 1,
+        "a KV connector would send the cache of tokens that are not committed; remove "
+        "--kv-transfer-config": vllm_config.kv_transfer_config is not None,
+    }
+    _refuse([reason for reason, found in checks.items() if found])
+
+
+def _refuse(reasons: list[str]) -> None:
     if reasons:
         msg = "value-steer cannot steer this engine:\n" + "\n".join(f"- {r}" for r in reasons)
         raise UnsupportedError(msg)

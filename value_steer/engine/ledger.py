@@ -25,6 +25,9 @@ class Counters:
         abstained: Requests ended by the head.
         refused: Requests ended because their own settings were wrong.
         unendable: Requests without a stop token, which cannot be ended and are not steered.
+        filtered: Sampled tokens that value filtering judged.
+        interventions: Tokens committed in place of the one that the model drew.
+        no_acceptable: Tokens for which no candidate was acceptable.
         swallowed_errors: Steps served unsteered after an error, under ``on_error: passthrough``.
     """
 
@@ -32,6 +35,9 @@ class Counters:
     abstained: int = 0
     refused: int = 0
     unendable: int = 0
+    filtered: int = 0
+    interventions: int = 0
+    no_acceptable: int = 0
     swallowed_errors: int = 0
 
 
@@ -47,6 +53,11 @@ class Outcome:
             ``None`` if it ended by itself.
         value: The value that ended it, or the last one seen; ``None`` if it was never judged.
         threshold: The threshold that applied, ``None`` if the request was not steered.
+        interventions: Tokens committed in place of the one that the model drew.
+        no_acceptable: Tokens for which no candidate was acceptable.
+        p_undesirable: Value filtering's head after the last committed token, ``None`` if it never
+            judged the request.
+        vfd_threshold: Value filtering's threshold, ``None`` if the request was not filtered.
     """
 
     request_id: str
@@ -55,6 +66,10 @@ class Outcome:
     response_tokens: int | None
     value: float | None
     threshold: float | None
+    interventions: int = 0
+    no_acceptable: int = 0
+    p_undesirable: float | None = None
+    vfd_threshold: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +123,16 @@ class Ledger:
         self._waiting.append(_Batch(layout, age, judgement, ready))
         self._read_arrived()
 
+    def end(self, request_id: str, response_tokens: int, value: float) -> None:
+        """Value filtering ends a request for which no candidate was acceptable.
+
+        Args:
+            request_id: The request.
+            response_tokens: Tokens kept.
+            value: P(good) after the best candidate.
+        """
+        self._firings.setdefault(request_id, _Firing(response_tokens, value))
+
     def close(self, request_id: str, request: LiveRequest) -> None:
         """A request has finished: its outcome is final."""
         for batch in list(self._waiting)[: -self._STEPS_IN_FLIGHT]:
@@ -128,6 +153,10 @@ class Ledger:
                 response_tokens=firing.response_tokens if firing else None,
                 value=value,
                 threshold=request.threshold if request.refusal is None else None,
+                interventions=request.filtered.interventions,
+                no_acceptable=request.filtered.no_acceptable,
+                p_undesirable=request.filtered.p_undesirable,
+                vfd_threshold=request.vfd_threshold,
             )
         )
 

@@ -3,17 +3,38 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from value_steer.config import NEVER, Threshold, parse_request
-from value_steer.errors import SettingsError
+from value_steer.config import NEVER, RequestSettings, Threshold, parse_request
+from value_steer.errors import CalibrationError, SettingsError
+from value_steer.operating_point import resolve_vfd_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from vllm.sampling_params import SamplingParams
     from vllm.v1.core.sched.output import NewRequestData, SchedulerOutput
+
+    from value_steer.value_probe import HeadCard
+
+_GREEDY_BELOW = 1e-5
+"""The temperature below which vLLM's sampler is greedy."""
+
+
+@dataclass(slots=True)
+class Filtered:
+    """What value filtering has done to one request so far.
+
+    Attributes:
+        interventions: Tokens committed in place of the one that the model drew.
+        no_acceptable: Tokens for which no candidate was acceptable.
+        p_undesirable: The head's value after the last committed token; ``None`` before the first.
+    """
+
+    interventions: int = 0
+    no_acceptable: int = 0
+    p_undesirable: float | None = None
 
 
 @dataclass(slots=True)
@@ -24,10 +45,17 @@ class LiveRequest:
         prompt_length: Prompt tokens.
         threshold: P(good) below which the request ends; ``None`` if it is not steered.
         first_judged: Sequence length at which the first judged hidden state exists.
+        first_endable: Sequence length from which on a stop token ends the request.
         stop_token: A token id that ends the request in the scheduler.
         constrained: Whether a grammar decides which tokens are possible.
         wants_logprobs: Whether the caller asked for the log-probabilities of its tokens.
         slot: Index of the request in buffers that outlive a batch.
+        vfd_threshold: P(undesirable) from which on a token is unacceptable; ``None`` if the
+            request is not filtered.
+        candidates: Draws per token at most, the model's own included.
+        greedy: Whether the request takes the most probable token.
+        unendable: Whether abstention cannot end it because it has no stop token.
+        filtered: What value filtering has done to it.
         refusal: Why the request's own settings were refused, else ``None``.
         length: Tokens in the sequence that the current step completes.
         complete: Whether the current step reaches the end of what is known of the sequence; a
@@ -38,10 +66,16 @@ class LiveRequest:
     prompt_length: int
     threshold: float | None
     first_judged: int
+    first_endable: int
     stop_token: int
     constrained: bool
     wants_logprobs: bool
     slot: int
+    vfd_threshold: float | None = None
+    candidates: int = 1
+    greedy: bool = False
+    unendable: bool = False
+    filtered: Filtered = field(default_factory=Filtered)
     refusal: str | None = None
     length: int = 0
     complete: bool = False
@@ -54,16 +88,34 @@ class LiveRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class FilterDefaults:
+    """What the engine filters by, which a request may override.
+
+    Attributes:
+        threshold: P(undesirable) from which on a token is unacceptable.
+        candidates: Draws per token at most.
+        card: Of the head, to resolve a request's own operating point.
+    """
+
+    threshold: Threshold
+    candidates: int
+    card: HeadCard
+
+
+@dataclass(frozen=True, slots=True)
 class Admission:
     """How a request that enters the engine becomes a :class:`LiveRequest`.
 
     Attributes:
-        threshold: The engine's threshold, which a request may override.
+        threshold: The engine's threshold for abstention, which a request may override; ``None``
+            if the engine does not abstain.
         min_tokens: Response tokens before the first judged one; 0 judges the prompt as well.
+        filtering: The engine's value filtering; ``None`` if it does not filter.
     """
 
-    threshold: Threshold
+    threshold: Threshold | None
     min_tokens: int
+    filtering: FilterDefaults | None = None
 
     def __call__(self, new: NewRequestData, slot: int) -> LiveRequest:
         """Read what a new request asks for.
@@ -72,32 +124,49 @@ class Admission:
         nothing, and serving it unsteered would be the one thing nobody asked for.
         """
         params = new.sampling_params
-        threshold, refusal = self._threshold(params)
+        try:
+            own, refusal = parse_request(params.extra_args), None
+            filtering = self._filtering(own)
+        except (SettingsError, CalibrationError) as error:
+            own, refusal, filtering = RequestSettings(steer=False), str(error), None
+        threshold = math.inf if refusal else self._threshold(own, params)
         stop_token = _stop_token(params)
-        if stop_token is None:
-            threshold = None
         earliest = params.min_tokens if refusal else max(self.min_tokens, params.min_tokens)
         prompt_length = _prompt_length(new)
         return LiveRequest(
             prompt_length=prompt_length,
-            threshold=threshold,
+            threshold=None if stop_token is None else threshold,
             first_judged=prompt_length + earliest,
+            first_endable=prompt_length + params.min_tokens,
             stop_token=-1 if stop_token is None else stop_token,
             constrained=params.structured_outputs is not None,
             wants_logprobs=params.logprobs is not None,
             slot=slot,
+            vfd_threshold=filtering,
+            candidates=self._candidates(own),
+            greedy=params.temperature < _GREEDY_BELOW,
+            unendable=stop_token is None and self.threshold is not None,
             refusal=refusal,
         )
 
-    def _threshold(self, params: SamplingParams) -> tuple[float | None, str | None]:
-        try:
-            own = parse_request(params.extra_args)
-        except SettingsError as error:
-            return math.inf, str(error)
+    def _threshold(self, own: RequestSettings, params: SamplingParams) -> float | None:
+        if self.threshold is None:
+            return None
         chosen = self.threshold if own.abstain_threshold is None else own.abstain_threshold
         if not own.steer or params.ignore_eos or chosen == NEVER:
-            return None, None
-        return float(chosen), None
+            return None
+        return float(chosen)
+
+    def _filtering(self, own: RequestSettings) -> float | None:
+        if self.filtering is None or not own.steer:
+            return None
+        chosen = resolve_vfd_request(own, self.filtering.threshold, self.filtering.card)
+        return None if chosen == NEVER else float(chosen)
+
+    def _candidates(self, own: RequestSettings) -> int:
+        if self.filtering is None:
+            return 1
+        return own.vfd_num_candidates or self.filtering.candidates
 
 
 def _stop_token(params: SamplingParams) -> int | None:
@@ -201,7 +270,8 @@ class RequestTable:
         else:
             slot = self._free_slots.pop() if self._free_slots else len(self._live)
         request = self._admit(new, slot)
-        request.judged_at = known.judged_at if known is not None else 0
+        if known is not None:
+            request.judged_at, request.filtered = known.judged_at, known.filtered
         self._live[new.req_id] = request
         return request
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from value_steer.config import OnError
 from value_steer.engine.abstain import StopTokens
+from value_steer.engine.guard import Guard
 from value_steer.engine.ledger import Ledger
 from value_steer.errors import SteeringError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from torch import Tensor
     from vllm.v1.core.sched.output import SchedulerOutput
 
+    from value_steer.config import OnError
     from value_steer.engine.abstain import Abstainer
     from value_steer.engine.requests import LiveRequest, RequestTable
     from value_steer.engine.rows import Rows
@@ -33,6 +33,12 @@ class Steering:
         abstainer: The decision.
         row_ids: The request ids of the batch being sampled, in row order.
         on_error: Whether an error ends the step or is counted and passed over.
+
+    Attributes:
+        ledger: Outcomes and counters.
+        table: The live requests.
+        epoch: Changes whenever anything but the sequence lengths does.
+        fired: Rows that the last sampled batch ended, ``[rows]`` bool; ``None``: none was judged.
     """
 
     def __init__(
@@ -44,24 +50,26 @@ class Steering:
         on_error: OnError,
     ) -> None:
         self.ledger = Ledger()
-        self._table = table
+        self.table = table
         self._rows = rows
         self._abstainer = abstainer
         self._row_ids = row_ids
-        self._on_error = on_error
-        self._causes: set[str] = set()
+        self._guard = Guard(on_error, self.ledger.counters)
+        self.epoch = 0
+        self.fired: Tensor | None = None
 
     def begin(self, step: SchedulerOutput) -> None:
         """Take in a step that the host is about to run."""
-        with self._guarded():
+        with self._guard():
             for request_id in step.finished_req_ids:
-                request = self._table.drop(request_id)
+                request = self.table.drop(request_id)
                 if request is not None:
                     self.ledger.close(request_id, request)
-            if self._table.advance(step):
+            if self.table.advance(step):
+                self.epoch += 1
                 self._rows.ids = []
                 for new in step.scheduled_new_reqs:
-                    self._report(new.req_id, self._table[new.req_id])
+                    self._report(new.req_id, self.table[new.req_id])
 
     def __call__(self, sample: Callable[[], Any], logits: Tensor, feature: Tensor | None) -> Any:
         """Sample the batch and end the rows that the head gives up.
@@ -77,12 +85,12 @@ class Steering:
         Raises:
             SteeringError: The batch cannot be judged, and ``on_error`` is ``raise``.
         """
-        stop_tokens = None
-        with self._guarded():
+        stop_tokens = self.fired = None
+        with self._guard():
             stop_tokens = self._look(logits)
         output = sample()
         if stop_tokens is not None:
-            with self._guarded():
+            with self._guard():
                 self._act(output, stop_tokens, feature)
         return output
 
@@ -93,7 +101,7 @@ class Steering:
             if len(ids) != len(logits):
                 msg = f"the host samples {len(logits)} rows for {len(ids)} requests"
                 raise SteeringError(msg)
-            self._rows.plan(ids, self._table)
+            self._rows.plan(ids, self.table)
         return StopTokens.read(logits, self._rows) if self._rows.layout.judged_rows else None
 
     def _act(self, output: Any, stop_tokens: StopTokens, feature: Tensor | None) -> None:
@@ -103,37 +111,18 @@ class Steering:
             msg = f"compute_logits gave {seen} hidden states for {len(rows.ids)} sampled rows"
             raise SteeringError(msg)
         judgement = self._abstainer.judge(feature, rows, stop_tokens.possible)
-        self.ledger.record(judgement, rows.layout, self._table.age)
+        self.fired = judgement.fired
+        self.ledger.record(judgement, rows.layout, self.table.age)
         if judgement.may_end:
             stop_tokens.end(output, judgement.fired, rows)
-
-    @contextmanager
-    def _guarded(self) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:  # noqa: BLE001  (raised again or counted)
-            self._failed(error)
-
-    def _failed(self, error: Exception) -> None:
-        if self._on_error is OnError.RAISE:
-            msg = (
-                f"a steering decision failed ({type(error).__name__}: {error}); the step is not "
-                'served. Set "on_error": "passthrough" to serve such steps unsteered'
-            )
-            raise SteeringError(msg) from error
-        self.ledger.counters.swallowed_errors += 1
-        cause = f"{type(error).__name__}: {error}"
-        if cause not in self._causes:
-            self._causes.add(cause)
-            logger.error("served unsteered (on_error: passthrough): %s", cause, exc_info=error)
 
     def _report(self, request_id: str, request: LiveRequest) -> None:
         if request.refusal is not None:
             logger.error("request %s is ended at once: %s", request_id, request.refusal)
-        if request.stop_token < 0 and not self.ledger.counters.unendable:
+        if request.unendable and not self.ledger.counters.unendable:
             logger.warning(
                 "request %s has no end-of-sequence id and no stop_token_ids, so it cannot be "
                 "ended and is not steered; later ones like it are only counted",
                 request_id,
             )
-        self.ledger.counters.unendable += request.stop_token < 0
+        self.ledger.counters.unendable += request.unendable

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
 
 from value_steer import versions
 from value_steer.config import parse_settings
-from value_steer.engine import hooks, host, self_test
+from value_steer.engine import hooks, host, lookahead, self_test
 from value_steer.engine.assembly import prepare, steer
 from value_steer.engine.ledger import Counters
 
@@ -16,14 +18,14 @@ if TYPE_CHECKING:
     from vllm.config import VllmConfig
     from vllm.v1.core.sched.output import SchedulerOutput
 
-    from value_steer.engine.assembly import Abstention
+    from value_steer.engine.assembly import Modes
     from value_steer.engine.ledger import Ledger
 
 logger = logging.getLogger("value_steer")
 
 
 class ValueSteerWorker(host.worker_base()):  # type: ignore[misc]  # the host decides the base
-    """The platform's own worker with abstention built in.
+    """The platform's own worker with abstention and value filtering built in.
 
     Select it with ``--worker-cls value_steer.worker.ValueSteerWorker`` and configure it through
     ``--additional-config``; see :mod:`value_steer.config` for the keys.
@@ -37,53 +39,79 @@ class ValueSteerWorker(host.worker_base()):  # type: ignore[misc]  # the host de
 
     def __init__(self, vllm_config: VllmConfig, *args: Any, **kwargs: Any) -> None:
         host.adopt_logging()
-        settings = parse_settings(vllm_config.additional_config).abstain
-        self._abstention: Abstention | None = None
-        if settings.enabled:
-            host.refuse_unsupported(vllm_config)
-            self._abstention = prepare(settings, vllm_config.model_config)
+        settings = parse_settings(vllm_config.additional_config)
+        self._modes: Modes | None = prepare(settings, vllm_config.model_config)
+        if self._modes is None:
+            logger.warning("no mode of value-steer is enabled: this engine runs unsteered")
         else:
-            logger.warning("abstain.enabled is false: this engine runs unsteered")
+            host.refuse_unsupported(vllm_config)
+            if self._modes.filtering is not None:
+                host.refuse_unfilterable(vllm_config)
+                lookahead.register()
         super().__init__(vllm_config, *args, **kwargs)
 
     def load_model(self, *args: Any, **kwargs: Any) -> None:
         """Load the model as the host does, then put the hooks in."""
         super().load_model(*args, **kwargs)
-        if self._abstention is not None:
-            self._sampler = hooks.install(self.model_runner)
-            self._steering = steer(self._abstention, self)
+        if self._modes is not None:
+            self._hooks = hooks.install(self.model_runner)
 
     def compile_or_warm_up_model(self) -> Any:
         """Warm up as the host does, then prove that the hooks are reached."""
         warm_up = super().compile_or_warm_up_model()
-        if self._abstention is not None:
-            self_test.run(self, self._sampler, self._abstention.head)
-            self._announce(self._abstention)
+        if self._modes is not None:
+            steered = steer(self._modes, self, self._hooks, super().execute_model)
+            self._steering, self._filter = steered.steering, steered.value_filter
+            self_test.run(self, self._hooks.sampler, self._modes.head)
+            self._announce(self._modes)
         return warm_up
 
     def execute_model(self, scheduler_output: SchedulerOutput) -> Any:
         """Run the forward pass of a step whose sampled batch will be judged."""
-        if self._abstention is not None:
-            self._steering.begin(scheduler_output)
-            if scheduler_output.total_num_scheduled_tokens:
-                self._sampler.arm(self._steering)
+        if self._modes is None:
+            return super().execute_model(scheduler_output)
+        self._steering.begin(scheduler_output)
+        if scheduler_output.total_num_scheduled_tokens:
+            self._hooks.sampler.arm(self._steering)
+        if self._filter is not None and self._filter.resume(scheduler_output):
+            return None
         return super().execute_model(scheduler_output)
 
-    def _announce(self, abstention: Abstention) -> None:
+    def sample_tokens(self, grammar_output: Any) -> Any:
+        """Sample a batch, and commit other tokens where the head objects."""
+        output = super().sample_tokens(grammar_output)
+        if self._modes is not None and self._filter is not None:
+            with torch.inference_mode():
+                self._filter(output)
+        return output
+
+    def _announce(self, modes: Modes) -> None:
         """Say once what is steered, and what evidence there is that it works here."""
         if self.rank != 0:
             return
-        settings = abstention.settings
-        logger.info(
-            "abstaining when P(good) < %s, from response token %d on (patience %d, head %s)",
-            abstention.threshold,
-            settings.min_tokens,
-            settings.patience,
-            settings.value_head_path,
-        )
+        if (abstention := modes.abstention) is not None:
+            logger.info(
+                "abstaining when P(good) < %s, from response token %d on (patience %d, head %s)",
+                abstention.threshold,
+                abstention.settings.min_tokens,
+                abstention.settings.patience,
+                abstention.settings.value_head_path,
+            )
+            self._check_evidence("abstain", strict=abstention.settings.strict)
+        if (filtering := modes.filtering) is not None:
+            logger.info(
+                "filtering tokens with P(undesirable) >= %s (%d candidates, fallback %s, head %s)",
+                filtering.threshold,
+                filtering.settings.num_candidates,
+                filtering.settings.fallback.value,
+                filtering.settings.value_head_path,
+            )
+            self._check_evidence("vfd", strict=filtering.settings.strict)
+
+    def _check_evidence(self, mode: Literal["abstain", "vfd"], *, strict: bool) -> None:
         runner = host.runner_kind(self.vllm_config)
         versions.warn_unless_validated(
-            host.vllm_version(), host.lane(), runner, "abstain", strict=settings.strict
+            host.vllm_version(), host.lane(), runner, mode, strict=strict
         )
 
     def run_unsteered(self, step: SchedulerOutput) -> Any:
@@ -106,4 +134,4 @@ class ValueSteerWorker(host.worker_base()):  # type: ignore[misc]  # the host de
         return dataclasses.asdict(ledger.counters if ledger else Counters())
 
     def _ledger(self) -> Ledger | None:
-        return None if self._abstention is None else self._steering.ledger
+        return None if self._modes is None else self._steering.ledger

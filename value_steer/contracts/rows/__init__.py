@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from value_steer.contracts.rows import config, runner, sampling, scheduler, worker
+from value_steer.contracts.rows import config, filtering, runner, sampling, scheduler, worker
 
 if TYPE_CHECKING:
     from value_steer.contracts.surface import Surface
@@ -15,4 +15,5 @@ SURFACES: tuple[Surface, ...] = (
     *sampling.ROWS,
     *scheduler.ROWS,
     *config.ROWS,
+    *filtering.ROWS,
 )

@@ -16,7 +16,7 @@ from value_steer.contracts.needs import (
 )
 from value_steer.contracts.surface import Mode, Runner, Surface
 
-_ROW = partial(Surface, runners=frozenset({Runner.V1}), modes=frozenset({Mode.ABSTAIN}))
+_ROW = partial(Surface, runners=frozenset({Runner.V1}), modes=frozenset(Mode))
 _RUNNER = partial(_ROW, path="vllm/v1/worker/gpu_model_runner.py")
 
 ROWS: tuple[Surface, ...] = (

@@ -7,7 +7,7 @@ from functools import partial
 from value_steer.contracts.needs import Fields, IsClass, Parameters, Property
 from value_steer.contracts.surface import Mode, Runner, Surface
 
-_ROW = partial(Surface, runners=frozenset({Runner.V1}), modes=frozenset({Mode.ABSTAIN}))
+_ROW = partial(Surface, runners=frozenset({Runner.V1}), modes=frozenset(Mode))
 _OUTPUTS = partial(_ROW, path="vllm/v1/outputs.py")
 _PARAMS = partial(_ROW, path="vllm/sampling_params.py")
 

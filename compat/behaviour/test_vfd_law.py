@@ -1,0 +1,94 @@
+"""The law of the committed token is the filtered policy's, measured against exact enumeration."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from compat.behaviour import requests
+from compat.behaviour.heads import BAD_TOKENS
+from compat.behaviour.wire import Ask, EngineSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from compat.behaviour.engines import Engine, EnginePool
+
+pytestmark = [pytest.mark.mode("vfd"), pytest.mark.depth("equal")]
+
+_TOP_K = 12
+_SAMPLING = {"temperature": 1.0, "top_k": _TOP_K, "max_tokens": 1}
+_SEEDS = 3000
+_Z = 3.719
+"""The normal quantile of the false-alarm level of the test below: one run in 10,000."""
+
+BAD = -1
+"""All bad tokens together."""
+
+
+@pytest.mark.detects_dead
+@pytest.mark.parametrize("candidates", [2, 4])
+def test_the_committed_token_follows_the_filtered_policy(
+    candidates: int, pool: EnginePool, plain: Engine, recognising_head: Callable[[str], str]
+) -> None:
+    """One decode position over many seeds: each good token as often as the first good draw is.
+
+    With a share b of bad tokens in the policy, a good token t of probability q is the first good
+    one among K draws with probability q (1 + b + ... + b^(K-1)), and none is with b^K.
+    """
+    prompt, policy = max(_policies(plain), key=lambda row: _bad_share(row[1]))
+    engine = pool.get(
+        EngineSpec(vfd={"value_head_path": recognising_head("mistral"), "threshold": 0.5})
+    )
+    own = {"vfd_num_candidates": candidates}
+
+    answers = engine.generate(
+        [Ask(prompt, {**_SAMPLING, "seed": seed, "extra_args": own}) for seed in range(_SEEDS)]
+    )
+
+    drawn = [answer.tokens[0] for answer in answers]
+    observed = Counter(BAD if token in BAD_TOKENS else token for token in drawn)
+    bad = _bad_share(policy)
+    boost = sum(bad**draw for draw in range(candidates))
+    law = {token: q * boost for token, q in policy.items() if token not in BAD_TOKENS}
+    law[BAD] = bad**candidates
+    assert bad > 0.2
+    assert sum(law.values()) == pytest.approx(1.0)
+    assert set(observed) <= set(law)
+    assert _chi_square(observed, law) < _quantile(len(law) - 1)
+
+
+def _policies(plain: Engine) -> list[tuple[list[int], dict[int, float]]]:
+    """Prompts, and the distribution of the token after each."""
+    prompts = requests.prompts()
+    asks = [
+        Ask(prompt, {"temperature": 0.0, "max_tokens": 1, "logprobs": 20}) for prompt in prompts
+    ]
+    return [
+        (prompt, _top(answer.logprobs[0]))
+        for prompt, answer in zip(prompts, plain.generate(asks), strict=True)
+        if answer.logprobs
+    ]
+
+
+def _top(row: dict[str, float]) -> dict[int, float]:
+    best = sorted(row.items(), key=lambda item: -item[1])[:_TOP_K]
+    mass = sum(math.exp(logprob) for _, logprob in best)
+    return {int(token): math.exp(logprob) / mass for token, logprob in best}
+
+
+def _bad_share(policy: dict[int, float]) -> float:
+    return sum(q for token, q in policy.items() if token in BAD_TOKENS)
+
+
+def _chi_square(observed: Counter[int], law: dict[int, float]) -> float:
+    return sum((observed[token] - _SEEDS * q) ** 2 / (_SEEDS * q) for token, q in law.items())
+
+
+def _quantile(degrees: int) -> float:
+    """The chi-square quantile at ``_Z`` (Wilson and Hilferty's approximation)."""
+    spread = 2 / (9 * degrees)
+    return degrees * (1 - spread + _Z * math.sqrt(spread)) ** 3

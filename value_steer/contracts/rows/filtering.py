@@ -1,0 +1,250 @@
+"""What value filtering needs besides: a step run ahead, its slot, and further draws."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from value_steer.contracts.needs import Assigns, Calls, Fields, IsClass, Parameters, Property
+from value_steer.contracts.surface import Mode, Runner, Surface
+
+_ROW = partial(Surface, runners=frozenset({Runner.V1}), modes=frozenset({Mode.VFD}))
+_RUNNER = partial(_ROW, path="vllm/v1/worker/gpu_model_runner.py")
+_BATCH = partial(_ROW, path="vllm/v1/worker/gpu_input_batch.py")
+_OUTPUT = partial(_ROW, path="vllm/v1/core/sched/output.py")
+_OUTPUTS = partial(_ROW, path="vllm/v1/outputs.py")
+_CACHE = partial(_ROW, path="vllm/v1/kv_cache_interface.py")
+_SCHEDULER = partial(_ROW, path="vllm/v1/core/sched/scheduler.py")
+_ARGUMENTS = partial(_ROW, path="vllm/engine/arg_utils.py")
+_SAMPLER = partial(_ROW, path="vllm/v1/sample/sampler.py")
+_TOP = partial(_ROW, path="vllm/v1/sample/ops/topk_topp_sampler.py")
+
+_RESUME = "value_steer.engine.run_ahead.RunAhead.resume"
+_RUN = "value_steer.engine.run_ahead.RunAhead.run"
+_BOOK = "value_steer.engine.run_ahead.RunAhead.book"
+_STEP = "value_steer.engine.run_ahead.RunAhead._step"
+_SLOTS = "value_steer.engine.run_ahead.RunAhead._check_slots"
+_REFUSE = "value_steer.engine.host.refuse_unfilterable"
+_RESERVE = "value_steer.engine.lookahead._reserving"
+_SYNCHRONOUS = "value_steer.engine.lookahead._synchronous"
+_DRAWS = "value_steer.engine.draws.Draws"
+
+_STATE: tuple[Surface, ...] = (
+    _RUNNER(
+        id="execute_model_state.fields",
+        symbol="ExecuteModelState",
+        need=Fields(("scheduler_output", "logits", "hidden_states", "sample_hidden_states")),
+        used_by="value_steer.engine.run_ahead._rows",
+        why="A step that was run ahead is handed back as this record.",
+    ),
+    _RUNNER(
+        id="execute_model_state.is_named_tuple",
+        symbol="ExecuteModelState",
+        need=IsClass(bases=("NamedTuple",)),
+        used_by=_RESUME,
+        why="It is handed back with the scheduler's own step in it.",
+    ),
+    _RUNNER(
+        id="runner.run_ahead_state",
+        symbol="GPUModelRunner",
+        need=Assigns(("execute_model_state", "requests")),
+        used_by=_RUN,
+        why="What the runner keeps between the calls of a step is taken out and put back.",
+    ),
+    _RUNNER(
+        id="runner.update_states",
+        symbol="GPUModelRunner._update_states",
+        need=Parameters(("scheduler_output",)),
+        used_by=_RESUME,
+        why="The scheduler's step is taken in without being run a second time.",
+    ),
+    _RUNNER(
+        id="runner.execute_updates_states",
+        symbol="GPUModelRunner.execute_model",
+        need=Calls("self._update_states", positional=1),
+        used_by=_RESUME,
+        why="It is what a step does to the batch before its forward pass.",
+    ),
+    _BATCH(
+        id="input_batch.tokens",
+        symbol="InputBatch",
+        need=Assigns(("req_id_to_index", "token_ids_cpu")),
+        used_by=_BOOK,
+        why="The next forward pass reads the token there.",
+    ),
+    _BATCH(
+        id="cached_request_state.fields",
+        symbol="CachedRequestState",
+        need=Fields(("block_ids", "output_token_ids")),
+        used_by=_BOOK,
+        why="Penalties read the tokens there, and the blocks say whether a slot is there.",
+    ),
+    _OUTPUT(
+        id="cached_request_data.make_empty",
+        symbol="CachedRequestData.make_empty",
+        need=Parameters(on_class=True),
+        used_by=_STEP,
+        why="The step that is run ahead continues known requests.",
+    ),
+    _OUTPUT(
+        id="cached_request_data.writable",
+        symbol="CachedRequestData",
+        need=Fields(
+            ("req_ids", "num_computed_tokens", "num_output_tokens", "new_block_ids"),
+            writable=True,
+        ),
+        used_by=_STEP,
+        why="They say which token of which request is run.",
+    ),
+    _OUTPUT(
+        id="scheduler_output.more_than_decode",
+        symbol="SchedulerOutput",
+        need=Fields(("scheduled_encoder_inputs", "scheduled_spec_decode_tokens")),
+        used_by="value_steer.engine.run_ahead._continues",
+        why="A step that asks for more than was run ahead is left to the host.",
+    ),
+    _OUTPUTS(
+        id="model_runner_output.tokens_and_logprobs",
+        symbol="ModelRunnerOutput",
+        need=Fields(("req_ids", "sampled_token_ids", "logprobs")),
+        used_by="value_steer.engine.filtering.ValueFilter._commit",
+        why="Another token is committed by replacing the one that was sampled.",
+    ),
+    _OUTPUTS(
+        id="logprobs_lists.fields",
+        symbol="LogprobsLists",
+        need=Fields(("logprob_token_ids", "logprobs", "sampled_token_ranks")),
+        used_by="value_steer.engine.filtering.ValueFilter._commit",
+        why="The caller's log-probabilities must be those of the committed token.",
+    ),
+    _OUTPUTS(
+        id="logprobs_tensors.tolists",
+        symbol="LogprobsTensors.tolists",
+        need=Parameters(),
+        used_by=f"{_DRAWS}.logprob_rows",
+        why="The host's own conversion gives the rows of committed tokens.",
+    ),
+)
+
+_SLOT: tuple[Surface, ...] = (
+    _CACHE(
+        id="kv_cache_group.spec",
+        symbol="KVCacheGroupSpec",
+        need=Fields(("kv_cache_spec",)),
+        used_by=_SLOTS,
+        why="Each group has a block size of its own.",
+    ),
+    _CACHE(
+        id="kv_cache_spec.block_size",
+        symbol="KVCacheSpec",
+        need=Fields(("block_size",)),
+        used_by=_SLOTS,
+        why="A token without a slot must not be run.",
+    ),
+    _SCHEDULER(
+        id="scheduler.state",
+        symbol="Scheduler",
+        need=Assigns(("vllm_config", "kv_cache_manager")),
+        used_by=_RESERVE,
+        why="The slot is reserved in the manager of engines that filter, and of no other.",
+    ),
+    _SCHEDULER(
+        id="scheduler.allocates_with_lookahead",
+        symbol="Scheduler.schedule",
+        need=Calls("self.kv_cache_manager.allocate_slots", keywords=("num_lookahead_tokens",)),
+        used_by="value_steer.engine.lookahead._with_lookahead",
+        why="Every allocation must ask for the slot of the token that is run ahead.",
+    ),
+    _ARGUMENTS(
+        id="engine_args.fields",
+        symbol="EngineArgs",
+        need=Fields(("additional_config", "async_scheduling"), writable=True),
+        used_by=_SYNCHRONOUS,
+        why="Asynchronous scheduling is turned off where tokens are filtered.",
+    ),
+    _ARGUMENTS(
+        id="engine_args.create_engine_config",
+        symbol="EngineArgs.create_engine_config",
+        need=Parameters(),
+        used_by=_SYNCHRONOUS,
+        why="It decides how steps are scheduled.",
+    ),
+    _ROW(
+        id="scheduler_config.async_scheduling",
+        path="vllm/config/scheduler.py",
+        symbol="SchedulerConfig",
+        need=Fields(("async_scheduling",)),
+        used_by=_REFUSE,
+        why="The next step must not be scheduled before a token is committed.",
+    ),
+    _ROW(
+        id="parallel_config.data_parallel_size",
+        path="vllm/config/parallel.py",
+        symbol="ParallelConfig",
+        need=Fields(("data_parallel_size",)),
+        used_by=_REFUSE,
+        why="Engines in lockstep cannot run a step more.",
+    ),
+    _ROW(
+        id="vllm_config.kv_transfer_config",
+        path="vllm/config/vllm.py",
+        symbol="VllmConfig",
+        need=Fields(("kv_transfer_config",)),
+        used_by=_REFUSE,
+        why="The cache of a token that is not committed must not be sent anywhere.",
+    ),
+    _ROW(
+        id="model_config.has_inner_state",
+        path="vllm/config/model.py",
+        symbol="ModelConfig.has_inner_state",
+        need=Property(),
+        used_by=_REFUSE,
+        why="A recurrent state cannot be run a second time.",
+    ),
+)
+
+_DRAW: tuple[Surface, ...] = (
+    _TOP(
+        id="sampling.apply_top_k_top_p",
+        symbol="apply_top_k_top_p",
+        need=Parameters(("logits", "k", "p")),
+        used_by=f"{_DRAWS}.probabilities",
+        why="The args fallback weighs the probability after top-k and top-p.",
+    ),
+    _TOP(
+        id="sampling.top_sampler_is_module",
+        symbol="TopKTopPSampler",
+        need=IsClass(bases=("Module",)),
+        used_by=f"{_DRAWS}._overhear_draw",
+        why="What it draws from is overheard by a hook, and it draws again.",
+    ),
+    _SAMPLER(
+        id="sampler.state",
+        symbol="Sampler",
+        need=Assigns(("topk_topp_sampler",)),
+        used_by=f"{_DRAWS}._overhear_draw",
+        why="It draws from the processed distribution.",
+    ),
+    _SAMPLER(
+        id="sampler.draws",
+        symbol="Sampler.sample",
+        need=Calls("self.topk_topp_sampler", positional=4),
+        used_by=f"{_DRAWS}._overhear_draw",
+        why="The processed logits, the generators, top-k and top-p are the arguments of this call.",
+    ),
+    _SAMPLER(
+        id="sampler.is_greedy",
+        symbol="Sampler.sample",
+        need=Calls("self.greedy_sample", positional=1),
+        used_by=f"{_DRAWS}._greedy_sample",
+        why="The processed logits of greedy rows are the argument of this call.",
+    ),
+    _SAMPLER(
+        id="sampler.gathers_logprobs",
+        symbol="Sampler.forward",
+        need=Calls("self.gather_logprobs", positional=2, keywords=("token_ids",)),
+        used_by=f"{_DRAWS}._gather_logprobs",
+        why="The log-probabilities of another token are gathered from the same table.",
+    ),
+)
+
+ROWS: tuple[Surface, ...] = (*_STATE, *_SLOT, *_DRAW)

@@ -1,0 +1,220 @@
+"""Value-filtered decoding of one sampled batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from value_steer.engine.draws import Redraw
+from value_steer.engine.search import FallbackRule, Search
+from value_steer.errors import SteeringError
+from value_steer.policy import acceptable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from torch import Tensor
+
+    from value_steer.engine.draws import Draws
+    from value_steer.engine.guard import Guard
+    from value_steer.engine.requests import LiveRequest
+    from value_steer.engine.run_ahead import RunAhead
+    from value_steer.engine.steering import Steering
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The batch as it was when its composition last changed.
+
+    Attributes:
+        epoch: When that was.
+        ids: The sampled rows.
+        going: The requests that have a next decode step, and their lengths then.
+        outputs: Response tokens of each of them then, the sampled one included.
+        steered: The rows that are filtered: row, position among ``going``, request.
+    """
+
+    epoch: int
+    ids: list[str]
+    going: dict[str, int]
+    outputs: list[int]
+    steered: list[tuple[int, int, LiveRequest]]
+
+
+class ValueFilter:
+    """Commits, in every filtered row, the first candidate that the head finds acceptable.
+
+    The first candidate is the token that the host sampled. It is committed unless the head
+    objects; only then are others drawn, from the same distribution.
+
+    Args:
+        score: P(undesirable) of hidden states ``[rows, hidden]``, the same on all ranks.
+        steering: The step that the sampled batch belongs to.
+        run_ahead: Runs the decode step that shows what the head thinks of a token.
+        draws: Further candidates.
+        fallback: What to commit when none is acceptable.
+        guard: Surrounds the decisions.
+    """
+
+    def __init__(  # noqa: PLR0913  (the parts it is made of, by name)
+        self,
+        *,
+        score: Callable[[Tensor], Tensor],
+        steering: Steering,
+        run_ahead: RunAhead,
+        draws: Draws,
+        fallback: FallbackRule,
+        guard: Guard,
+    ) -> None:
+        self._score = score
+        self._table = steering.table
+        self._steering = steering
+        self._run_ahead = run_ahead
+        self._draws = draws
+        self._fallback = fallback
+        self._guard = guard
+        self._plan = Plan(-1, [], {}, [], [])
+
+    def resume(self, step: Any) -> bool:
+        """Give the host the step if it was run ahead; returns whether it was."""
+        return self._run_ahead.resume(step)
+
+    def __call__(self, output: Any) -> None:
+        """Filter the tokens that the host has just sampled and booked.
+
+        Args:
+            output: The host's output of the step, changed where another token is committed.
+
+        Raises:
+            SteeringError: The decision failed, and ``on_error`` is ``raise``.
+        """
+        if output is None or not output.req_ids:
+            return
+        plan = self._planned(output.req_ids)
+        if not plan.steered:
+            return
+        done = False
+        with self._guard():
+            self._filter(output, plan)
+            done = True
+        if not done:
+            self._undo(output, plan)
+
+    def _filter(self, output: Any, plan: Plan) -> None:
+        values = self._values(plan)
+        counters = self._steering.ledger.counters
+        counters.filtered += len(plan.steered)
+        searches = []
+        for row, place, request in plan.steered:
+            value = values[place]
+            if acceptable(value, request.vfd_threshold or 0.0):
+                request.filtered.p_undesirable = value
+            else:
+                token = output.sampled_token_ids[row][0]
+                search = Search(plan.ids[row], request, row, token)
+                search.judge(value)
+                searches.append(search)
+        searches = self._without_ended(searches)
+        if searches:
+            self._search(searches, plan)
+            self._commit(output, searches)
+
+    def _without_ended(self, searches: list[Search]) -> list[Search]:
+        """Leave the rows alone that abstention ends in this very step."""
+        fired = self._steering.fired
+        if not searches or fired is None:
+            return searches
+        flags = fired.tolist()
+        return [search for search in searches if not flags[search.row]]
+
+    def _search(self, searches: list[Search], plan: Plan) -> None:
+        redraws = [Redraw(s.row, s.request.candidates - 1, s.request.greedy) for s in searches]
+        for search, drawn in zip(searches, self._draws.again(redraws), strict=True):
+            search.expect(drawn)
+        places = {name: place for place, name in enumerate(plan.going)}
+        while moved := [search for search in searches if search.open and self._move(search, plan)]:
+            values = self._values(plan)
+            for search in moved:
+                if search.open and search.judge(value := values[places[search.request_id]]):
+                    search.request.filtered.p_undesirable = value
+
+    def _move(self, search: Search, plan: Plan) -> bool:
+        """Let a row end in its next candidate; returns whether that must be run."""
+        if search.waiting:
+            search.token = search.waiting.pop(0)
+            moved = True
+        else:
+            moved = self._fall_back(search)
+        if moved:
+            position = plan.going[search.request_id] + self._table.age
+            self._run_ahead.book(search.request_id, position, search.token)
+        return moved and not search.ends
+
+    def _fall_back(self, search: Search) -> bool:
+        best = self._fallback.choose(search)
+        request = search.request
+        self._steering.ledger.counters.no_acceptable += 1
+        request.filtered.no_acceptable += 1
+        request.filtered.p_undesirable = best.p_undesirable
+        if not self._fallback.ends(search, self._table.age):
+            return search.settle(best)
+        search.ends, search.open, search.token = True, False, request.stop_token
+        kept = request.length + self._table.age - request.prompt_length
+        self._steering.ledger.end(search.request_id, kept, 1.0 - best.p_undesirable)
+        self._run_ahead.without(search.request_id)
+        return True
+
+    def _undo(self, output: Any, plan: Plan) -> None:
+        """Make what the host has booked what it gives out, after a decision that failed."""
+        self._run_ahead.drop()
+        for row, _, request in plan.steered:
+            position = request.length + self._table.age
+            self._run_ahead.book(plan.ids[row], position, output.sampled_token_ids[row][0])
+
+    def _commit(self, output: Any, searches: list[Search]) -> None:
+        changed = {s.row: s.token for s in searches if s.token != s.natural}
+        for search in searches:
+            if search.row in changed:
+                output.sampled_token_ids[search.row] = [search.token]
+                search.request.filtered.interventions += 1
+        self._steering.ledger.counters.interventions += len(changed)
+        table = output.logprobs
+        if table is None or not changed:
+            return
+        redrawn = self._draws.logprob_rows(changed)
+        if redrawn is not None:
+            rows = list(changed)
+            table.logprob_token_ids[rows] = redrawn.logprob_token_ids
+            table.logprobs[rows] = redrawn.logprobs
+            table.sampled_token_ranks[rows] = redrawn.sampled_token_ranks
+
+    def _values(self, plan: Plan) -> list[float]:
+        """Run the next decode step; P(undesirable) after the current token of each row."""
+        age = self._table.age
+        positions = {name: length + age for name, length in plan.going.items()}
+        ahead = self._run_ahead.run(positions, [count + age for count in plan.outputs])
+        values: list[float] = self._score(ahead.feature).tolist()
+        if ahead.ids == list(plan.going):
+            return values
+        if len(values) != len(plan.going):
+            msg = f"the host ran {len(values)} rows for {len(plan.going)} requests"
+            raise SteeringError(msg)
+        of = dict(zip(ahead.ids, values, strict=True))
+        return [of[name] for name in plan.going]
+
+    def _planned(self, ids: Sequence[str]) -> Plan:
+        if self._plan.epoch != self._steering.epoch or self._plan.ids != ids:
+            self._plan = self._lay_out(list(ids))
+        return self._plan
+
+    def _lay_out(self, ids: list[str]) -> Plan:
+        requests = [self._table[name] for name in ids]
+        going = {name: r.length for name, r in zip(ids, requests, strict=True) if r.complete}
+        outputs = [r.length - r.prompt_length + 1 for r in requests if r.complete]
+        places = {name: place for place, name in enumerate(going)}
+        steered = [
+            (row, places[name], r)
+            for row, (name, r) in enumerate(zip(ids, requests, strict=True))
+            if r.complete and r.vfd_threshold is not None
+        ]
+        return Plan(self._steering.epoch, ids, going, outputs, steered)

@@ -1,0 +1,87 @@
+"""The threshold that applies: stated, or resolved through the head's calibration."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from value_steer.errors import CalibrationError, SettingsError
+
+if TYPE_CHECKING:
+    from value_steer.config import AbstainSettings, RequestSettings, VfdSettings
+    from value_steer.threshold import Threshold
+    from value_steer.value_probe.card import HeadCard, Quantity
+
+_ABSTAIN_AT = "additional_config.abstain."
+
+
+def resolve_abstain_threshold(settings: AbstainSettings, card: HeadCard) -> Threshold:
+    """The threshold that applies: the configuration's own, else the head's calibrated one.
+
+    Args:
+        settings: The ``abstain`` section.
+        card: Card of the head, in the polarity P(good).
+
+    Raises:
+        CalibrationError: The head has no calibration for the quantity that is asked for.
+        SettingsError: Neither the configuration nor the head gives a threshold.
+    """
+    if settings.threshold is not None:
+        return settings.threshold
+    if settings.abstain_reward is not None:
+        return _calibrated(card, "abstain_reward", settings.abstain_reward, _ABSTAIN_AT)
+    if settings.target_rate is not None:
+        return _calibrated(card, "target_rate", settings.target_rate, _ABSTAIN_AT)
+    if card.threshold is not None:
+        return card.threshold
+    msg = (
+        "additional_config.abstain: no threshold; set threshold, abstain_reward or target_rate, "
+        "or use a head whose sidecar has a calibrated threshold"
+    )
+    raise SettingsError(msg)
+
+
+def resolve_vfd_threshold(settings: VfdSettings, card: HeadCard) -> Threshold:
+    """The threshold that applies: the configuration's own, else the head's calibrated one.
+
+    Args:
+        settings: The ``vfd`` section.
+        card: Card of the head, in the polarity P(undesirable).
+
+    Raises:
+        CalibrationError: The head has no calibration of ``alpha``, which is asked for.
+        SettingsError: Neither the configuration nor the head gives a threshold.
+    """
+    if settings.threshold is not None:
+        return settings.threshold
+    if settings.alpha is not None:
+        return _calibrated(card, "alpha", settings.alpha, "additional_config.vfd.")
+    if card.threshold is not None:
+        return card.threshold
+    msg = (
+        "additional_config.vfd: no threshold; set threshold or alpha, or use a head whose sidecar "
+        "has a calibrated threshold"
+    )
+    raise SettingsError(msg)
+
+
+def resolve_vfd_request(own: RequestSettings, default: Threshold, card: HeadCard) -> Threshold:
+    """The threshold of one request: its own if it states one, else the engine's.
+
+    Raises:
+        CalibrationError: The head has no calibration of ``alpha``, which is asked for.
+    """
+    if own.vfd_alpha is not None:
+        return _calibrated(card, "alpha", own.vfd_alpha, "extra_args.vfd_")
+    return default if own.vfd_threshold is None else own.vfd_threshold
+
+
+def _calibrated(card: HeadCard, quantity: Quantity, asked: float, at: str) -> Threshold:
+    curve = card.curve(quantity)
+    if curve is None:
+        known = ", ".join(c.quantity for c in card.curves) or "none"
+        msg = (
+            f"{at}{quantity} = {asked}: the head carries no calibration "
+            f"of {quantity} (it carries: {known}); recalibrate it or set threshold"
+        )
+        raise CalibrationError(msg)
+    return curve.resolve(asked)
