@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import socket
 import sys
+import time
 import traceback
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,18 @@ def _boot(options: dict[str, Any]) -> LLM:
 
 
 def _generate(engine: LLM, call: dict[str, Any]) -> list[dict[str, Any]]:
+    return [asdict(_answer(output)) for output in _outputs(engine, call)]
+
+
+def _time(engine: LLM, call: dict[str, Any]) -> dict[str, Any]:
+    """How long a batch takes, without what it costs to report it."""
+    started = time.perf_counter()
+    outputs = _outputs(engine, call)
+    seconds = time.perf_counter() - started
+    return {"seconds": seconds, "tokens": sum(len(o.outputs[0].token_ids) for o in outputs)}
+
+
+def _outputs(engine: LLM, call: dict[str, Any]) -> list[RequestOutput]:
     from vllm import SamplingParams
     from vllm.sampling_params import StructuredOutputsParams
 
@@ -54,8 +67,7 @@ def _generate(engine: LLM, call: dict[str, Any]) -> list[dict[str, Any]]:
             keywords["structured_outputs"] = StructuredOutputsParams(**grammar)
         params.append(SamplingParams(**keywords))
     prompts = [{"prompt_token_ids": ask["prompt"]} for ask in call["asks"]]
-    outputs = engine.generate(prompts, params, use_tqdm=False)
-    return [asdict(_answer(output)) for output in outputs]
+    return engine.generate(prompts, params, use_tqdm=False)
 
 
 def _answer(output: RequestOutput) -> Answer:
@@ -88,7 +100,13 @@ def _send(lines: Any, reply: object) -> None:
     lines.flush()
 
 
-_CALLS = {"generate": _generate, "rpc": _rpc, "runner": _runner, "preemptions": _preemptions}
+_CALLS = {
+    "generate": _generate,
+    "time": _time,
+    "rpc": _rpc,
+    "runner": _runner,
+    "preemptions": _preemptions,
+}
 
 if __name__ == "__main__":
     main(int(sys.argv[1]))

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from compat.behaviour.wire import Answer, Ask, EngineSpec
+from compat.behaviour.wire import Answer, Ask, EngineSpec, Timing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -65,6 +65,10 @@ class Engine:
         """Answer all requests, submitted at once."""
         replies = self._exchange({"call": "generate", "asks": [asdict(ask) for ask in asks]})
         return [Answer(**reply) for reply in replies]
+
+    def time(self, asks: Sequence[Ask]) -> Timing:
+        """Answer all requests, submitted at once, and say how long it took."""
+        return Timing(**self._exchange({"call": "time", "asks": [asdict(ask) for ask in asks]}))
 
     def outcomes(self) -> dict[str, dict[str, Any]]:
         """Outcomes of finished requests by the request id that the caller sees."""

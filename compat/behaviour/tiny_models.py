@@ -32,7 +32,7 @@ def build(family: str, folder: Path) -> Path:
     # Two end-of-sequence ids, as chat models have.
     model.generation_config.eos_token_id = [EOS, SECOND_EOS]
     model.save_pretrained(folder)
-    _tokenizer().save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
     return folder
 
 
@@ -58,7 +58,8 @@ def _config(family: str) -> PretrainedConfig:
     )
 
 
-def _tokenizer() -> PreTrainedTokenizerFast:
+def tokenizer() -> PreTrainedTokenizerFast:
+    """The tokenizer of every model here: one word, one token."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 

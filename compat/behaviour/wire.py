@@ -58,3 +58,16 @@ class Answer:
     finish_reason: str | None
     stop_reason: int | str | None
     logprobs: list[dict[str, float]] | None
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How fast a batch was answered.
+
+    Attributes:
+        seconds: From the first request to the last token.
+        tokens: Generated tokens of all requests.
+    """
+
+    seconds: float
+    tokens: int
