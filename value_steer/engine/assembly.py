@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from value_steer.config import OnError
+from value_steer.engine import host
 from value_steer.engine.abstain import Abstainer
 from value_steer.engine.agreement import agreement, shared_values
 from value_steer.engine.draws import Draws
@@ -15,7 +16,10 @@ from value_steer.engine.requests import Admission, FilterDefaults, RequestTable
 from value_steer.engine.rows import Rows
 from value_steer.engine.run_ahead import RunAhead
 from value_steer.engine.search import FallbackRule
+from value_steer.engine.side_batch import SideBatch
+from value_steer.engine.spare_blocks import SpareBlocks
 from value_steer.engine.steering import Steering
+from value_steer.engine.trials import WholeBatch
 from value_steer.errors import SettingsError
 from value_steer.operating_point import resolve_abstain_threshold, resolve_vfd_threshold
 from value_steer.value_probe import Polarity, load_value_head, oriented
@@ -23,11 +27,11 @@ from value_steer.value_probe import Polarity, load_value_head, oriented
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from torch import Tensor
-    from vllm.config import ModelConfig
+    from vllm.config import ModelConfig, VllmConfig
 
     from value_steer.config import AbstainSettings, SteerSettings, Threshold, VfdSettings
     from value_steer.engine.hooks import Hooks
+    from value_steer.engine.trials import Prober
     from value_steer.value_probe import ValueHead
 
 
@@ -126,28 +130,26 @@ def steer(modes: Modes, worker: Any, hooks: Hooks, execute: Callable[[Any], Any]
     if filtering is None:
         return Steered(steering, None)
     run_ahead = RunAhead(runner, execute, hooks.tap)
-    filtering.head.to(runner.device)
-    share = shared_values(ranks)
-    return Steered(steering, _filter(filtering, steering, run_ahead, hooks, share))
-
-
-def _filter(
-    filtering: Filtering,
-    steering: Steering,
-    run_ahead: RunAhead,
-    hooks: Hooks,
-    share: Callable[[Tensor], Tensor],
-) -> ValueFilter:
     settings, draws = filtering.settings, Draws(hooks.host_sampler)
-    head = filtering.head
-    return ValueFilter(
+    head, share = filtering.head.to(runner.device), shared_values(ranks)
+    value_filter = ValueFilter(
         score=lambda feature: share(head.p(feature)),
         steering=steering,
         run_ahead=run_ahead,
+        prober=_prober(runner, run_ahead, config),
         draws=draws,
         fallback=FallbackRule(settings.fallback, settings.prob_weight, draws.probabilities),
         guard=Guard(settings.on_error, steering.ledger.counters),
     )
+    return Steered(steering, value_filter)
+
+
+def _prober(runner: Any, run_ahead: RunAhead, config: VllmConfig) -> Prober:
+    if not host.probes_aside(config):
+        return WholeBatch(run_ahead)
+    cache = runner.kv_cache_config
+    sizes = [group.kv_cache_spec.block_size for group in cache.kv_cache_groups]
+    return SideBatch(runner, run_ahead, SpareBlocks(runner.kv_caches, cache.num_blocks, sizes))
 
 
 def _head(

@@ -40,7 +40,6 @@ class Draws:
     """
 
     def __init__(self, sampler: Any) -> None:
-        self._draw = sampler.topk_topp_sampler
         self._gather = sampler.gather_logprobs
         self._greedy = sampler.greedy_sample
         self._sampling = False
@@ -56,14 +55,12 @@ class Draws:
         A random row draws with replacement from its request's own generator; no other request's
         generator moves. A greedy row gives its most probable tokens, ties by token id.
         """
-        random = iter(self._random([r for r in redraws if not r.greedy]))
-        return [self._most_probable(r) if r.greedy else next(random) for r in redraws]
+        return [self._most_probable(r) if r.greedy else self._random(r) for r in redraws]
 
     def probabilities(self, row: int, tokens: Sequence[int]) -> list[float]:
         """The probability of each token in the distribution of a row."""
-        masked = self._masked(torch.tensor([row], device=self._logits.device))
-        probabilities = masked.softmax(dim=-1, dtype=torch.float32)[0]
-        return probabilities[torch.tensor(tokens, device=masked.device)].tolist()
+        policy = self._policy(row)
+        return policy[torch.tensor(tokens, device=policy.device)].tolist()
 
     def logprob_rows(self, tokens: Mapping[int, int]) -> Any:
         """The host's table of log-probabilities for one token in each row given.
@@ -105,17 +102,13 @@ class Draws:
             self._raw, self._num_logprobs = logprobs, num_logprobs
         return self._gather(logprobs, num_logprobs, token_ids=token_ids)
 
-    def _random(self, redraws: Sequence[Redraw]) -> list[list[int]]:
-        rows = [redraw.row for redraw in redraws for _ in range(redraw.count)]
-        if not rows:
-            return [[] for _ in redraws]
-        index = torch.tensor(rows, device=self._logits.device)
-        generators = {
-            i: self._generators[row] for i, row in enumerate(rows) if row in self._generators
-        }
-        drawn, _ = self._draw(self._logits[index], generators, *self._filters(index))
-        tokens = iter(drawn.tolist())
-        return [[int(next(tokens)) for _ in range(redraw.count)] for redraw in redraws]
+    def _random(self, redraw: Redraw) -> list[int]:
+        """Draws with replacement; the host's own way of drawing costs a vocabulary per draw."""
+        policy = self._policy(redraw.row)
+        generator = self._generators.get(redraw.row)
+        drawn = torch.multinomial(policy, redraw.count, replacement=True, generator=generator)
+        # Rounding of the cumulative distribution can hit the last token, possible or not.
+        return [int(token) for token in drawn[policy[drawn] > 0].tolist()]
 
     def _most_probable(self, redraw: Redraw) -> list[int]:
         logits = self._logits[redraw.row]
@@ -123,9 +116,11 @@ class Draws:
         values, tokens = values[: redraw.count + 1], tokens[: redraw.count + 1]
         return tokens[values > -torch.inf].tolist()
 
-    def _masked(self, rows: Tensor) -> Tensor:
-        return apply_top_k_top_p(self._logits[rows], *self._filters(rows))
-
-    def _filters(self, rows: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        k = None if self._k is None else self._k[rows]
-        return k, None if self._p is None else self._p[rows]
+    def _policy(self, row: int) -> Tensor:
+        """The distribution of a row, ``[vocabulary]``."""
+        logits = self._logits[row : row + 1]
+        k = None if self._k is None else self._k[row : row + 1]
+        p = None if self._p is None else self._p[row : row + 1]
+        if k is not None or p is not None:
+            logits = apply_top_k_top_p(logits.clone(), k, p)
+        return logits[0].softmax(dim=-1, dtype=torch.float32)

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from value_steer.engine.draws import Redraw
+from value_steer.engine.pace import Pace
+from value_steer.engine.run_ahead import Ends
 from value_steer.engine.search import FallbackRule, Search
+from value_steer.engine.trials import Trial
 from value_steer.errors import SteeringError
-from value_steer.policy import acceptable
+from value_steer.policy import Candidate, acceptable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from value_steer.engine.requests import LiveRequest
     from value_steer.engine.run_ahead import RunAhead
     from value_steer.engine.steering import Steering
+    from value_steer.engine.trials import Prober
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,8 @@ class ValueFilter:
         score: P(undesirable) of hidden states ``[rows, hidden]``, the same on all ranks.
         steering: The step that the sampled batch belongs to.
         run_ahead: Runs the decode step that shows what the head thinks of a token.
-        draws: Further candidates.
+        prober: Runs further candidates.
+        draws: Draws them.
         fallback: What to commit when none is acceptable.
         guard: Surrounds the decisions.
     """
@@ -62,6 +67,7 @@ class ValueFilter:
         score: Callable[[Tensor], Tensor],
         steering: Steering,
         run_ahead: RunAhead,
+        prober: Prober,
         draws: Draws,
         fallback: FallbackRule,
         guard: Guard,
@@ -70,9 +76,11 @@ class ValueFilter:
         self._table = steering.table
         self._steering = steering
         self._run_ahead = run_ahead
+        self._prober = prober
         self._draws = draws
         self._fallback = fallback
         self._guard = guard
+        self._pace = Pace()
         self._plan = Plan(-1, [], {}, [], [])
 
     def resume(self, step: Any) -> bool:
@@ -102,18 +110,15 @@ class ValueFilter:
 
     def _filter(self, output: Any, plan: Plan) -> None:
         values = self._values(plan)
-        counters = self._steering.ledger.counters
-        counters.filtered += len(plan.steered)
+        self._steering.ledger.counters.filtered += len(plan.steered)
         searches = []
         for row, place, request in plan.steered:
             value = values[place]
             if acceptable(value, request.vfd_threshold or 0.0):
                 request.filtered.p_undesirable = value
             else:
-                token = output.sampled_token_ids[row][0]
-                search = Search(plan.ids[row], request, row, token)
-                search.judge(value)
-                searches.append(search)
+                natural = Candidate(output.sampled_token_ids[row][0], value)
+                searches.append(Search(plan.ids[row], request, row, natural))
         searches = self._without_ended(searches)
         if searches:
             self._search(searches, plan)
@@ -131,38 +136,57 @@ class ValueFilter:
         redraws = [Redraw(s.row, s.request.candidates - 1, s.request.greedy) for s in searches]
         for search, drawn in zip(searches, self._draws.again(redraws), strict=True):
             search.expect(drawn)
-        places = {name: place for place, name in enumerate(plan.going)}
-        while moved := [search for search in searches if search.open and self._move(search, plan)]:
-            values = self._values(plan)
-            for search in moved:
-                if search.open and search.judge(value := values[places[search.request_id]]):
-                    search.request.filtered.p_undesirable = value
+        while running := [search for search in searches if search.chosen is None]:
+            breadth = min(self._pace.breadth, self._prober.breadth(len(running)))
+            tried = [(s, tokens) for s in running if (tokens := s.take(breadth))]
+            self._try(tried, plan)
+            self._settle([search for search in running if not search.waiting], plan)
 
-    def _move(self, search: Search, plan: Plan) -> bool:
-        """Let a row end in its next candidate; returns whether that must be run."""
-        if search.waiting:
-            search.token = search.waiting.pop(0)
-            moved = True
-        else:
-            moved = self._fall_back(search)
-        if moved:
-            position = plan.going[search.request_id] + self._table.age
-            self._run_ahead.book(search.request_id, position, search.token)
-        return moved and not search.ends
+    def _try(self, tried: list[tuple[Search, list[int]]], plan: Plan) -> None:
+        """Run candidates, and commit the first acceptable one of each search."""
+        if not tried:
+            return
+        trials = [self._trial(search, tokens, plan) for search, tokens in tried]
+        features = self._prober.run(trials)
+        values = self._score(features).tolist()
+        first = refused = 0
+        for trial, (search, tokens) in zip(trials, tried, strict=True):
+            chosen = search.judge(tokens, values[first : first + len(tokens)])
+            if chosen is not None:
+                self._prober.keep(trial, chosen, features[first + chosen])
+            refused += len(tokens) if chosen is None else chosen
+            first += len(tokens)
+        self._pace.note(len(values), refused)
 
-    def _fall_back(self, search: Search) -> bool:
-        best = self._fallback.choose(search)
-        request = search.request
-        self._steering.ledger.counters.no_acceptable += 1
-        request.filtered.no_acceptable += 1
-        request.filtered.p_undesirable = best.p_undesirable
-        if not self._fallback.ends(search, self._table.age):
-            return search.settle(best)
-        search.ends, search.open, search.token = True, False, request.stop_token
-        kept = request.length + self._table.age - request.prompt_length
-        self._steering.ledger.end(search.request_id, kept, 1.0 - best.p_undesirable)
+    def _settle(self, searches: list[Search], plan: Plan) -> None:
+        """Commit the fallback of each search in which no candidate was acceptable."""
+        lost = [search for search in searches if search.chosen is None]
+        again = []
+        for search in lost:
+            search.chosen = best = self._fallback.choose(search)
+            self._steering.ledger.counters.no_acceptable += 1
+            search.request.filtered.no_acceptable += 1
+            if self._fallback.ends(search, self._table.age):
+                self._end(search, best)
+            else:
+                again.append((self._trial(search, [best.token], plan), search))
+        if again:
+            features = self._prober.run([trial for trial, _ in again])
+            for (trial, _), feature in zip(again, features, strict=True):
+                self._prober.keep(trial, 0, feature)
+
+    def _end(self, search: Search, best: Candidate) -> None:
+        """End the request of a search."""
+        request, age = search.request, self._table.age
+        search.chosen = Candidate(request.stop_token, best.p_undesirable)
+        self._run_ahead.book(search.request_id, request.length + age, request.stop_token)
         self._run_ahead.without(search.request_id)
-        return True
+        kept = request.length + age - request.prompt_length
+        self._steering.ledger.end(search.request_id, kept, 1.0 - best.p_undesirable)
+
+    def _trial(self, search: Search, tokens: list[int], plan: Plan) -> Trial:
+        position = plan.going[search.request_id] + self._table.age
+        return Trial(search.request_id, position, tokens)
 
     def _undo(self, output: Any, plan: Plan) -> None:
         """Make what the host has booked what it gives out, after a decision that failed."""
@@ -170,12 +194,17 @@ class ValueFilter:
         for row, _, request in plan.steered:
             position = request.length + self._table.age
             self._run_ahead.book(plan.ids[row], position, output.sampled_token_ids[row][0])
+            request.filtered.unscored += 1
+        self._steering.ledger.counters.unscored += len(plan.steered)
 
     def _commit(self, output: Any, searches: list[Search]) -> None:
-        changed = {s.row: s.token for s in searches if s.token != s.natural}
+        changed = {}
         for search in searches:
-            if search.row in changed:
-                output.sampled_token_ids[search.row] = [search.token]
+            assert search.chosen is not None  # noqa: S101  (the search is over)
+            search.request.filtered.p_undesirable = search.chosen.p_undesirable
+            if search.chosen.token != search.natural.token:
+                changed[search.row] = search.chosen.token
+                output.sampled_token_ids[search.row] = [search.chosen.token]
                 search.request.filtered.interventions += 1
         self._steering.ledger.counters.interventions += len(changed)
         table = output.logprobs
@@ -189,17 +218,17 @@ class ValueFilter:
             table.sampled_token_ranks[rows] = redrawn.sampled_token_ranks
 
     def _values(self, plan: Plan) -> list[float]:
-        """Run the next decode step; P(undesirable) after the current token of each row."""
+        """Run the next decode step; P(undesirable) after the sampled token of each row."""
         age = self._table.age
         positions = {name: length + age for name, length in plan.going.items()}
-        ahead = self._run_ahead.run(positions, [count + age for count in plan.outputs])
-        values: list[float] = self._score(ahead.feature).tolist()
-        if ahead.ids == list(plan.going):
+        look = self._run_ahead.run(Ends(positions, [count + age for count in plan.outputs]))
+        values: list[float] = self._score(look.feature).tolist()
+        if look.ids == list(plan.going):
             return values
         if len(values) != len(plan.going):
             msg = f"the host ran {len(values)} rows for {len(plan.going)} requests"
             raise SteeringError(msg)
-        of = dict(zip(ahead.ids, values, strict=True))
+        of = dict(zip(look.ids, values, strict=True))
         return [of[name] for name in plan.going]
 
     def _planned(self, ids: Sequence[str]) -> Plan:

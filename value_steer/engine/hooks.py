@@ -24,15 +24,23 @@ class Decider(Protocol):
 
 
 class FeatureTap:
-    """Keeps the hidden states that ``lm_head`` consumed last."""
+    """Keeps the hidden states that ``lm_head`` consumed last.
+
+    Attributes:
+        feature: Those, ``[rows, hidden]``; ``None`` once they are taken.
+        holding: While set, the hidden states are kept and no logits are computed from them.
+    """
 
     def __init__(self, compute_logits: Callable[..., Any]) -> None:
         self._compute_logits = compute_logits
         self.feature: Tensor | None = None
+        self.holding = False
 
     def __call__(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:
         """Compute the logits of ``hidden_states`` ``[rows, hidden]`` as the model does."""
         self.feature = hidden_states
+        if self.holding:
+            return None
         return self._compute_logits(hidden_states, *args, **kwargs)
 
 

@@ -46,6 +46,15 @@ def runner_kind(vllm_config: VllmConfig) -> str:
     return "v2" if vllm_config.use_v2_model_runner else "v1"
 
 
+def probes_aside(vllm_config: VllmConfig) -> bool:
+    """Whether candidates run in a batch of their own.
+
+    On Model Runner V1, and where neither a captured graph holds the addresses of the batch nor a
+    forward pass costs the same for one row as for all.
+    """
+    return current_platform.is_cpu() and runner_kind(vllm_config) == "v1"
+
+
 def refuse_unsupported(vllm_config: VllmConfig) -> None:
     """Refuse every configuration in which a decision would be missed or misplaced.
 

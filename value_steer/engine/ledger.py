@@ -28,6 +28,7 @@ class Counters:
         filtered: Sampled tokens that value filtering judged.
         interventions: Tokens committed in place of the one that the model drew.
         no_acceptable: Tokens for which no candidate was acceptable.
+        unscored: Tokens committed without a judgement, in steps served after an error.
         swallowed_errors: Steps served unsteered after an error, under ``on_error: passthrough``.
     """
 
@@ -38,6 +39,7 @@ class Counters:
     filtered: int = 0
     interventions: int = 0
     no_acceptable: int = 0
+    unscored: int = 0
     swallowed_errors: int = 0
 
 
@@ -55,6 +57,7 @@ class Outcome:
         threshold: The threshold that applied, ``None`` if the request was not steered.
         interventions: Tokens committed in place of the one that the model drew.
         no_acceptable: Tokens for which no candidate was acceptable.
+        unscored: Tokens committed without a judgement, in steps served after an error.
         p_undesirable: Value filtering's head after the last committed token, ``None`` if it never
             judged the request.
         vfd_threshold: Value filtering's threshold, ``None`` if the request was not filtered.
@@ -68,6 +71,7 @@ class Outcome:
     threshold: float | None
     interventions: int = 0
     no_acceptable: int = 0
+    unscored: int = 0
     p_undesirable: float | None = None
     vfd_threshold: float | None = None
 
@@ -155,6 +159,7 @@ class Ledger:
                 threshold=request.threshold if request.refusal is None else None,
                 interventions=request.filtered.interventions,
                 no_acceptable=request.filtered.no_acceptable,
+                unscored=request.filtered.unscored,
                 p_undesirable=request.filtered.p_undesirable,
                 vfd_threshold=request.vfd_threshold,
             )

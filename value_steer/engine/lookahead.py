@@ -9,6 +9,7 @@ from vllm.engine.arg_utils import EngineArgs
 from vllm.v1.core.sched.scheduler import Scheduler
 
 from value_steer.config import parse_settings
+from value_steer.engine import host, spare_blocks
 from value_steer.errors import SettingsError, SteeringError
 
 if TYPE_CHECKING:
@@ -73,6 +74,9 @@ def _reserving(init: Callable[..., None]) -> Callable[..., None]:
         if filters(self.vllm_config.additional_config):
             manager = self.kv_cache_manager
             manager.allocate_slots = _with_lookahead(manager.allocate_slots)
+            if host.probes_aside(self.vllm_config):
+                groups = self.kv_cache_config.kv_cache_groups
+                spare_blocks.set_aside(manager.block_pool, len(groups))
 
     return initialise
 

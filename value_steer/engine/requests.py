@@ -29,11 +29,13 @@ class Filtered:
     Attributes:
         interventions: Tokens committed in place of the one that the model drew.
         no_acceptable: Tokens for which no candidate was acceptable.
+        unscored: Tokens committed without a judgement, in steps served after an error.
         p_undesirable: The head's value after the last committed token; ``None`` before the first.
     """
 
     interventions: int = 0
     no_acceptable: int = 0
+    unscored: int = 0
     p_undesirable: float | None = None
 
 

@@ -15,7 +15,7 @@ from vllm.v1.core.sched.output import CachedRequestData, SchedulerOutput
 from value_steer.engine.lookahead import require_slots
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from torch import Tensor
 
@@ -23,24 +23,46 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Ahead:
-    """A decode step that has been run.
+class Ends:
+    """Sequences and the token that each of them ends in, as one decode step takes them.
+
+    Attributes:
+        positions: Request id to the position of that token.
+        outputs: Response tokens of each request, that one included, in the same order.
+    """
+
+    positions: dict[str, int]
+    outputs: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a decode step has shown.
 
     Attributes:
         ids: The requests, in row order.
-        positions: The position of each row's token in its sequence.
-        feature: ``[rows, hidden]``.
-        state: What the host keeps between the two calls of a step.
+        feature: ``[rows, hidden]``, what ``lm_head`` would consume.
+        state: What the host keeps between the two calls of a step, its logits left out.
     """
 
     ids: list[str]
-    positions: dict[str, int]
     feature: Tensor
     state: Any
 
 
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """The decode step that was run ahead, and what it was run on."""
+
+    ends: Ends
+    look: Look
+
+
 class RunAhead:
     """Runs decode steps of its own and hands them to the host when it gets to them.
+
+    The logits are left out while tokens are on trial, and computed once from the hidden states of
+    the tokens that are committed.
 
     Args:
         runner: The host's model runner.
@@ -58,31 +80,38 @@ class RunAhead:
         self._sizes = [group.kv_cache_spec.block_size for group in self._groups]
         self._kept: Ahead | None = None
 
+    @property
+    def kept(self) -> Ahead:
+        """What was run ahead last, and not dropped since."""
+        assert self._kept is not None  # noqa: S101  (asked between ``run`` and ``resume`` only)
+        return self._kept
+
     def drop(self) -> None:
         """Forget what was run ahead; the host will run that step itself."""
         self._kept = None
 
     def without(self, request_id: str) -> None:
         """One request does not go on as it was run ahead."""
-        if self._kept is not None:
-            del self._kept.positions[request_id]
+        del self.kept.ends.positions[request_id]
 
-    def run(self, positions: dict[str, int], outputs: list[int]) -> Ahead:
-        """Run one decode step on the tokens that the requests end in now.
+    def run(self, ends: Ends) -> Look:
+        """Run the decode step on the tokens that the requests end in now, and keep it."""
+        self._check_slots(ends.positions)
+        self._kept = Ahead(ends, self.look(ends))
+        return self._kept.look
 
-        Args:
-            positions: The requests and the position of that token in the sequence of each.
-            outputs: Response tokens of each, that one included.
-        """
-        self._check_slots(positions)
-        self._execute(self._step(positions, outputs))
-        runner = self._runner
+    def look(self, ends: Ends) -> Look:
+        """Run a decode step without keeping it."""
+        runner, tap = self._runner, self._tap
+        tap.holding = True
+        try:
+            self._execute(self._step(ends))
+        finally:
+            tap.holding = False
         state, runner.execute_model_state = runner.execute_model_state, None
-        ids = list(runner.input_batch.req_ids)
-        feature = self._tap.feature
-        assert feature is not None  # noqa: S101  (the step above computed its logits)
-        self._kept = Ahead(ids, positions, feature, state)
-        return self._kept
+        feature, tap.feature = tap.feature, None
+        assert feature is not None  # noqa: S101  (the step above went through the tap)
+        return Look(list(runner.input_batch.req_ids), feature, state)
 
     def resume(self, step: SchedulerOutput) -> bool:
         """Give the host what was run ahead if ``step`` is that step, or a part of it.
@@ -91,13 +120,19 @@ class RunAhead:
             Whether it did; if not, the host must run the step itself.
         """
         ahead, self._kept = self._kept, None
-        if ahead is None or not _continues(ahead, step):
+        if ahead is None or not _continues(ahead.ends, step):
             return False
         runner = self._runner
         with torch.inference_mode():
             runner._update_states(step)  # noqa: SLF001
-            state, self._tap.feature = _rows(ahead, runner.input_batch.req_ids)
-        runner.execute_model_state = state._replace(scheduler_output=step)
+            feature = _in_order(ahead.look, runner.input_batch.req_ids)
+            logits = self._tap(feature)
+        runner.execute_model_state = ahead.look.state._replace(
+            scheduler_output=step,
+            logits=logits,
+            hidden_states=feature,
+            sample_hidden_states=feature,
+        )
         return True
 
     def book(self, request_id: str, position: int, token: int) -> None:
@@ -114,11 +149,12 @@ class RunAhead:
                 counts = (len(ids) for ids in blocks)
                 require_slots(zip(counts, self._sizes, strict=True), position)
 
-    def _step(self, positions: dict[str, int], outputs: list[int]) -> SchedulerOutput:
+    def _step(self, ends: Ends) -> SchedulerOutput:
+        positions = ends.positions
         cached = CachedRequestData.make_empty()
         cached.req_ids = list(positions)
         cached.num_computed_tokens = list(positions.values())
-        cached.num_output_tokens = outputs
+        cached.num_output_tokens = ends.outputs
         cached.new_block_ids = [None] * len(positions)
         step = SchedulerOutput.make_empty()
         step.scheduled_cached_reqs = cached
@@ -128,10 +164,10 @@ class RunAhead:
         return step
 
 
-def _continues(ahead: Ahead, step: SchedulerOutput) -> bool:
+def _continues(ends: Ends, step: SchedulerOutput) -> bool:
     """Whether a step asks for nothing but rows that were run ahead."""
     cached = step.scheduled_cached_reqs
-    positions = ahead.positions
+    positions = ends.positions
     return (
         not step.scheduled_new_reqs
         and not cached.resumed_req_ids
@@ -142,16 +178,10 @@ def _continues(ahead: Ahead, step: SchedulerOutput) -> bool:
     )
 
 
-def _rows(ahead: Ahead, ids: list[str]) -> tuple[Any, Tensor]:
-    """The state and the features for a batch of these requests, in this order."""
-    state = ahead.state
-    if ids == ahead.ids:
-        return state, ahead.feature
-    row_of = {name: row for row, name in enumerate(ahead.ids)}
-    rows = torch.tensor([row_of[name] for name in ids], device=ahead.feature.device)
-    picked = state._replace(
-        logits=state.logits[rows],
-        hidden_states=state.hidden_states[rows],
-        sample_hidden_states=state.sample_hidden_states[rows],
-    )
-    return picked, ahead.feature[rows]
+def _in_order(look: Look, ids: list[str]) -> Tensor:
+    """The features of these requests, ``[rows, hidden]``, in this order."""
+    if ids == look.ids:
+        return look.feature
+    row_of = {name: row for row, name in enumerate(look.ids)}
+    rows = torch.tensor([row_of[name] for name in ids], device=look.feature.device)
+    return look.feature[rows]

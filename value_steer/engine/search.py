@@ -16,61 +16,59 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Search:
-    """Candidates of one row: the one on trial, the ones refused, the ones to come.
+    """Candidates of one row: the ones refused, and the ones to come.
 
     Attributes:
         request_id: The row's request.
         request: What is known of it.
         row: Its row in the sampled batch.
-        token: The token that the sequence ends in now.
+        natural: The token that the model drew, and its value.
+        refused: Candidates found unacceptable, the natural one among them, in draw order.
         waiting: Candidates still to be tried, in draw order, each once.
-        refused: Candidates found unacceptable, in draw order.
-        open: Whether ``token`` is on trial; a settled one is committed whatever its value.
-        ends: Whether the request is ended.
+        chosen: The token that is committed; ``None`` while the search is open.
     """
 
     request_id: str
     request: LiveRequest
     row: int
-    token: int
-    waiting: list[int] = field(default_factory=list)
+    natural: Candidate
     refused: list[Candidate] = field(default_factory=list)
-    open: bool = True
-    ends: bool = False
+    waiting: list[int] = field(default_factory=list)
+    chosen: Candidate | None = None
+
+    def __post_init__(self) -> None:
+        self.refused.append(self.natural)
 
     @property
-    def natural(self) -> int:
-        """The token that the model drew."""
-        return self.refused[0].token
+    def token(self) -> int:
+        """The token that is committed."""
+        assert self.chosen is not None  # noqa: S101  (asked of closed searches only)
+        return self.chosen.token
 
     def expect(self, drawn: Sequence[int]) -> None:
         """Take further draws; with its own the request has as many as it asks for."""
-        fresh = (token for token in dict.fromkeys(drawn) if token != self.token)
+        fresh = (token for token in dict.fromkeys(drawn) if token != self.natural.token)
         self.waiting = list(fresh)[: self.request.candidates - 1]
 
-    def judge(self, p_undesirable: float) -> bool:
-        """Note the value of the token on trial.
+    def take(self, count: int) -> list[int]:
+        """The next candidates to try."""
+        taken, self.waiting = self.waiting[:count], self.waiting[count:]
+        return taken
+
+    def judge(self, tokens: Sequence[int], values: Sequence[float]) -> int | None:
+        """Choose the first acceptable of the tokens that were tried.
 
         Returns:
-            Whether the search is over with it.
+            Its index; ``None`` if none is acceptable.
         """
         threshold = self.request.vfd_threshold
         assert threshold is not None  # noqa: S101  (only filtered rows are searched)
-        if acceptable(p_undesirable, threshold):
-            self.open = False
-        else:
-            self.refused.append(Candidate(self.token, p_undesirable))
-        return not self.open
-
-    def settle(self, best: Candidate) -> bool:
-        """End the search without an acceptable token.
-
-        Returns:
-            Whether the sequence now ends in another token than the one run last.
-        """
-        self.open = False
-        moved, self.token = best.token != self.token, best.token
-        return moved
+        for index, candidate in enumerate(map(Candidate, tokens, values)):
+            if acceptable(candidate.p_undesirable, threshold):
+                self.chosen = candidate
+                return index
+            self.refused.append(candidate)
+        return None
 
 
 @dataclass(frozen=True, slots=True)
