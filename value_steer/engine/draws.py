@@ -55,11 +55,15 @@ class Draws:
         A random row draws with replacement from its request's own generator; no other request's
         generator moves. A greedy row gives its most probable tokens, ties by token id.
         """
-        return [self._most_probable(r) if r.greedy else self._random(r) for r in redraws]
+        policies = self._policies([redraw.row for redraw in redraws])
+        return [
+            self._most_probable(r) if r.greedy else self._random(r, policy)
+            for r, policy in zip(redraws, policies, strict=True)
+        ]
 
     def probabilities(self, row: int, tokens: Sequence[int]) -> list[float]:
         """The probability of each token in the distribution of a row."""
-        policy = self._policy(row)
+        (policy,) = self._policies([row])
         return policy[torch.tensor(tokens, device=policy.device)].tolist()
 
     def logprob_rows(self, tokens: Mapping[int, int]) -> Any:
@@ -102,9 +106,8 @@ class Draws:
             self._raw, self._num_logprobs = logprobs, num_logprobs
         return self._gather(logprobs, num_logprobs, token_ids=token_ids)
 
-    def _random(self, redraw: Redraw) -> list[int]:
+    def _random(self, redraw: Redraw, policy: Tensor) -> list[int]:
         """Draws with replacement; the host's own way of drawing costs a vocabulary per draw."""
-        policy = self._policy(redraw.row)
         generator = self._generators.get(redraw.row)
         drawn = torch.multinomial(policy, redraw.count, replacement=True, generator=generator)
         # Rounding of the cumulative distribution can hit the last token, possible or not.
@@ -116,11 +119,12 @@ class Draws:
         values, tokens = values[: redraw.count + 1], tokens[: redraw.count + 1]
         return tokens[values > -torch.inf].tolist()
 
-    def _policy(self, row: int) -> Tensor:
-        """The distribution of a row, ``[vocabulary]``."""
-        logits = self._logits[row : row + 1]
-        k = None if self._k is None else self._k[row : row + 1]
-        p = None if self._p is None else self._p[row : row + 1]
-        if k is not None or p is not None:
-            logits = apply_top_k_top_p(logits.clone(), k, p)
-        return logits[0].softmax(dim=-1, dtype=torch.float32)
+    def _policies(self, rows: Sequence[int]) -> Tensor:
+        """The distributions of rows, ``[rows, vocabulary]``."""
+        index = torch.tensor(rows, device=self._logits.device)
+        logits = self._logits[index]
+        if self._k is not None or self._p is not None:
+            k = None if self._k is None else self._k[index]
+            p = None if self._p is None else self._p[index]
+            logits = apply_top_k_top_p(logits, k, p)
+        return logits.softmax(dim=-1, dtype=torch.float32)

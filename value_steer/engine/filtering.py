@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from value_steer.engine.trials import Prober
 
 
+_ALL = 1 << 30
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """The batch as it was when its composition last changed.
@@ -136,48 +139,43 @@ class ValueFilter:
         redraws = [Redraw(s.row, s.request.candidates - 1, s.request.greedy) for s in searches]
         for search, drawn in zip(searches, self._draws.again(redraws), strict=True):
             search.expect(drawn)
+        self._prober.begin()
+        breadth = self._pace.breadth
         while running := [search for search in searches if search.chosen is None]:
-            breadth = min(self._pace.breadth, self._prober.breadth(len(running)))
+            breadth = min(breadth, self._prober.breadth(len(running)))
             tried = [(s, tokens) for s in running if (tokens := s.take(breadth))]
-            self._try(tried, plan)
-            self._settle([search for search in running if not search.waiting], plan)
+            if tried:
+                self._try(tried, plan)
+            self._give_up([s for s in running if s.chosen is None and not s.waiting], plan)
+            breadth = _ALL  # a sequence that refuses once is likely to refuse again
+        self._prober.keep([self._trial(s, [s.token], plan) for s in searches if not s.ends])
 
     def _try(self, tried: list[tuple[Search, list[int]]], plan: Plan) -> None:
-        """Run candidates, and commit the first acceptable one of each search."""
-        if not tried:
-            return
-        trials = [self._trial(search, tokens, plan) for search, tokens in tried]
-        features = self._prober.run(trials)
-        values = self._score(features).tolist()
-        first = refused = 0
-        for trial, (search, tokens) in zip(trials, tried, strict=True):
-            chosen = search.judge(tokens, values[first : first + len(tokens)])
-            if chosen is not None:
-                self._prober.keep(trial, chosen, features[first + chosen])
-            refused += len(tokens) if chosen is None else chosen
-            first += len(tokens)
-        self._pace.note(len(values), refused)
+        """Run candidates, and choose the first acceptable one of each search."""
+        features = self._prober.run([self._trial(search, tokens, plan) for search, tokens in tried])
+        values = iter(self._score(features).tolist())
+        for search, tokens in tried:
+            refused = search.judge(tokens, [next(values) for _ in tokens])
+            self._pace.note(refused, accepted=search.chosen is not None)
 
-    def _settle(self, searches: list[Search], plan: Plan) -> None:
-        """Commit the fallback of each search in which no candidate was acceptable."""
-        lost = [search for search in searches if search.chosen is None]
-        again = []
-        for search in lost:
+    def _give_up(self, searches: list[Search], plan: Plan) -> None:
+        """Choose the fallback of each search in which no candidate is acceptable."""
+        lost = []
+        for search in searches:
             search.chosen = best = self._fallback.choose(search)
             self._steering.ledger.counters.no_acceptable += 1
             search.request.filtered.no_acceptable += 1
             if self._fallback.ends(search, self._table.age):
                 self._end(search, best)
-            else:
-                again.append((self._trial(search, [best.token], plan), search))
-        if again:
-            features = self._prober.run([trial for trial, _ in again])
-            for (trial, _), feature in zip(again, features, strict=True):
-                self._prober.keep(trial, 0, feature)
+            elif not self._prober.holds(search.request_id, best.token):
+                lost.append(self._trial(search, [best.token], plan))
+        if lost:
+            self._prober.run(lost)
 
     def _end(self, search: Search, best: Candidate) -> None:
         """End the request of a search."""
         request, age = search.request, self._table.age
+        search.ends = True
         search.chosen = Candidate(request.stop_token, best.p_undesirable)
         self._run_ahead.book(search.request_id, request.length + age, request.stop_token)
         self._run_ahead.without(search.request_id)

@@ -7,7 +7,7 @@ import math
 _MEMORY = 256.0
 """Tokens after which an observation counts half."""
 
-_LEFT = 0.2
+_LEFT = 0.1
 """The share of rows that one run may leave without an acceptable token."""
 
 
@@ -22,8 +22,9 @@ class Pace:
         self._tried = 0.0
         self._refused = 0.0
 
-    def note(self, tried: int, refused: int) -> None:
-        """Take in what became of the candidates of one run."""
+    def note(self, refused: int, *, accepted: bool) -> None:
+        """Take in how many candidates of a row were refused, and whether one was then accepted."""
+        tried = refused + accepted
         fade = 0.5 ** (tried / _MEMORY)
         self._tried = self._tried * fade + tried
         self._refused = self._refused * fade + refused

@@ -26,6 +26,7 @@ class Search:
         refused: Candidates found unacceptable, the natural one among them, in draw order.
         waiting: Candidates still to be tried, in draw order, each once.
         chosen: The token that is committed; ``None`` while the search is open.
+        ends: Whether that token ends the request.
     """
 
     request_id: str
@@ -35,6 +36,7 @@ class Search:
     refused: list[Candidate] = field(default_factory=list)
     waiting: list[int] = field(default_factory=list)
     chosen: Candidate | None = None
+    ends: bool = False
 
     def __post_init__(self) -> None:
         self.refused.append(self.natural)
@@ -55,11 +57,11 @@ class Search:
         taken, self.waiting = self.waiting[:count], self.waiting[count:]
         return taken
 
-    def judge(self, tokens: Sequence[int], values: Sequence[float]) -> int | None:
+    def judge(self, tokens: Sequence[int], values: Sequence[float]) -> int:
         """Choose the first acceptable of the tokens that were tried.
 
         Returns:
-            Its index; ``None`` if none is acceptable.
+            How many were refused before it.
         """
         threshold = self.request.vfd_threshold
         assert threshold is not None  # noqa: S101  (only filtered rows are searched)
@@ -68,7 +70,7 @@ class Search:
                 self.chosen = candidate
                 return index
             self.refused.append(candidate)
-        return None
+        return len(tokens)
 
 
 @dataclass(frozen=True, slots=True)

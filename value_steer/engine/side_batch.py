@@ -1,8 +1,8 @@
 """A second batch, in which candidates run while the first one stays as it is.
 
 Every candidate is the row of a shadow: a copy of its request that ends in another token. The first
-candidate of a request writes its keys and values where the request's own next token will; further
-ones write to spare blocks, each of which holds a copy of the request's last block.
+one writes its keys and values where the request's own next token will; each further one writes to
+a spare block that holds a copy of the request's last one, while there are any.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import copy
 import functools
 import inspect
 import itertools
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -48,6 +49,21 @@ def remember_arguments() -> None:
     InputBatch.__init__ = initialise
 
 
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A candidate that was run.
+
+    Attributes:
+        features: Of the run, ``[rows, hidden]``.
+        row: Its own.
+        spare: The spare block that holds its keys and values; ``None``: the request's own does.
+    """
+
+    features: Tensor
+    row: int
+    spare: int | None
+
+
 class SideBatch:
     """Runs candidates apart from the host's own batch.
 
@@ -65,51 +81,65 @@ class SideBatch:
         self._batch = _alike(runner.input_batch, self._rows)
         self._names = map("value-steer-{}".format, itertools.count())
         self._plain = SamplingParams(temperature=0.0)  # nothing is sampled here
-        self._owner: dict[tuple[str, int], int] = {}
+        self.begin()
+
+    def begin(self) -> None:
+        """See :meth:`value_steer.engine.trials.Prober.begin`."""
+        self._used = 0
+        self._tried: dict[tuple[str, int], Tried] = {}
+        self._own: dict[str, int] = {}
 
     def breadth(self, sequences: int) -> int:
         """See :meth:`value_steer.engine.trials.Prober.breadth`."""
-        return max(1, min(self._rows, sequences + len(self._spares)) // sequences)
+        places = len(self._spares) - self._used + (0 if self._own else sequences)
+        return max(1, min(self._rows, places) // sequences)
 
     def run(self, trials: Sequence[Trial]) -> Tensor:
         """See :meth:`value_steer.engine.trials.Prober.run`."""
-        self._owner = {}
-        rows = [(trial, index) for trial in trials for index in range(len(trial.tokens))]
+        rows = [(trial, token) for trial in trials for token in trial.tokens]
         parts = [rows[i : i + self._rows] for i in range(0, len(rows), self._rows)]
-        self._spares.fill(self._lend(rows))
-        return torch.cat([self._look(part) for part in parts]) if parts[1:] else self._look(rows)
+        return torch.cat([self._run(part) for part in parts]) if parts[1:] else self._run(rows)
 
-    def keep(self, trial: Trial, index: int, feature: Tensor) -> None:
+    def holds(self, request_id: str, token: int) -> bool:
+        """See :meth:`value_steer.engine.trials.Prober.holds`."""
+        tried = self._tried.get((request_id, token))
+        if tried is None:  # the token that was run ahead
+            return request_id not in self._own
+        return tried.spare is not None or self._own[request_id] == token
+
+    def keep(self, ends: Sequence[Trial]) -> None:
         """See :meth:`value_steer.engine.trials.Prober.keep`."""
-        request_id = trial.request_id
-        if (spare := self._owner.get((request_id, index))) is not None:
-            tail = self._spares.tail(self._blocks(request_id), trial.position)
-            self._spares.copy([(spare, tail)], back=True)
-        self._run_ahead.book(request_id, trial.position, trial.tokens[index])
         look = self._run_ahead.kept.look
-        look.feature[look.ids.index(request_id)] = feature
-
-    def _lend(self, rows: Sequence[tuple[Trial, int]]) -> list[tuple[int, Any]]:
-        """Give a spare to every candidate but the first of its request."""
         lent = []
-        for trial, index in rows:
-            if index:
-                spare = len(lent)
-                self._owner[trial.request_id, index] = spare
-                tail = self._spares.tail(self._blocks(trial.request_id), trial.position)
-                lent.append((spare, tail))
-        return lent
+        for end in ends:
+            (token,) = end.tokens
+            tried = self._tried.get((end.request_id, token))
+            if tried is not None:
+                look.feature[look.ids.index(end.request_id)] = tried.features[tried.row]
+                if tried.spare is not None:
+                    lent.append((tried.spare, self._tail(end)))
+            self._run_ahead.book(end.request_id, end.position, token)
+        self._spares.copy(lent, back=True)
 
-    def _look(self, rows: Sequence[tuple[Trial, int]]) -> Tensor:
+    def _run(self, rows: Sequence[tuple[Trial, int]]) -> Tensor:
+        lent = [self._lend(trial.request_id, token) for trial, token in rows]
+        pairs = zip(lent, rows, strict=True)
+        copies = [(spare, self._tail(trial)) for spare, (trial, _) in pairs if spare is not None]
+        self._spares.copy(copies, back=False)
+        shadows = [self._shadow(*row, spare) for row, spare in zip(rows, lent, strict=True)]
+        features = self._look(shadows, [trial.position for trial, _ in rows])
+        for row, ((trial, token), spare) in enumerate(zip(rows, lent, strict=True)):
+            self._tried[trial.request_id, token] = Tried(features, row, spare)
+        return features
+
+    def _look(self, shadows: Sequence[Any], positions: Sequence[int]) -> Tensor:
         runner = self._runner
-        shadows = [self._shadow(*row) for row in rows]
         ids = [shadow.req_id for shadow in shadows]
-        positions = {i: trial.position for i, (trial, _) in zip(ids, rows, strict=True)}
         outputs = [len(shadow.output_token_ids) for shadow in shadows]
         runner.requests.update(zip(ids, shadows, strict=True))
         own, runner.input_batch = runner.input_batch, self._batch
         try:
-            look = self._run_ahead.look(Ends(positions, outputs))
+            look = self._run_ahead.look(Ends(dict(zip(ids, positions, strict=True)), outputs))
         finally:
             runner.input_batch = own
             for name in ids:
@@ -119,20 +149,28 @@ class SideBatch:
         order = [look.ids.index(name) for name in ids]
         return look.feature[torch.tensor(order, device=look.feature.device)]
 
-    def _shadow(self, trial: Trial, index: int) -> Any:
+    def _shadow(self, trial: Trial, token: int, spare: int | None) -> Any:
         """A copy of the request that ends in a candidate."""
         request = self._runner.requests[trial.request_id]
         shadow = copy.copy(request)
         shadow.req_id = next(self._names)
-        shadow.output_token_ids = [*request.output_token_ids[:-1], trial.tokens[index]]
+        shadow.output_token_ids = [*request.output_token_ids[:-1], token]
         shadow.sampling_params, shadow.generator = self._plain, None
-        spare = self._owner.get((trial.request_id, index))
         if spare is not None:
             shadow.block_ids = self._spares.instead(request.block_ids, trial.position, spare)
         return shadow
 
-    def _blocks(self, request_id: str) -> Any:
-        return self._runner.requests[request_id].block_ids
+    def _lend(self, request_id: str, token: int) -> int | None:
+        """The next spare block of this step; ``None``: the request's own."""
+        if request_id not in self._own or self._used == len(self._spares):
+            self._own[request_id] = token
+            return None
+        self._used += 1
+        return self._used - 1
+
+    def _tail(self, trial: Trial) -> tuple[int, ...]:
+        """The block of the candidate's position in each group."""
+        return self._spares.tail(self._runner.requests[trial.request_id].block_ids, trial.position)
 
 
 def _alike(batch: InputBatch, rows: int) -> InputBatch:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-_MOST = 48
-_SHARE = 64
+_MOST = 32
+_SHARE = 32
 """At most one block in so many is spare."""
 
 _FIRST = 1
@@ -72,21 +72,17 @@ class SpareBlocks:
         groups = zip(blocks, self._sizes, self._ids(spare), strict=True)
         return tuple([*ids[: position // size], own] for ids, size, own in groups)
 
-    def fill(self, lent: Sequence[tuple[int, tuple[int, ...]]]) -> None:
-        """Copy requests' blocks into spare ones."""
-        self.copy(lent, back=False)
-
     def copy(self, pairs: Sequence[tuple[int, tuple[int, ...]]], *, back: bool) -> None:
         """Copy between spare blocks and the given ones: into the spare ones, or back."""
         if not pairs:
             return
-        spare = [block for index, _ in pairs for block in self._ids(index)]
-        owned = [block for _, blocks in pairs for block in blocks]
-        source, target = (spare, owned) if back else (owned, spare)
-        device = self._caches[0].device
-        chosen, into = torch.tensor(source, device=device), torch.tensor(target, device=device)
-        for cache in self._caches:
-            cache[into] = cache[chosen]
+        sources, targets = [], []
+        for index, blocks in pairs:
+            for spare, owned in zip(self._ids(index), blocks, strict=True):
+                source, target = (spare, owned) if back else (owned, spare)
+                sources += [cache[source] for cache in self._caches]
+                targets += [cache[target] for cache in self._caches]
+        torch._foreach_copy_(targets, sources)
 
     def _ids(self, spare: int) -> range:
         first = _FIRST + spare * len(self._sizes)

@@ -33,8 +33,11 @@ class Trial:
 class Prober(Protocol):
     """Runs candidates and makes one of them the end of its sequence."""
 
+    def begin(self) -> None:
+        """A new step: every sequence ends in the token that was run ahead."""
+
     def breadth(self, sequences: int) -> int:
-        """How many tokens of each of so many sequences one run can take."""
+        """How many tokens of each of so many sequences the next run should take."""
 
     def run(self, trials: Sequence[Trial]) -> Tensor:
         """Run every token of every trial.
@@ -43,14 +46,11 @@ class Prober(Protocol):
             Features ``[tokens of all trials, hidden]``, trial by trial in the given order.
         """
 
-    def keep(self, trial: Trial, index: int, feature: Tensor) -> None:
-        """Let the sequence end in one of the tokens of the last run.
+    def holds(self, request_id: str, token: int) -> bool:
+        """Whether a token that was run in this step can be kept without running it again."""
 
-        Args:
-            trial: One of those that were run.
-            index: Of the token, in the trial.
-            feature: Of that token, ``[hidden]``.
-        """
+    def keep(self, ends: Sequence[Trial]) -> None:
+        """Let sequences end in tokens that are held, one each."""
 
 
 class WholeBatch:
@@ -62,6 +62,11 @@ class WholeBatch:
 
     def __init__(self, run_ahead: RunAhead) -> None:
         self._run_ahead = run_ahead
+        self._last: dict[str, int] = {}
+
+    def begin(self) -> None:
+        """See :meth:`Prober.begin`."""
+        self._last.clear()
 
     def breadth(self, sequences: int) -> int:
         """One: the row of a sequence holds one token."""
@@ -71,10 +76,15 @@ class WholeBatch:
     def run(self, trials: Sequence[Trial]) -> Tensor:
         """See :meth:`Prober.run`."""
         for trial in trials:
+            self._last[trial.request_id] = trial.tokens[0]
             self._run_ahead.book(trial.request_id, trial.position, trial.tokens[0])
         look = self._run_ahead.run(self._run_ahead.kept.ends)
         rows = [look.ids.index(trial.request_id) for trial in trials]
         return look.feature[torch.tensor(rows, device=look.feature.device)]
 
-    def keep(self, trial: Trial, index: int, feature: Tensor) -> None:
-        """Nothing is left to do: the run itself was kept."""
+    def holds(self, request_id: str, token: int) -> bool:
+        """Whether it is the token that was run last; see :meth:`Prober.holds`."""
+        return self._last.get(request_id) == token
+
+    def keep(self, ends: Sequence[Trial]) -> None:
+        """Nothing is left to do: what is held is what was run ahead last."""
