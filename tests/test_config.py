@@ -96,6 +96,13 @@ def test_a_vfd_section_is_read_beside_or_without_abstention() -> None:
     assert alone.vfd == VfdSettings(Path(HEAD["value_head_path"]))
 
 
+def test_a_key_of_other_packages_is_accepted() -> None:
+    """Their configurations say whether requests run one at a time; here they need not."""
+    vfd = parse_settings({"vfd": {**HEAD, "single_stream": True}}).vfd
+
+    assert vfd == VfdSettings(Path(HEAD["value_head_path"]), single_stream=True)
+
+
 @pytest.mark.parametrize("other", ["maintain", "explain", "sustain", "ascend_config", "prefill"])
 def test_sections_of_other_plugins_are_left_alone(other: str) -> None:
     """A name that is not close to one of ours belongs to somebody else."""
@@ -155,6 +162,8 @@ def test_a_wrong_value_is_named_with_what_is_allowed(key: str, value: object, al
         ({"vfd": {**HEAD, "fallback": "retry"}}, "vfd.fallback = 'retry': must be"),
         ({"vfd": {**HEAD, "num_candidates": 0}}, "vfd.num_candidates = 0: must be"),
         ({"vfd": {**HEAD, "prob_weight": -1}}, "vfd.prob_weight = -1: must be"),
+        ({"vfd": {**HEAD, "single_stream": 1}}, "vfd.single_stream = 1: must be true or false"),
+        ({"abstain": {**HEAD, "single_stream": True}}, "abstain.single_stream: unknown key"),
         ({"vfd": {**HEAD, "threshold": 0.5, "alpha": 0.1}}, "threshold and alpha exclude"),
         (
             {"abstain": {**HEAD, "threshold": 0.5, "target_rate": 0.1}},

@@ -105,6 +105,8 @@ class VfdSettings:
         on_error: What happens to a step whose decision fails.
         strict: Start-up warnings (an unstated polarity, a vLLM without evidence) are errors.
         enabled: Off: no token is filtered.
+        single_stream: Accepted because other packages' configurations have it, and without effect:
+            nothing has to be given up here for concurrent requests.
     """
 
     value_head_path: Path
@@ -117,6 +119,7 @@ class VfdSettings:
     on_error: OnError = OnError.RAISE
     strict: bool = False
     enabled: bool = True
+    single_stream: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +266,7 @@ _SECTIONS = {
             "a number from 0 on",
             float,
         ),
+        "single_stream": FLAG,
     },
 }
 _REQUEST = {
