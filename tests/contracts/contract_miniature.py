@@ -108,6 +108,7 @@ class ExecuteModelState(NamedTuple):
 class GPUModelRunner:
     def __init__(self, vllm_config, device):
         self.requests = {}
+        self.kv_caches: list = []
         self.device = device
         self.sampler = Sampler()
         self.input_batch = InputBatch()
@@ -161,13 +162,18 @@ from dataclasses import dataclass
 
 @dataclass
 class CachedRequestState:
+    req_id: str
+    sampling_params: SamplingParams | None
+    generator: torch.Generator | None
     block_ids: tuple[list[int], ...]
     output_token_ids: list[int]
 
 class InputBatch:
-    def __init__(self):
+    def __init__(self, max_num_reqs, device, logitsprocs=None):
+        self.max_num_reqs = max_num_reqs
         self.req_id_to_index = {}
         self.token_ids_cpu = make_array()
+        self.logitsprocs = logitsprocs or LogitsProcessors()
 
     @property
     def req_ids(self) -> list[str]:
@@ -186,6 +192,14 @@ class KVCacheGroupSpec:
 @dataclass(frozen=True)
 class KVCacheSpec:
     block_size: int
+""",
+        "vllm/v1/sample/logits_processor/__init__.py": """
+from vllm.v1.sample.logits_processor.state import LogitsProcessors
+""",
+        "vllm/v1/sample/logits_processor/state.py": """
+class LogitsProcessors:
+    def __init__(self, logitsprocs=None):
+        self.all = list(logitsprocs or ())
 """,
         "vllm/v1/sample/sampler.py": """
 import torch.nn as nn

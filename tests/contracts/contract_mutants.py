@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from tests.contracts.contract_miniature import MINIATURE
 from value_steer.contracts.lookup import Sources, SymbolMissingError
 from value_steer.contracts.needs import (
+    Accepts,
     Assigns,
     Calls,
     Compares,
@@ -111,6 +112,13 @@ def _(need: Parameters) -> Iterator[tuple[str, Edit]]:
         yield "the first two are swapped", partial(_swap, names=need.names)
     if need.on_class:
         yield "it is a method of the instance", _decorate
+
+
+@breakages.register(Accepts)
+def _(need: Accepts) -> Iterator[tuple[str, Edit]]:
+    yield "it is a property", partial(_decorate, decorator="property")
+    for name in need.names:
+        yield f"{name} is renamed", partial(_rename_parameter, name=name)
 
 
 @breakages.register(Property)

@@ -7,6 +7,7 @@ import pytest
 from tests.contracts.contract_trees import MemoryTree
 from value_steer.contracts.lookup import Sources
 from value_steer.contracts.needs import (
+    Accepts,
     Assigns,
     Calls,
     Compares,
@@ -43,6 +44,7 @@ def problem(need: Need, source: str, symbol: str = "X") -> str | None:
         (Parameters(), "def X(): ..."),
         (Parameters(("a",)), "async def X(a, b=1, *args, c=2, **kwargs): ..."),
         (Parameters(("a",)), "def X(a, /): ..."),
+        (Accepts(("c", "b")), "def X(a, b, *, c): ..."),
         (Fields(("b", "a")), DATACLASS),
         (Fields(("a", "b")), INHERITED),
         (Fields(("a",), writable=True), DATACLASS),
@@ -81,6 +83,10 @@ def test_a_need_that_is_met_has_no_problem(need: Need, source: str) -> None:
         (Parameters(("a",)), "def X(*args, **kwargs): ...", "found (*args, **kwargs)"),
         (Parameters(("a",)), "def X(*, a): ...", "found (*, a)"),
         (Parameters(), "class X: ...", "found a class"),
+        (Accepts(("a", "b")), "def X(a): ...", "needs the arguments b; found (a)"),
+        (Accepts(("a",)), "def X(a, /): ...", "found (a)"),
+        (Accepts(("a",)), "def X(**kwargs): ...", "found (**kwargs)"),
+        (Accepts(("a",)), "X = 1", "found a variable"),
         (Fields(("a", "z")), DATACLASS, "needs the fields z; found a, b"),
         (Fields(("a",)), "class X:\n    a = 1", "found none"),
         (Fields(("a",)), "class X:\n    '''a: int'''\n    # a: int", "found none"),

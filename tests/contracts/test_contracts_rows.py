@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(value_steer.contracts.__file__).parents[1]
 ENGINE = sorted((PACKAGE / "engine").glob("**/*.py"))
+HOST_OBJECTS = ("runner", "self._runner", "worker.model_runner", "self.model_runner")
+HOST_OBJECTS += ("runner.input_batch", "manager", "pool")
 
 
 def dotted_module(path: str) -> str:
@@ -47,6 +49,13 @@ def inherited(module: ast.Module) -> set[str]:
     own |= {a.attr for a in attributes if isinstance(a.ctx, ast.Store)}
     on_self = {a.attr for a in attributes if ast.unparse(a.value) == "self"}
     return (on_self - own) | {a.attr for a in attributes if ast.unparse(a.value) == "super()"}
+
+
+def touched(file: Path) -> Iterator[str]:
+    """The attributes of vLLM's own objects that a file reads or assigns."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) in HOST_OBJECTS:
+            yield node.attr
 
 
 def defined_in(file: Path) -> Iterator[str]:
@@ -87,15 +96,27 @@ def test_every_name_that_the_engine_imports_has_a_row() -> None:
     assert unguarded == []
 
 
-def test_everything_inherited_that_the_worker_touches_has_a_row() -> None:
-    """What the worker reads of itself without having set it comes from vLLM."""
-    named = {s.symbol.rpartition(".")[2] for s in SURFACES}
+def guarded() -> set[str]:
+    """The members of vLLM's classes that a row is about."""
     needs = [s.need for s in SURFACES]
     fields = {name for need in needs if isinstance(need, Assigns | Fields) for name in need.names}
+    return fields | {s.symbol.rpartition(".")[2] for s in SURFACES}
+
+
+def test_everything_inherited_that_the_worker_touches_has_a_row() -> None:
+    """What the worker reads of itself without having set it comes from vLLM."""
     worker = ast.parse((PACKAGE / "engine" / "worker.py").read_text(encoding="utf-8"))
-    unguarded = inherited(worker) - named - fields - {"__init__"}
+    unguarded = inherited(worker) - guarded() - {"__init__"}
 
     assert sorted(unguarded) == []
+
+
+def test_every_attribute_of_the_hosts_objects_has_a_row() -> None:
+    """What the engine reads of the model runner, its batch and the block pool is guarded."""
+    found = {name for file in ENGINE for name in touched(file)}
+
+    assert {"input_batch", "get_new_blocks"} <= found
+    assert sorted(found - guarded()) == []
 
 
 def test_every_row_is_used_by_a_function_that_exists() -> None:

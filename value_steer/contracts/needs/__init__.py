@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from value_steer.contracts.needs.attributes import Assigns, Constructible, Fields
 from value_steer.contracts.needs.behaviour import Calls, Compares, Order
-from value_steer.contracts.needs.definitions import Exists, IsClass, Need, Parameters, Property
+from value_steer.contracts.needs.definitions import (
+    Accepts,
+    Exists,
+    IsClass,
+    Need,
+    Parameters,
+    Property,
+)
 
 __all__ = [
+    "Accepts",
     "Assigns",
     "Calls",
     "Compares",

@@ -95,6 +95,28 @@ class Parameters:
 
 
 @dataclass(frozen=True, slots=True)
+class Accepts:
+    """A function that takes these arguments by name, wherever they stand among others.
+
+    Attributes:
+        names: The parameters.
+    """
+
+    names: tuple[str, ...]
+
+    def problem(self, symbol: Symbol, sources: Sources) -> str | None:  # noqa: ARG002
+        """Say which parameters it does not name."""
+        node = symbol.node
+        if not isinstance(node, FUNCTIONS) or decorators(node) & _PROPERTIES:
+            return f"needs a function; found {kind(symbol)}"
+        by_position = {argument.arg for argument in node.args.posonlyargs}
+        found = signature(node, in_class=symbol.owner is not None)
+        taken = {p.name for p in (*found.positional, *found.keyword_only)} - by_position
+        missing = [name for name in self.names if name not in taken]
+        return f"needs the arguments {', '.join(missing)}; found {found}" if missing else None
+
+
+@dataclass(frozen=True, slots=True)
 class Property:
     """A member that is read without a call."""
 

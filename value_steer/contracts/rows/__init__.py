@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from value_steer.contracts.rows import config, filtering, runner, sampling, scheduler, worker
+from value_steer.contracts.rows import (
+    candidates,
+    config,
+    filtering,
+    runner,
+    sampling,
+    scheduler,
+    worker,
+)
 
 if TYPE_CHECKING:
     from value_steer.contracts.surface import Surface
@@ -16,4 +24,5 @@ SURFACES: tuple[Surface, ...] = (
     *scheduler.ROWS,
     *config.ROWS,
     *filtering.ROWS,
+    *candidates.ROWS,
 )

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from functools import partial
 
-from value_steer.contracts.needs import Assigns, Calls, Fields, IsClass, Parameters, Property
+from value_steer.contracts.needs import (
+    Accepts,
+    Assigns,
+    Calls,
+    Fields,
+    IsClass,
+    Parameters,
+    Property,
+)
 from value_steer.contracts.surface import Mode, Runner, Surface
 
 _ROW = partial(Surface, runners=frozenset({Runner.V1}), modes=frozenset({Mode.VFD}))
@@ -19,12 +27,13 @@ _SAMPLER = partial(_ROW, path="vllm/v1/sample/sampler.py")
 _TOP = partial(_ROW, path="vllm/v1/sample/ops/topk_topp_sampler.py")
 
 _RESUME = "value_steer.engine.run_ahead.RunAhead.resume"
-_RUN = "value_steer.engine.run_ahead.RunAhead.run"
+_LOOK = "value_steer.engine.run_ahead.RunAhead.look"
 _BOOK = "value_steer.engine.run_ahead.RunAhead.book"
 _STEP = "value_steer.engine.run_ahead.RunAhead._step"
 _SLOTS = "value_steer.engine.run_ahead.RunAhead._check_slots"
 _REFUSE = "value_steer.engine.host.refuse_unfilterable"
 _RESERVE = "value_steer.engine.lookahead._reserving"
+_ALLOCATE = "value_steer.engine.lookahead._with_lookahead"
 _SYNCHRONOUS = "value_steer.engine.lookahead._synchronous"
 _DRAWS = "value_steer.engine.draws.Draws"
 
@@ -33,7 +42,7 @@ _STATE: tuple[Surface, ...] = (
         id="execute_model_state.fields",
         symbol="ExecuteModelState",
         need=Fields(("scheduler_output", "logits", "hidden_states", "sample_hidden_states")),
-        used_by="value_steer.engine.run_ahead._rows",
+        used_by=_RESUME,
         why="A step that was run ahead is handed back as this record.",
     ),
     _RUNNER(
@@ -47,7 +56,7 @@ _STATE: tuple[Surface, ...] = (
         id="runner.run_ahead_state",
         symbol="GPUModelRunner",
         need=Assigns(("execute_model_state", "requests")),
-        used_by=_RUN,
+        used_by=_LOOK,
         why="What the runner keeps between the calls of a step is taken out and put back.",
     ),
     _RUNNER(
@@ -151,8 +160,16 @@ _SLOT: tuple[Surface, ...] = (
         id="scheduler.allocates_with_lookahead",
         symbol="Scheduler.schedule",
         need=Calls("self.kv_cache_manager.allocate_slots", keywords=("num_lookahead_tokens",)),
-        used_by="value_steer.engine.lookahead._with_lookahead",
+        used_by=_ALLOCATE,
         why="Every allocation must ask for the slot of the token that is run ahead.",
+    ),
+    _ROW(
+        id="kv_cache_manager.allocate_slots",
+        path="vllm/v1/core/kv_cache_manager.py",
+        symbol="KVCacheManager.allocate_slots",
+        need=Accepts(("num_lookahead_tokens",)),
+        used_by=_ALLOCATE,
+        why="The slot is asked for by name, whatever else is.",
     ),
     _ARGUMENTS(
         id="engine_args.fields",
@@ -207,15 +224,15 @@ _DRAW: tuple[Surface, ...] = (
         id="sampling.apply_top_k_top_p",
         symbol="apply_top_k_top_p",
         need=Parameters(("logits", "k", "p")),
-        used_by=f"{_DRAWS}.probabilities",
-        why="The args fallback weighs the probability after top-k and top-p.",
+        used_by=f"{_DRAWS}._policies",
+        why="Candidates are drawn, and weighed, after top-k and top-p.",
     ),
     _TOP(
         id="sampling.top_sampler_is_module",
         symbol="TopKTopPSampler",
         need=IsClass(bases=("Module",)),
         used_by=f"{_DRAWS}._overhear_draw",
-        why="What it draws from is overheard by a hook, and it draws again.",
+        why="What it draws from is overheard by a hook.",
     ),
     _SAMPLER(
         id="sampler.state",
