@@ -131,7 +131,7 @@ def measure(settings: Settings, folder: Path) -> list[Result]:
 
 
 def _measured(
-    engines: dict[str, Engine], settings: Settings, at: dict[float, float], requests: int
+    engines: dict[str, Engine], settings: Settings, at: dict[float, float | str], requests: int
 ) -> list[Result]:
     cases = [
         Case(mode, rate, requests)

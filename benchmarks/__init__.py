@@ -1,0 +1,1 @@
+"""What steering costs, measured; never in the wheel."""
