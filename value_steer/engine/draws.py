@@ -108,6 +108,8 @@ class Draws:
 
     def _random(self, redraw: Redraw, policy: Tensor) -> list[int]:
         """Draws with replacement; the host's own way of drawing costs a vocabulary per draw."""
+        if not redraw.count:
+            return []
         generator = self._generators.get(redraw.row)
         drawn = torch.multinomial(policy, redraw.count, replacement=True, generator=generator)
         # Rounding of the cumulative distribution can hit the last token, possible or not.
