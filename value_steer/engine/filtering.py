@@ -179,8 +179,6 @@ class ValueFilter:
         search.chosen = Candidate(request.stop_token, best.p_undesirable)
         self._run_ahead.book(search.request_id, request.length + age, request.stop_token)
         self._run_ahead.without(search.request_id)
-        kept = request.length + age - request.prompt_length
-        self._steering.ledger.end(search.request_id, kept, 1.0 - best.p_undesirable)
 
     def _trial(self, search: Search, tokens: list[int], plan: Plan) -> Trial:
         position = plan.going[search.request_id] + self._table.age
@@ -200,6 +198,11 @@ class ValueFilter:
         for search in searches:
             assert search.chosen is not None  # noqa: S101  (the search is over)
             search.request.filtered.p_undesirable = search.chosen.p_undesirable
+            if search.ends:
+                request = search.request
+                kept = request.length + self._table.age - request.prompt_length
+                p_good = 1.0 - search.chosen.p_undesirable
+                self._steering.ledger.end(search.request_id, kept, p_good)
             if search.chosen.token != search.natural.token:
                 changed[search.row] = search.chosen.token
                 output.sampled_token_ids[search.row] = [search.chosen.token]

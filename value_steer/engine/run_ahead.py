@@ -15,7 +15,7 @@ from vllm.v1.core.sched.output import CachedRequestData, SchedulerOutput
 from value_steer.engine.lookahead import require_slots
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from torch import Tensor
 
@@ -32,7 +32,7 @@ class Ends:
     """
 
     positions: dict[str, int]
-    outputs: Sequence[int]
+    outputs: list[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,9 @@ class RunAhead:
 
     def without(self, request_id: str) -> None:
         """One request does not go on as it was run ahead."""
-        del self.kept.ends.positions[request_id]
+        ends = self.kept.ends
+        del ends.outputs[list(ends.positions).index(request_id)]
+        del ends.positions[request_id]
 
     def run(self, ends: Ends) -> Look:
         """Run the decode step on the tokens that the requests end in now, and keep it."""
@@ -138,8 +140,9 @@ class RunAhead:
     def book(self, request_id: str, position: int, token: int) -> None:
         """Let a sequence end in ``token``, which replaces the one booked at its last position."""
         runner = self._runner
-        row = runner.input_batch.req_id_to_index[request_id]
-        runner.input_batch.token_ids_cpu[row, position] = token
+        row = runner.input_batch.req_id_to_index.get(request_id)
+        if row is not None:  # a request that was ended and is taken up again has none yet
+            runner.input_batch.token_ids_cpu[row, position] = token
         runner.requests[request_id].output_token_ids[-1] = token
 
     def _check_slots(self, positions: dict[str, int]) -> None:

@@ -83,8 +83,8 @@ class WholeBatch:
         return look.feature[torch.tensor(rows, device=look.feature.device)]
 
     def holds(self, request_id: str, token: int) -> bool:
-        """Whether it is the token that was run last; see :meth:`Prober.holds`."""
-        return self._last.get(request_id) == token
+        """Whether it is the token that was run last, or none was; see :meth:`Prober.holds`."""
+        return self._last.get(request_id, token) == token
 
     def keep(self, ends: Sequence[Trial]) -> None:
         """Nothing is left to do: what is held is what was run ahead last."""
