@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(value_steer.contracts.__file__).parents[1]
 ENGINE = sorted((PACKAGE / "engine").glob("**/*.py"))
-HOST_OBJECTS = ("runner", "self._runner", "worker.model_runner", "self.model_runner")
-HOST_OBJECTS += ("runner.input_batch", "manager", "pool")
+HOST_OBJECTS = (
+    *("runner", "self._runner", "worker.model_runner", "self.model_runner"),
+    *("runner.input_batch", "manager", "pool"),
+)
 
 
 def dotted_module(path: str) -> str:

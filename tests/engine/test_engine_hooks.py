@@ -85,3 +85,17 @@ def test_a_feature_is_never_used_twice() -> None:
         runner.sampler(logits, None)
 
     assert seen[3] is None
+
+
+def test_logits_are_held_back_while_tokens_are_on_trial() -> None:
+    """The hidden states are kept, and the logits computed from them when they are wanted."""
+    runner = _runner()
+    tap = hooks.install(runner).tap
+    feature = torch.ones(1, 3)
+    tap.holding = True
+
+    assert runner.model.compute_logits(feature) is None
+    assert tap.feature is feature
+
+    tap.holding = False
+    assert torch.equal(runner.model.compute_logits(feature), feature * 2)

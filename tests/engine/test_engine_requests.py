@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.engine.schedules import Job, Params, Scheduler
-from value_steer.engine.requests import Admission, LiveRequest, RequestTable
+from value_steer.config import NEVER
+from value_steer.engine.requests import Admission, FilterDefaults, LiveRequest, RequestTable
+from value_steer.value_probe import HeadCard
 
 
 def _judged(table: RequestTable, request_id: str) -> bool:
@@ -130,3 +132,44 @@ def test_admission(params: Params, threshold: float | None, stop_token: int) -> 
 
     assert (request.threshold, request.stop_token) == (threshold, stop_token)
     assert (request.refusal is not None) == (threshold == math.inf)
+
+
+@pytest.mark.parametrize(
+    ("extra_args", "threshold", "candidates"),
+    [
+        (None, 0.25, 8),
+        ({"vfd_threshold": 0.75}, 0.75, 8),
+        ({"vfd_threshold": NEVER}, None, 8),
+        ({"steer": False}, None, 8),
+        ({"vfd_num_candidates": 1}, 0.25, 1),
+        ({"vfd_alpha": 0.5}, None, 8),
+    ],
+    ids=["defaults", "own", "never", "off", "own candidates", "not calibrated"],
+)
+def test_admission_to_filtering(
+    extra_args: dict[str, object] | None, threshold: float | None, candidates: int
+) -> None:
+    """A request is filtered as the engine says, unless it says otherwise itself."""
+    scheduler = Scheduler()
+    scheduler.add(Job("a", prompt=3, params=Params(extra_args=extra_args)))
+    (new,) = scheduler.step({"a": 3}).scheduled_new_reqs
+
+    request = Admission(None, 0, FilterDefaults(0.25, 8, HeadCard(hidden_size=4)))(new, slot=0)
+
+    assert (request.vfd_threshold, request.candidates) == (threshold, candidates)
+    assert (request.refusal is not None) == ("vfd_alpha" in (extra_args or {}))
+
+
+def test_what_filtering_did_survives_a_preemption() -> None:
+    """A request that enters again keeps its record."""
+    scheduler, table = Scheduler(), RequestTable(Admission(0.5, 1))
+    scheduler.add(Job("a", prompt=4))
+    table.advance(scheduler.step({"a": 4}))
+    table["a"].filtered.interventions = 3
+    scheduler.jobs["a"].known_to_worker = False  # as Model Runner V2 is told of it
+    scheduler.preempt("a")
+
+    table.advance(scheduler.step({"a": 5}))
+
+    assert table["a"].filtered.interventions == 3
+    assert (list(table), len(table)) == (["a"], 1)
