@@ -14,7 +14,7 @@ import traceback
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from compat.behaviour.wire import Answer
+from compat.behaviour.wire import CACHE_TOKENS, SMALLEST, Answer
 
 if TYPE_CHECKING:
     from vllm import LLM, RequestOutput
@@ -39,7 +39,23 @@ def _reply(engine: LLM, call: dict[str, Any]) -> dict[str, Any]:
 def _boot(options: dict[str, Any]) -> LLM:
     from vllm import LLM
 
+    if options.get("block_size") == SMALLEST:
+        options["block_size"] = _smallest_block()
+    if tokens := options.pop(CACHE_TOKENS, None):
+        options["num_gpu_blocks_override"] = tokens // options["block_size"]
     return LLM(**options)
+
+
+def _smallest_block() -> int:
+    """Tokens in the smallest cache block, from 16 on, that the host's attention takes."""
+    from vllm.platforms import current_platform
+
+    if not current_platform.is_cpu():
+        return 16
+    from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackend
+
+    multiples = CPUAttentionBackend.get_supported_kernel_block_sizes()
+    return max(16, *(getattr(multiple, "base", multiple) for multiple in multiples))
 
 
 def _generate(engine: LLM, call: dict[str, Any]) -> list[dict[str, Any]]:
@@ -87,7 +103,9 @@ def _rpc(engine: LLM, call: dict[str, Any]) -> Any:
 
 
 def _runner(engine: LLM, _: dict[str, Any]) -> str:
-    return "v2" if engine.llm_engine.vllm_config.use_v2_model_runner else "v1"
+    from value_steer.engine.host import runner_kind
+
+    return runner_kind(engine.llm_engine.vllm_config)
 
 
 def _preemptions(engine: LLM, _: dict[str, Any]) -> int:

@@ -9,7 +9,7 @@ import pytest
 from compat.behaviour import requests
 from compat.behaviour.oracle import ended_at_first_bad
 from compat.behaviour.tiny_models import EOS, FAMILIES
-from compat.behaviour.wire import Ask, EngineSpec
+from compat.behaviour.wire import CACHE_TOKENS, SMALLEST, Ask, EngineSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.mode("abstain")
 
-CHUNKED = {"max_num_batched_tokens": 64, "block_size": 16, "max_num_seqs": 5}
+CHUNKED = {"max_num_batched_tokens": 64, "block_size": SMALLEST, "max_num_seqs": 5}
 """Prompts arrive in chunks and in turns, so prefill and decode rows share every early step."""
 
 
@@ -107,7 +107,7 @@ def test_preempted_requests_are_judged_as_if_never_interrupted(
     batch = requests.greedy(120, abstain_threshold="never")
     late = {"min_tokens": 80, "patience": 2}
     abstain = {"value_head_path": recognising_head("mistral"), "threshold": 0.5, **late}
-    tight = {**CHUNKED, "num_gpu_blocks_override": 34, "disable_log_stats": False}
+    tight = {**CHUNKED, CACHE_TOKENS: 544, "disable_log_stats": False}
     engine = pool.get(EngineSpec(abstain=abstain, options=tight))
     natural = plain.generate(batch)
 

@@ -9,7 +9,7 @@ import pytest
 from compat.behaviour import requests
 from compat.behaviour.heads import BAD_TOKENS
 from compat.behaviour.tiny_models import EOS, FIRST_WORD
-from compat.behaviour.wire import Ask, EngineSpec
+from compat.behaviour.wire import CACHE_TOKENS, SMALLEST, Ask, EngineSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.mode("vfd")
 
-CHUNKED = {"max_num_batched_tokens": 64, "block_size": 16, "max_num_seqs": 5}
+CHUNKED = {"max_num_batched_tokens": 64, "block_size": SMALLEST, "max_num_seqs": 5}
 """Prompts arrive in chunks and in turns, so prefill and decode rows share every early step."""
 
 SEEDED = [ask for ask in requests.sampled(300) if ask.params["temperature"] > 0]
@@ -75,7 +75,15 @@ def test_a_head_that_never_objects_changes_nothing(
     plain: Engine,
     constant_head: Callable[[float], str],
 ) -> None:
-    """Tokens and log-probabilities equal plain vLLM's, greedy and seeded, feature by feature."""
+    """Tokens equal plain vLLM's, greedy and seeded, feature by feature, and log-probabilities do.
+
+    The latter up to rounding: a step that was run ahead may hold a row that has ended by then, and
+    products of another shape round otherwise.
+    """
+    batch = [
+        Ask(ask.prompt, {**ask.params, "ignore_eos": True, "max_tokens": 300 + 3 * i})
+        for i, ask in enumerate(batch)
+    ]
     natural = plain.generate(batch)
     vfd = {"value_head_path": constant_head(0.9), "threshold": 0.5}
     engine = pool.get(EngineSpec(vfd=vfd, options=options))
@@ -83,8 +91,10 @@ def test_a_head_that_never_objects_changes_nothing(
     answers = engine.generate(batch)
 
     assert [a.tokens for a in answers] == [n.tokens for n in natural]
-    assert [a.logprobs for a in answers] == [n.logprobs for n in natural]
-    assert max(len(a.tokens) for a in answers) == 300
+    for answer, own in zip(answers, natural, strict=True):
+        for row, expected in zip(answer.logprobs or [], own.logprobs or [], strict=True):
+            assert row == pytest.approx(expected, abs=1e-5)
+    assert min(len(a.tokens) for a in answers) >= 300
     assert engine.counters()["interventions"] == 0
 
 
@@ -94,7 +104,7 @@ def test_preempted_requests_are_filtered_as_if_never_interrupted(
     pool: EnginePool, engine: Engine, recognising_head: Callable[[str], str]
 ) -> None:
     """A KV cache too small for the batch, small blocks and chunks change no token."""
-    tight = {**CHUNKED, "num_gpu_blocks_override": 34, "disable_log_stats": False}
+    tight = {**CHUNKED, CACHE_TOKENS: 544, "disable_log_stats": False}
     cramped = pool.get(EngineSpec(vfd=_filtering(recognising_head), options=tight))
     batch = requests.greedy(120)
 
@@ -246,7 +256,7 @@ def test_the_last_token_of_a_full_sequence_is_filtered_too(
     pool: EnginePool, recognising_head: Callable[[str], str]
 ) -> None:
     """Sequences that grow to max_model_len hold no bad token, the last one included."""
-    options = {"max_model_len": 64, "block_size": 16}
+    options = {"max_model_len": 64, "block_size": SMALLEST}
     engine = pool.get(EngineSpec(vfd=_filtering(recognising_head), options=options))
     batch = [
         Ask([9 + i] * (20 + i), {"temperature": 1.5, "seed": i, "extra_args": _MANY})

@@ -5,6 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+SMALLEST = "smallest"
+"""As ``block_size``: the smallest cache block of the host, whose borders are met often."""
+
+CACHE_TOKENS = "cache_tokens"
+"""The option that sizes the cache in tokens, whatever a block holds."""
+
 
 @dataclass(frozen=True)
 class EngineSpec:

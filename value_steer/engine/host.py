@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 import vllm
+from vllm import envs
 from vllm.platforms import current_platform
 
 from value_steer.errors import UnsupportedError
@@ -43,7 +44,9 @@ def lane() -> str:
 
 def runner_kind(vllm_config: VllmConfig) -> str:
     """Which model runner the host builds for this configuration: ``v1`` or ``v2``."""
-    return "v2" if vllm_config.use_v2_model_runner else "v1"
+    # Where the configuration does not decide, the environment alone does.
+    chosen = getattr(vllm_config, "use_v2_model_runner", envs.VLLM_USE_V2_MODEL_RUNNER)
+    return "v2" if chosen else "v1"
 
 
 def probes_aside(vllm_config: VllmConfig) -> bool:
