@@ -10,6 +10,15 @@ MINIATURE = MemoryTree(
         "vllm/__init__.py": "from .version import __version__\n",
         "vllm/version.py": '__version__ = "0.0.0"\n',
         "vllm/_version.py": '__version__ = version = "0.0.0"\n',
+        "vllm/envs.py": """
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    VLLM_USE_V2_MODEL_RUNNER: bool | None = None
+
+def __getattr__(name):
+    return read(name)
+""",
         "vllm/platforms/__init__.py": """
 from typing import TYPE_CHECKING
 from .interface import Platform

@@ -12,6 +12,7 @@ from tests.contracts.contract_miniature import MINIATURE
 from value_steer.contracts.lookup import Sources, SymbolMissingError
 from value_steer.contracts.needs import (
     Accepts,
+    AssignedFrom,
     Assigns,
     Calls,
     Compares,
@@ -147,7 +148,13 @@ def _(need: Constructible) -> Iterator[tuple[str, Edit]]:
 def _(need: Assigns) -> Iterator[tuple[str, Edit]]:
     for name in need.names:
         yield f"self.{name} is renamed", partial(_rename_attribute, name=name)
-        yield f"self.{name} is None", partial(_assign_none, name=name)
+        yield f"self.{name} is None", partial(_assign, name=name, value=None)
+
+
+@breakages.register(AssignedFrom)
+def _(need: AssignedFrom) -> Iterator[tuple[str, Edit]]:
+    yield "it is not assigned", partial(_rename_attribute, name=need.name)
+    yield "it is from elsewhere", partial(_assign, name=need.name, value="other.place")
 
 
 @breakages.register(Calls)
@@ -232,10 +239,10 @@ def _rename_attribute(symbol: Symbol, name: str) -> None:
             node.attr += "_gone"
 
 
-def _assign_none(symbol: Symbol, name: str) -> None:
+def _assign(symbol: Symbol, name: str, value: str | None) -> None:
     for node in ast.walk(symbol.node):
         if isinstance(node, ast.Assign) and dotted(node.targets[0]) == f"self.{name}":
-            node.value = ast.Constant(None)
+            node.value = _expression(value or "None")
         if isinstance(node, ast.AnnAssign) and dotted(node.target) == f"self.{name}":
             node.value = None
 
@@ -266,8 +273,7 @@ def _quote_calls(symbol: Symbol, receiver: str) -> None:
 def _do_not_compare(symbol: Symbol, operand: str) -> None:
     for node in ast.walk(symbol.node):
         if isinstance(node, ast.Compare) and operand in ast.unparse(node):
-            node.left, node.ops, node.comparators = _expression("last"), [ast.Is()], []
-            node.comparators = [_expression("other")]
+            vars(node).update(vars(_expression("last is other")))
     _function(symbol).body.insert(0, _statement(f"log({operand})"))
 
 

@@ -8,6 +8,7 @@ from tests.contracts.contract_trees import MemoryTree
 from value_steer.contracts.lookup import Sources
 from value_steer.contracts.needs import (
     Accepts,
+    AssignedFrom,
     Assigns,
     Calls,
     Compares,
@@ -56,6 +57,8 @@ def problem(need: Need, source: str, symbol: str = "X") -> str | None:
         (Constructible(("a",)), "class X:\n    def __init__(self, a, b=0, *, c=1): ..."),
         (Assigns(("a",)), "class X:\n    def f(this):\n        this.a: int = 1"),
         (Assigns(("a", "b")), "class X:\n    def f(self):\n        (self.a, [self.b]) = 1, [2]"),
+        (AssignedFrom("a", ("c.b",)), "class X:\n    def f(self, c):\n        self.a = c.b"),
+        (AssignedFrom("a", ("d", "c.b")), "class X:\n    def f(self):\n        self.a = self.c.b"),
         (Calls("f"), "def X(): f()"),
         (Calls("a.f", 1, ("k",)), "def X(): a.f(1, 2, k=3, other=4)"),
         (Calls("f", 1), "def X(): return [f(1), f(2)]"),
@@ -112,6 +115,10 @@ def test_a_need_that_is_met_has_no_problem(need: Need, source: str) -> None:
         (Assigns(("a",)), "class X:\n    def f(self):\n        'self.a = 1'", "self.a"),
         (Assigns(("a",)), "class X:\n    def f(self):\n        self.a: int", "self.a"),
         (Assigns(("a",)), "X = 1", "found a variable"),
+        (AssignedFrom("a", ("c.b",)), "class X: ...", "from c.b; found no method that assigns it"),
+        (AssignedFrom("a", ("b",)), "class X:\n    def f(self):\n        self.a = cb", "found cb"),
+        (AssignedFrom("a", ("b",)), "class X:\n    def f(self):\n        self.a = f(b)", "f(b)"),
+        (AssignedFrom("a", ("b",)), "X = b", "found a variable"),
         (Calls("f"), "def X(): g('f()')  # f()", "needs a call f(); found none"),
         (Calls("f"), "X = f()", "found a variable"),
         (Calls("f", 1), "def X():\n    f(1)\n    f()", "needs the call f(…); found f()"),

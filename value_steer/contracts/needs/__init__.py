@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from value_steer.contracts.needs.attributes import Assigns, Constructible, Fields
+from value_steer.contracts.needs.attributes import AssignedFrom, Assigns, Constructible, Fields
 from value_steer.contracts.needs.behaviour import Calls, Compares, Order
 from value_steer.contracts.needs.definitions import (
     Accepts,
@@ -15,6 +15,7 @@ from value_steer.contracts.needs.definitions import (
 
 __all__ = [
     "Accepts",
+    "AssignedFrom",
     "Assigns",
     "Calls",
     "Compares",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from value_steer.contracts.lookup import members_of, stated_bases
 from value_steer.contracts.needs.definitions import kind
-from value_steer.contracts.syntax import FUNCTIONS, last_name, signature
+from value_steer.contracts.syntax import FUNCTIONS, dotted, last_name, signature
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -96,6 +96,38 @@ class Assigns:
         return f"needs {', '.join(missing)} to be assigned; found no method that does"
 
 
+@dataclass(frozen=True, slots=True)
+class AssignedFrom:
+    """An attribute that a method sets, each time to one of these and to nothing else.
+
+    Attributes:
+        name: The attribute.
+        origins: Dotted names, as they are written there: ``vllm_config.use_v2_model_runner``; each
+            may be the tail of a longer one.
+    """
+
+    name: str
+    origins: tuple[str, ...]
+
+    def problem(self, symbol: Symbol, sources: Sources) -> str | None:
+        """Say what it is set to instead."""
+        if not isinstance(symbol.node, ast.ClassDef):
+            return f"needs a class; found {kind(symbol)}"
+        values = [
+            value
+            for ancestor in sources.lineage(symbol)
+            for name, value in _assignments(ancestor.node)
+            if name == self.name
+        ]
+        if values and all(map(self._is_origin, values)):
+            return None
+        found = ", ".join(map(ast.unparse, values)) or "no method that assigns it"
+        return f"needs self.{self.name} from {' or '.join(self.origins)}; found {found}"
+
+    def _is_origin(self, value: ast.expr) -> bool:
+        return any(f".{dotted(value)}".endswith(f".{origin}") for origin in self.origins)
+
+
 def annotated_fields(node: Definition) -> dict[str, bool]:
     """The fields that a class body annotates, and whether a value must be given for each."""
     return {
@@ -149,16 +181,17 @@ def _dataclass(symbol: Symbol) -> ast.expr | None:
 
 
 def _assigned(node: Definition) -> set[str]:
-    """The attributes that the methods in a class body set on their receiver."""
-    return {
-        target.attr
-        for method in members_of(node).values()
-        if isinstance(method, FUNCTIONS)
-        for target in _targets(method)
-        if isinstance(target, ast.Attribute)
-        and isinstance(target.value, ast.Name)
-        and target.value.id == _receiver(method)
-    }
+    """The attributes that the methods in a class body set, to something but ``None``."""
+    return {name for name, value in _assignments(node) if not _is_none(value)}
+
+
+def _assignments(node: Definition) -> Iterator[tuple[str, ast.expr]]:
+    """The attributes that the methods in a class body set on their receiver, and to what."""
+    for method in members_of(node).values():
+        if isinstance(method, FUNCTIONS):
+            for target, value in _targets(method):
+                if isinstance(target, ast.Attribute) and dotted(target.value) == _receiver(method):
+                    yield target.attr, value
 
 
 def _receiver(method: Function) -> str | None:
@@ -166,12 +199,12 @@ def _receiver(method: Function) -> str | None:
     return arguments[0].arg if arguments else None
 
 
-def _targets(method: Function) -> Iterator[ast.expr]:
+def _targets(method: Function) -> Iterator[tuple[ast.expr, ast.expr]]:
     for node in ast.walk(method):
-        if isinstance(node, ast.Assign) and not _is_none(node.value):
-            yield from _unpacked(node.targets)
-        elif isinstance(node, ast.AnnAssign) and node.value and not _is_none(node.value):
-            yield node.target
+        if isinstance(node, ast.Assign):
+            yield from ((target, node.value) for target in _unpacked(node.targets))
+        elif isinstance(node, ast.AnnAssign) and node.value:
+            yield node.target, node.value
 
 
 def _unpacked(targets: Iterable[ast.expr]) -> Iterator[ast.expr]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from value_steer.contracts.needs import Assigns, Fields, IsClass, Parameters, Property
+from value_steer.contracts.needs import Assigns, Exists, Fields, IsClass, Parameters
 from value_steer.contracts.surface import Mode, Runner, Surface
 
 _ROW = partial(Surface, runners=frozenset({Runner.V1}), modes=frozenset(Mode))
@@ -43,12 +43,13 @@ ROWS: tuple[Surface, ...] = (
         used_by="value_steer.engine.host._reasons",
         why="The settings are in it, and so is what steering refuses to run on.",
     ),
-    _VLLM(
-        id="vllm_config.use_v2_model_runner",
-        symbol="VllmConfig.use_v2_model_runner",
-        need=Property(),
+    _ROW(
+        id="envs.use_v2_model_runner",
+        path="vllm/envs.py",
+        symbol="VLLM_USE_V2_MODEL_RUNNER",
+        need=Exists(),
         used_by="value_steer.engine.host.runner_kind",
-        why="It decides which model runner the worker builds.",
+        why="It decides which model runner is built where the configuration does not.",
     ),
     _ROW(
         id="parallel_config.fields",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from value_steer.contracts.needs import Assigns, Exists, Fields, IsClass, Parameters
+from value_steer.contracts.needs import AssignedFrom, Assigns, Exists, Fields, IsClass, Parameters
 from value_steer.contracts.surface import Mode, Runner, Surface
 
 _ROW = partial(Surface, runners=frozenset({Runner.V1}), modes=frozenset(Mode))
@@ -157,6 +157,16 @@ ROWS: tuple[Surface, ...] = (
         need=Assigns(("model_runner", "use_v2_model_runner")),
         used_by=f"{_WORKER}.load_model",
         why="The hooks go into the runner that the worker built, by the configuration's choice.",
+    ),
+    _GPU(
+        id="gpu_worker.chooses_runner",
+        symbol="Worker",
+        need=AssignedFrom(
+            "use_v2_model_runner",
+            ("vllm_config.use_v2_model_runner", "envs.VLLM_USE_V2_MODEL_RUNNER"),
+        ),
+        used_by="value_steer.engine.host.runner_kind",
+        why="Which runner the worker will build is asked of the same place before it does.",
     ),
     _ROW(
         id="worker_base.state",
