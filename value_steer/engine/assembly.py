@@ -9,12 +9,13 @@ from value_steer.config import OnError
 from value_steer.engine import host
 from value_steer.engine.abstain import Abstainer
 from value_steer.engine.agreement import agreement, shared_values
-from value_steer.engine.draws import Draws
 from value_steer.engine.filtering import ValueFilter
 from value_steer.engine.guard import Guard
 from value_steer.engine.requests import Admission, FilterDefaults, RequestTable
 from value_steer.engine.rows import Rows
 from value_steer.engine.run_ahead import RunAhead
+from value_steer.engine.runners.v1 import DrawsV1, RunnerV1
+from value_steer.engine.runners.v2 import DrawsV2, RunnerV2
 from value_steer.engine.search import FallbackRule
 from value_steer.engine.side_batch import SideBatch
 from value_steer.engine.spare_blocks import SpareBlocks
@@ -25,7 +26,7 @@ from value_steer.operating_point import resolve_abstain_threshold, resolve_vfd_t
 from value_steer.value_probe import Polarity, load_value_head, oriented
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from vllm.config import ModelConfig, VllmConfig
 
@@ -124,32 +125,53 @@ def steer(modes: Modes, worker: Any, hooks: Hooks, execute: Callable[[Any], Any]
         table=RequestTable(_admission(modes)),
         rows=Rows(config.scheduler_config.max_num_seqs, runner.device),
         abstainer=_abstainer(modes, runner.device, agreement(ranks)),
-        row_ids=lambda: runner.input_batch.req_ids,
+        row_ids=_row_ids(runner, hooks, config),
         on_error=abstention.settings.on_error if abstention else OnError.RAISE,
     )
     if filtering is None:
         return Steered(steering, None)
-    run_ahead = RunAhead(runner, execute, hooks.tap)
-    settings, draws = filtering.settings, Draws(hooks.host_sampler)
-    head, share = filtering.head.to(runner.device), shared_values(ranks)
-    value_filter = ValueFilter(
+    return Steered(steering, _value_filter(filtering, steering, worker, hooks, execute))
+
+
+def _row_ids(runner: Any, hooks: Hooks, config: VllmConfig) -> Callable[[], Sequence[str]]:
+    """The requests of the batch that is being sampled, in row order."""
+    if host.runner_kind(config) == "v1":
+        return lambda: runner.input_batch.req_ids
+    return lambda: hooks.sampler.arguments[0].req_ids
+
+
+def _value_filter(
+    filtering: Filtering,
+    steering: Steering,
+    worker: Any,
+    hooks: Hooks,
+    execute: Callable[[Any], Any],
+) -> ValueFilter:
+    runner, config = worker.model_runner, worker.vllm_config
+    groups = runner.kv_cache_config.kv_cache_groups
+    sizes = [group.kv_cache_spec.block_size for group in groups]
+    v1 = host.runner_kind(config) == "v1"
+    adapter = RunnerV1(runner, hooks.tap) if v1 else RunnerV2(runner)
+    draws = DrawsV1(hooks.host_sampler) if v1 else DrawsV2(hooks.host_sampler)
+    run_ahead = RunAhead(adapter, execute, hooks.tap, sizes)
+    settings, head = filtering.settings, filtering.head.to(runner.device)
+    share = shared_values(config.parallel_config.tensor_parallel_size)
+    return ValueFilter(
         score=lambda feature: share(head.p(feature)),
         steering=steering,
         run_ahead=run_ahead,
-        prober=_prober(runner, run_ahead, config),
+        prober=_prober(runner, run_ahead, sizes, config),
         draws=draws,
         fallback=FallbackRule(settings.fallback, settings.prob_weight, draws.probabilities),
         guard=Guard(settings.on_error, steering.ledger.counters),
     )
-    return Steered(steering, value_filter)
 
 
-def _prober(runner: Any, run_ahead: RunAhead, config: VllmConfig) -> Prober:
+def _prober(runner: Any, run_ahead: RunAhead, sizes: Sequence[int], config: VllmConfig) -> Prober:
     if not host.probes_aside(config):
         return WholeBatch(run_ahead)
-    cache = runner.kv_cache_config
-    sizes = [group.kv_cache_spec.block_size for group in cache.kv_cache_groups]
-    return SideBatch(runner, run_ahead, SpareBlocks(runner.kv_caches, cache.num_blocks, sizes))
+    num_blocks = runner.kv_cache_config.num_blocks
+    return SideBatch(runner, run_ahead, SpareBlocks(runner.kv_caches, num_blocks, sizes))
 
 
 def _head(

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from value_steer.engine.draws import Redraw
+from value_steer.engine.looks import Ends
 from value_steer.engine.pace import Pace
-from value_steer.engine.run_ahead import Ends
 from value_steer.engine.search import FallbackRule, Search
 from value_steer.engine.trials import Trial
 from value_steer.errors import SteeringError
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from value_steer.engine.draws import Draws
     from value_steer.engine.guard import Guard
     from value_steer.engine.requests import LiveRequest
     from value_steer.engine.run_ahead import RunAhead
+    from value_steer.engine.runners import Draws
     from value_steer.engine.steering import Steering
     from value_steer.engine.trials import Prober
 
@@ -208,15 +208,8 @@ class ValueFilter:
                 output.sampled_token_ids[search.row] = [search.chosen.token]
                 search.request.filtered.interventions += 1
         self._steering.ledger.counters.interventions += len(changed)
-        table = output.logprobs
-        if table is None or not changed:
-            return
-        redrawn = self._draws.logprob_rows(changed)
-        if redrawn is not None:
-            rows = list(changed)
-            table.logprob_token_ids[rows] = redrawn.logprob_token_ids
-            table.logprobs[rows] = redrawn.logprobs
-            table.sampled_token_ranks[rows] = redrawn.sampled_token_ranks
+        if output.logprobs is not None and changed:
+            self._draws.rewrite(output.logprobs, changed)
 
     def _values(self, plan: Plan) -> list[float]:
         """Run the next decode step; P(undesirable) after the sampled token of each row."""

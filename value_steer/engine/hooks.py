@@ -49,12 +49,16 @@ class SteeredSampler:
 
     It is transparent (attributes and calls go to the host's sampler) while no decider is armed,
     so warm-up and profiling runs are never steered.
+
+    Attributes:
+        arguments: What the runner gave its sampler besides the logits, in the current call.
     """
 
     def __init__(self, sampler: Any, tap: FeatureTap) -> None:
         self._sampler = sampler
         self._tap = tap
         self._armed: Decider | None = None
+        self.arguments: tuple[Any, ...] = ()
 
     def arm(self, decider: Decider) -> None:
         """Let ``decider`` act on the next call, and on that one only."""
@@ -66,6 +70,7 @@ class SteeredSampler:
         if decider is None:
             return self._sampler(*args, **kwargs)
         logits = kwargs["logits"] if "logits" in kwargs else args[0]
+        self.arguments = args[1:]
         feature, self._tap.feature = self._tap.feature, None
         return decider(lambda: self._sampler(*args, **kwargs), logits, feature)
 

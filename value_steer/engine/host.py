@@ -103,8 +103,10 @@ def _reasons(vllm_config: VllmConfig) -> list[str]:
         ),
         f"runner type {vllm_config.model_config.runner_type!r} generates no tokens; steer a "
         "generative model": vllm_config.model_config.runner_type != "generate",
-        "vLLM would build Model Runner V2, on which value-steer is not validated yet; set the "
-        "environment variable VLLM_USE_V2_MODEL_RUNNER=0": runner_kind(vllm_config) == "v2",
+        "with batch-sharded sampling no rank sees all features; remove "
+        "--enable-batch-sharded-sampling": bool(
+            getattr(vllm_config.parallel_config, "enable_batch_sharded_sampling", False)
+        ),
     }
     return [reason for reason, found in checks.items() if found]
 

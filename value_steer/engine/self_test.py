@@ -78,19 +78,19 @@ def _emitted(
 
 def _first_step(groups: int) -> SchedulerOutput:
     """A prompt of one token. Block 0 is the host's null block, which no request ever reads."""
+    request = NewRequestData(
+        req_id=_REQUEST,
+        prompt_token_ids=[0],
+        mm_features=[],
+        sampling_params=SamplingParams(temperature=0.0, max_tokens=1),
+        pooling_params=None,
+        block_ids=tuple([0] for _ in range(groups)),
+        num_computed_tokens=0,
+        lora_request=None,
+    )
+    request.prefill_token_ids = [0]  # what Model Runner V2 reads
     step = SchedulerOutput.make_empty()
-    step.scheduled_new_reqs = [
-        NewRequestData(
-            req_id=_REQUEST,
-            prompt_token_ids=[0],
-            mm_features=[],
-            sampling_params=SamplingParams(temperature=0.0, max_tokens=1),
-            pooling_params=None,
-            block_ids=tuple([0] for _ in range(groups)),
-            num_computed_tokens=0,
-            lora_request=None,
-        )
-    ]
+    step.scheduled_new_reqs = [request]
     step.num_scheduled_tokens = {_REQUEST: 1}
     step.total_num_scheduled_tokens = 1
     step.num_common_prefix_blocks = [0] * groups

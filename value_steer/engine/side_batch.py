@@ -18,7 +18,7 @@ import torch
 from vllm.sampling_params import SamplingParams
 from vllm.v1.worker.gpu_input_batch import InputBatch
 
-from value_steer.engine.run_ahead import Ends
+from value_steer.engine.looks import Ends
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -83,6 +83,8 @@ class ValueSteerWorker(host.worker_base()):  # type: ignore[misc]  # the host de
         """Sample a batch, and commit other tokens where the head objects."""
         output = super().sample_tokens(grammar_output)
         if self._modes is not None and self._filter is not None:
+            # Model Runner V2 gives a promise of its tokens; a decision needs the tokens.
+            output = output.get_output() if hasattr(output, "get_output") else output
             with torch.inference_mode():
                 self._filter(output)
         return output
