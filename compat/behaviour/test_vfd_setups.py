@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from compat.behaviour import requests
+from compat.behaviour.engines import EngineDiedError, EngineFailedError
 from compat.behaviour.heads import BAD_TOKENS
 from compat.behaviour.server import serving
 from compat.behaviour.tiny_models import EOS
@@ -64,6 +65,19 @@ def test_tensor_parallel_ranks_agree_on_every_token(
     assert [n.tokens for n in natural] == [n.tokens for n in plain.generate(requests.greedy())]
     assert not any(token in BAD_TOKENS for answer in answers for token in answer.tokens)
     assert [a.tokens for a in answers] != [n.tokens for n in natural]
+
+
+@pytest.mark.mode("vfd")
+@pytest.mark.depth("fires")
+def test_a_scheduler_that_reserves_no_slot_is_refused(
+    pool: EnginePool, recognising_head: Callable[[str], str]
+) -> None:
+    """Where another process schedules and has not loaded value-steer, the engine does not start."""
+    vfd = {"value_head_path": recognising_head("mistral"), "threshold": 0.5}
+    env = {**_ENV, "VLLM_PLUGINS": "none_of_them"}
+
+    with pytest.raises((EngineDiedError, EngineFailedError), match="install value-steer as a pack"):
+        pool.get(EngineSpec(vfd=vfd, options=_TWO_RANKS, env=env))
 
 
 @pytest.fixture(scope="module")

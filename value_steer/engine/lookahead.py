@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from typing import TYPE_CHECKING, Any
 
 from vllm.engine.arg_utils import EngineArgs
@@ -10,10 +11,12 @@ from vllm.v1.core.sched.scheduler import Scheduler
 
 from value_steer.config import parse_settings
 from value_steer.engine import host, spare_blocks
-from value_steer.errors import SettingsError, SteeringError
+from value_steer.errors import SettingsError, SteeringError, UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from vllm.config import VllmConfig
 
 REMEDY = (
     "the scheduler does not reserve the slot that value-filtered decoding needs. It runs in "
@@ -24,6 +27,9 @@ REMEDY = (
 
 _MARK = "_value_steer_lookahead"
 
+_REGISTERED_BY = "VALUE_STEER_REGISTERED_BY"
+"""The environment variable in which a process tells its children that it has registered."""
+
 
 def register() -> None:
     """Let engines whose ``additional_config`` enables ``vfd`` reserve one slot per request.
@@ -31,8 +37,21 @@ def register() -> None:
     The entry point of ``vllm.general_plugins``; safe to call any number of times. Engines that do
     not enable ``vfd`` are left as they are.
     """
+    os.environ.setdefault(_REGISTERED_BY, str(os.getpid()))
     _wrap(Scheduler, "__init__", _reserving)
     _wrap(EngineArgs, "create_engine_config", _synchronous)
+
+
+def require_registration(vllm_config: VllmConfig) -> None:
+    """Check, in a worker, that the process that schedules reserves slots.
+
+    Raises:
+        UnsupportedError: It is another process, and it does not.
+    """
+    backend = vllm_config.parallel_config.distributed_executor_backend
+    if backend == "mp" and os.environ.get(_REGISTERED_BY) in {None, str(os.getpid())}:
+        raise UnsupportedError(REMEDY)
+    register()
 
 
 def filters(additional_config: object) -> bool:

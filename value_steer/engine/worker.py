@@ -47,7 +47,7 @@ class ValueSteerWorker(host.worker_base()):  # type: ignore[misc]  # the host de
             host.refuse_unsupported(vllm_config)
             if self._modes.filtering is not None:
                 host.refuse_unfilterable(vllm_config)
-                lookahead.register()
+                lookahead.require_registration(vllm_config)
                 if host.probes_aside(vllm_config):
                     side_batch.remember_arguments()
         super().__init__(vllm_config, *args, **kwargs)
