@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import nox
@@ -18,6 +19,7 @@ nox.options.sessions = ["lint", "types", "tests"]
 nox.options.error_on_external_run = True
 
 GROUPS = nox.project.load_toml("pyproject.toml")
+BENCHED = "0.28.0"
 CANDIDATES = json.loads(Path("matrix/candidates.json").read_text(encoding="utf-8"))["candidates"]
 
 
@@ -67,6 +69,20 @@ def matrix(session: nox.Session) -> None:
     """List the releases on the package index in matrix/candidates.json."""
     install(session, "compat")
     session.run("python", "-m", "compat", "discover", *session.posargs)
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Speed of steered decoding against plain vLLM; options after --, e.g. -- --size large."""
+    (candidate,) = (c for c in CANDIDATES if c["version"] == BENCHED)
+    lane = "cuda" if shutil.which("nvidia-smi") else "cpu"
+    (build,) = (b for b in candidate["builds"] if b["lane"] == lane)
+    vllm = f"{build['distribution']}=={BENCHED}"
+    session.install(f"torch=={candidate['torch']}", vllm, "matplotlib>=3.9")
+    # They come as CUDA builds, which break transformers beside a CPU build of torch.
+    session.run("pip", "uninstall", "--yes", "torchaudio", "torchcodec", "torchvision")
+    session.install("--no-deps", "-e", ".")
+    session.run("python", "-m", "benchmarks.decode", *session.posargs)
 
 
 def _compat_session(series: str) -> None:

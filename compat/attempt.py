@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
 
-from compat import junit, steps, verdict
+from compat import junit, runners, steps, verdict
 from compat.errors import InstallError, ReportError, ResolveError
 from compat.evidence import Cause, Depth, Facts, Verdict
 from compat.isolate.protocol import Mounts, Recipe
@@ -30,10 +30,11 @@ _CONTRACT_BROKEN = 1
 
 @dataclass(frozen=True)
 class Cell:
-    """A version on a lane of this machine."""
+    """A version on a lane of this machine, and the model runner that is asked for."""
 
     candidate: Candidate
     lane: str
+    runner: str
     out: Path
 
 
@@ -80,7 +81,8 @@ class Attempt:
             self.prepared = self._prepare(isolation)
             mounts = Mounts(self._built.site, self._built.suite, self._cell.out)
             with isolation.open(self.prepared, mounts) as box:
-                self._observe(steps.Bench(box, self._cell.out))
+                chosen = runners.environment(self._cell.runner, self._cell.lane, mounts, box)
+                self._observe(steps.Bench(box, self._cell.out, chosen))
         except ResolveError as error:
             self._early = _failed(Cause.RESOLVE, str(error), Depth.NONE)
         except InstallError as error:

@@ -52,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
     """Validate one cell and record what was found."""
-    order = pipeline.Order(arguments.version, arguments.isolation, arguments.out.resolve())
+    out = arguments.out.resolve()
+    order = pipeline.Order(arguments.version, arguments.isolation, out, arguments.runner)
     record.load(arguments.registry)  # a broken registry is noticed before an hour of work
     rows = booking.rows(pipeline.run(order, progress))
     record.append(arguments.registry, rows)
@@ -97,6 +98,12 @@ def _parser() -> argparse.ArgumentParser:
         choices=("auto", "container", "venv"),
         default="auto",
         help="where vLLM is installed; auto: a container if a Docker daemon answers",
+    )
+    run.add_argument(
+        "--runner",
+        choices=("default", "v1", "v2"),
+        default="default",
+        help="the model runner that vLLM is made to build; v2 on a CPU runs interpreted",
     )
     run.add_argument("--out", type=Path, default=Path("out"), help="folder for logs and reports")
     run.set_defaults(command=_run)

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from compat import gpu, isolate, plan, policy, product, steps
+from compat import gpu, isolate, plan, policy, product, runners, steps
 from compat.attempt import Attempt, Cell
 from compat.errors import InfraError
 
@@ -38,11 +38,13 @@ class Order:
         wanted: A series (``0.28``) or a release (``0.28.0``).
         isolation: ``container``, ``venv``, or ``auto`` for the best that is there.
         out: Folder for logs, reports and environments.
+        runner: The model runner to make the host build, or ``default`` for its own choice.
     """
 
     wanted: str
     isolation: Literal["auto", "container", "venv"]
     out: Path
+    runner: Literal["default", "v1", "v2"] = "default"
 
 
 @dataclass(frozen=True)
@@ -77,9 +79,9 @@ def run(order: Order, progress: Progress) -> CellResult:
     """
     start = time.monotonic()
     rules = policy.load()
-    lane = gpu.lane()
+    lane = runners.lane(gpu.lane(), order.runner)
     candidate = plan.select(order.wanted, plan.load())
-    cell = Cell(candidate, lane, order.out / f"{candidate.version}-{lane}")
+    cell = Cell(candidate, lane, order.runner, order.out / f"{candidate.version}-{lane}")
     cell.out.mkdir(parents=True, exist_ok=True)
     for report in ("suite.xml", "control.xml", "facts.json"):
         (cell.out / report).unlink(missing_ok=True)  # an earlier run's are no evidence for this one
@@ -87,7 +89,7 @@ def run(order: Order, progress: Progress) -> CellResult:
     with progress.step("build the wheel of this checkout", cell.out / "build.log"):
         built = product.build(cell.out)
         expected = steps.collect(built.suite, cell.out)
-    choice = isolate.choose(order.isolation, gpu=lane != "cpu")
+    choice = isolate.choose(order.isolation, gpu=not lane.startswith("cpu"))
     progress.note(f"isolation: {choice.isolation.kind}, because {choice.reason}")
     _require_space(cell, rules)
     attempt = Attempt(cell, built, rules, expected, progress)
@@ -105,7 +107,7 @@ def run(order: Order, progress: Progress) -> CellResult:
 
 def _require_space(cell: Cell, rules: Policy) -> None:
     space = rules.free_disk_gib
-    needed = space.cpu if cell.lane == "cpu" else space.cuda
+    needed = space.cpu if cell.lane.startswith("cpu") else space.cuda
     free = shutil.disk_usage(cell.out).free / _GIB
     if free < needed:
         msg = (

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 from compat.errors import UsageError
 from compat.evidence import CollectedTest, Facts, read_collected, read_facts
+from compat.isolate.protocol import NO_ENV
 from compat.product import SUITE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from compat.isolate.protocol import Box, Completed
@@ -27,10 +29,12 @@ class Bench:
     Attributes:
         box: Runs commands inside.
         out: The writable folder, as this machine sees it.
+        environment: Variables of every command.
     """
 
     box: Box
     out: Path
+    environment: Mapping[str, str] = NO_ENV
 
 
 def collect(suite: Path, out: Path) -> tuple[CollectedTest, ...]:
@@ -62,6 +66,7 @@ def preflight(bench: Bench, timeout: float) -> Facts | Completed:
         ["python", "-m", "compat.behaviour.facts", bench.box.inside(target)],
         log=bench.out / "preflight.log",
         timeout=timeout,
+        env=bench.environment,
     )
     return read_facts(target) if done.returncode == 0 else done
 
@@ -72,6 +77,7 @@ def contracts(bench: Bench, timeout: float) -> Completed:
         ["python", "-m", "value_steer.compat_check", "all", "--json"],
         log=bench.out / "contracts.json",
         timeout=timeout,
+        env=bench.environment,
     )
 
 
@@ -105,7 +111,7 @@ def _run_suite(
         ],
         log=bench.out / f"{name}.log",
         timeout=timeout,
-        env=environment or {},
+        env={**bench.environment, **(environment or {})},
     )
 
 

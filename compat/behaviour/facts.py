@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import sys
 from importlib import metadata
@@ -29,7 +30,8 @@ def facts() -> dict[str, str | None]:
 
 def _device() -> tuple[str, str, str | None]:
     if not current_platform.is_cuda():
-        return "cpu", _cpu_model(), None
+        interpreted = os.environ.get("TRITON_INTERPRET") == "1"
+        return "cpu-interpreted" if interpreted else "cpu", _cpu_model(), None
     import pynvml
 
     pynvml.nvmlInit()
