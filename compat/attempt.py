@@ -133,7 +133,7 @@ class Attempt:
             raise _StoppedError(_void(strange, Depth.IMPORTS))
         self.facts = facts
         with self._progress.step("contracts", bench.out / "contracts.json"):
-            done = steps.contracts(bench, limits.contracts * 60)
+            done = steps.contracts(bench, self._cell.runner, limits.contracts * 60)
         if done.timed_out or done.returncode != 0:
             cause = Cause.CONTRACT if done.returncode == _CONTRACT_BROKEN else None
             raise self._stopped(done, cause, Depth.IMPORTS, "contracts.json")

@@ -88,7 +88,7 @@ def run(order: Order, progress: Progress) -> CellResult:
     progress.note(f"vLLM {candidate.version} on lane {lane}, results in {cell.out}")
     with progress.step("build the wheel of this checkout", cell.out / "build.log"):
         built = product.build(cell.out)
-        expected = steps.collect(built.suite, cell.out)
+        expected = steps.collect(built.suite, cell.out, lane)
     choice = isolate.choose(order.isolation, gpu=not lane.startswith("cpu"))
     progress.note(f"isolation: {choice.isolation.kind}, because {choice.reason}")
     _require_space(cell, rules)

@@ -21,6 +21,11 @@ def lane(device: str, runner: str) -> str:
     return INTERPRETED if (device, runner) == ("cpu", "v2") else device
 
 
+def kernels(lane: str) -> dict[str, str]:
+    """The variable that has Triton's kernels interpreted, in the lane where they are."""
+    return {"TRITON_INTERPRET": "1"} if lane == INTERPRETED else {}
+
+
 def environment(runner: str, lane: str, mounts: Mounts, box: Box) -> dict[str, str]:
     """The variables that make the host build ``runner`` in this lane."""
     if runner == "default":
@@ -29,4 +34,4 @@ def environment(runner: str, lane: str, mounts: Mounts, box: Box) -> dict[str, s
     if lane != INTERPRETED:
         return chosen
     path = (mounts.site, mounts.suite, mounts.suite / _STAND_IN)
-    return {**chosen, "TRITON_INTERPRET": "1", "PYTHONPATH": ":".join(map(box.inside, path))}
+    return {**chosen, **kernels(lane), "PYTHONPATH": ":".join(map(box.inside, path))}

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from compat import runners
 from compat.errors import UsageError
 from compat.evidence import CollectedTest, Facts, read_collected, read_facts
 from compat.isolate.protocol import NO_ENV
@@ -34,11 +35,11 @@ class Bench:
 
     box: Box
     out: Path
-    environment: Mapping[str, str] = NO_ENV
+    environment: Mapping[str, str] = field(default_factory=lambda: NO_ENV)
 
 
-def collect(suite: Path, out: Path) -> tuple[CollectedTest, ...]:
-    """The tests that a run must contain, by collection on this machine.
+def collect(suite: Path, out: Path, lane: str) -> tuple[CollectedTest, ...]:
+    """The tests that a run in a lane must contain, by collection on this machine.
 
     Raises:
         UsageError: The suite cannot be collected.
@@ -48,7 +49,7 @@ def collect(suite: Path, out: Path) -> tuple[CollectedTest, ...]:
     done = subprocess.run(
         [*command, "--collected", str(listing)],
         cwd=suite,
-        env={**os.environ, "PYTHONPATH": str(suite)},
+        env={**os.environ, **runners.kernels(lane), "PYTHONPATH": str(suite)},
         capture_output=True,
         text=True,
         check=False,
@@ -71,10 +72,11 @@ def preflight(bench: Bench, timeout: float) -> Facts | Completed:
     return read_facts(target) if done.returncode == 0 else done
 
 
-def contracts(bench: Bench, timeout: float) -> Completed:
+def contracts(bench: Bench, runner: str, timeout: float) -> Completed:
     """Check the contracts against the vLLM of the isolation; its JSON is the log."""
+    chosen = () if runner == "default" else ("--runner", runner)
     return bench.box.run(
-        ["python", "-m", "value_steer.compat_check", "all", "--json"],
+        ["python", "-m", "value_steer.compat_check", "all", *chosen, "--json"],
         log=bench.out / "contracts.json",
         timeout=timeout,
         env=bench.environment,

@@ -11,6 +11,7 @@ import pytest
 
 from compat.behaviour import heads, tiny_models
 from compat.behaviour.engines import Engine, EnginePool
+from compat.behaviour.requests import INTERPRETED
 from compat.behaviour.wire import EngineSpec
 
 if TYPE_CHECKING:
@@ -20,6 +21,15 @@ if TYPE_CHECKING:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option that writes what was collected."""
     parser.addoption("--collected", type=Path, help="write the collected tests to this JSON file")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what the host itself cannot do where its kernels are interpreted."""
+    if not INTERPRETED:
+        return
+    left_out = [item for item in items if item.get_closest_marker("compiled")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

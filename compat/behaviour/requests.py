@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import random
+from typing import Any
 
 from compat.behaviour.tiny_models import FIRST_WORD, VOCABULARY
 from compat.behaviour.wire import Ask
+
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+"""Whether the host's kernels are interpreted: slowly, and some of them not at all."""
+
+LONG = 60 if INTERPRETED else 300
+"""Tokens of a response that crosses many block boundaries."""
 
 PROMPT_LENGTHS = (3, 16, 15, 33, 64, 100, 17, 150, 48, 5, 31, 32)
 """Below, at and above block boundaries of 16, and longer than one chunk of prefill."""
@@ -25,7 +33,7 @@ def greedy(max_tokens: int = 60, **extra_args: object) -> list[Ask]:
 
 def sampled(max_tokens: int = 60) -> list[Ask]:
     """Seeded requests, each with another mix of sampling features."""
-    mixes = (
+    mixes: tuple[dict[str, Any], ...] = (
         {"temperature": 1.0, "top_p": 0.9},
         {"temperature": 1.3, "top_k": 40, "min_p": 0.01},
         {"temperature": 0.7, "presence_penalty": 0.3, "frequency_penalty": 0.2},
@@ -33,6 +41,10 @@ def sampled(max_tokens: int = 60) -> list[Ask]:
         {"temperature": 1.0, "logit_bias": {"40": 3.0}, "bad_words": ["w050"]},
         {"temperature": 0.0, "min_tokens": 20},
     )
+    if INTERPRETED:  # the kernel of top-k and top-p cannot be
+        mixes = tuple(
+            {k: v for k, v in mix.items() if k not in {"top_k", "top_p"}} for mix in mixes
+        )
     return [
         Ask(prompt, {**mixes[i % len(mixes)], "seed": 100 + i, "max_tokens": max_tokens})
         for i, prompt in enumerate(prompts())

@@ -51,7 +51,7 @@ def test_the_prompt_is_judged_when_min_tokens_is_zero(
 
 
 @pytest.mark.depth("equal")
-@pytest.mark.parametrize("batch", [requests.greedy(300), requests.sampled(300)])
+@pytest.mark.parametrize("batch", [requests.greedy(requests.LONG), requests.sampled(requests.LONG)])
 def test_a_head_that_never_objects_changes_nothing(
     batch: list[Ask], pool: EnginePool, plain: Engine, constant_head: Callable[[float], str]
 ) -> None:
@@ -62,7 +62,7 @@ def test_a_head_that_never_objects_changes_nothing(
     answers = engine.generate(batch)
 
     assert [(a.tokens, a.logprobs) for a in answers] == [(n.tokens, n.logprobs) for n in natural]
-    assert sum(len(a.tokens) for a in answers) > 300
+    assert sum(len(a.tokens) for a in answers) > requests.LONG
 
 
 @pytest.mark.depth("equal")

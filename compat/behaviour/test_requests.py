@@ -102,6 +102,7 @@ def test_a_request_is_ended_whatever_else_it_asks_for(
     assert [a.tokens for a in answers] == [ended_at_first_bad(n) for n in natural]
 
 
+@pytest.mark.compiled
 def test_a_grammar_is_never_broken(
     pool: EnginePool, plain: Engine, constant_head: Callable[[float], str]
 ) -> None:
@@ -120,6 +121,7 @@ def test_a_grammar_is_never_broken(
 
 
 @pytest.mark.detects_dead
+@pytest.mark.compiled
 def test_an_optional_end_in_a_grammar_is_taken(
     pool: EnginePool, constant_head: Callable[[float], str]
 ) -> None:

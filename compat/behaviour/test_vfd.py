@@ -23,7 +23,7 @@ pytestmark = pytest.mark.mode("vfd")
 CHUNKED = {"max_num_batched_tokens": 64, "block_size": SMALLEST, "max_num_seqs": 5}
 """Prompts arrive in chunks and in turns, so prefill and decode rows share every early step."""
 
-SEEDED = [ask for ask in requests.sampled(300) if ask.params["temperature"] > 0]
+SEEDED = [ask for ask in requests.sampled(requests.LONG) if ask.params["temperature"] > 0]
 """vLLM's CPU sampler draws a batch without its seeds as soon as one request has none."""
 
 
@@ -66,7 +66,9 @@ def test_vfd_candidate_filters(engine: Engine, plain: Engine) -> None:
 
 
 @pytest.mark.depth("equal")
-@pytest.mark.parametrize("batch", [requests.greedy(300), SEEDED], ids=["greedy", "sampled"])
+@pytest.mark.parametrize(
+    "batch", [requests.greedy(requests.LONG), SEEDED], ids=["greedy", "sampled"]
+)
 @pytest.mark.parametrize("options", [{}, CHUNKED], ids=["whole prompts", "chunked"])
 def test_a_head_that_never_objects_changes_nothing(
     batch: list[Ask],
@@ -81,7 +83,7 @@ def test_a_head_that_never_objects_changes_nothing(
     products of another shape round otherwise.
     """
     batch = [
-        Ask(ask.prompt, {**ask.params, "ignore_eos": True, "max_tokens": 300 + 3 * i})
+        Ask(ask.prompt, {**ask.params, "ignore_eos": True, "max_tokens": requests.LONG + 3 * i})
         for i, ask in enumerate(batch)
     ]
     natural = plain.generate(batch)
@@ -94,7 +96,7 @@ def test_a_head_that_never_objects_changes_nothing(
     for answer, own in zip(answers, natural, strict=True):
         for row, expected in zip(answer.logprobs or [], own.logprobs or [], strict=True):
             assert row == pytest.approx(expected, abs=1e-5)
-    assert min(len(a.tokens) for a in answers) >= 300
+    assert min(len(a.tokens) for a in answers) >= requests.LONG
     assert engine.counters()["interventions"] == 0
 
 
@@ -185,6 +187,7 @@ def test_settings_differ_within_a_batch(engine: Engine, plain: Engine) -> None:
 
 @pytest.mark.depth("equal")
 @pytest.mark.detects_dead
+@pytest.mark.compiled
 def test_logprobs_belong_to_the_committed_token(engine: Engine, plain: Engine) -> None:
     """The row of a token that replaces the drawn one holds the model's own log-probability."""
     batch = _seeded(8, logprobs=20, top_k=20, max_tokens=1)
@@ -202,6 +205,7 @@ def test_logprobs_belong_to_the_committed_token(engine: Engine, plain: Engine) -
 
 @pytest.mark.depth("equal")
 @pytest.mark.detects_dead
+@pytest.mark.compiled
 def test_a_grammar_is_kept_while_its_tokens_are_filtered(engine: Engine, plain: Engine) -> None:
     """Candidates come from what the grammar allows, and there is always a good one here."""
     grammar = {"structured_outputs": {"regex": "(w05[0-9]w06[0-9]){5}"}}

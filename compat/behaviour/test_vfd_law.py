@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.mode("vfd"), pytest.mark.depth("equal")]
 
-_TOP_K = 12
-_SAMPLING = {"temperature": 1.0, "top_k": _TOP_K, "max_tokens": 1}
+_ALLOWED = 12
+_SAMPLING = {"temperature": 1.0, "max_tokens": 1}
 _SEEDS = 3000
 _Z = 3.719
 """The normal quantile of the false-alarm level of the test below: one run in 10,000."""
@@ -44,10 +44,9 @@ def test_the_committed_token_follows_the_filtered_policy(
         EngineSpec(vfd={"value_head_path": recognising_head("mistral"), "threshold": 0.5})
     )
     own = {"vfd_num_candidates": candidates}
+    sampling = {**_SAMPLING, "allowed_token_ids": list(policy), "extra_args": own}
 
-    answers = engine.generate(
-        [Ask(prompt, {**_SAMPLING, "seed": seed, "extra_args": own}) for seed in range(_SEEDS)]
-    )
+    answers = engine.generate([Ask(prompt, {**sampling, "seed": seed}) for seed in range(_SEEDS)])
 
     drawn = [answer.tokens[0] for answer in answers]
     observed = Counter(BAD if token in BAD_TOKENS else token for token in drawn)
@@ -75,7 +74,7 @@ def _policies(plain: Engine) -> list[tuple[list[int], dict[int, float]]]:
 
 
 def _top(row: dict[str, float]) -> dict[int, float]:
-    best = sorted(row.items(), key=lambda item: -item[1])[:_TOP_K]
+    best = sorted(row.items(), key=lambda item: -item[1])[:_ALLOWED]
     mass = sum(math.exp(logprob) for _, logprob in best)
     return {int(token): math.exp(logprob) / mass for token, logprob in best}
 

@@ -34,6 +34,6 @@ class StandInDriver(_Base):
 
     def get_benchmarker(self) -> Callable[..., object]:
         """Triton's own."""
-        from triton.testing import do_bench  # noqa: PLC0415  (it imports the back ends first)
+        from triton.testing import do_bench
 
         return do_bench
