@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.contracts.contract_miniature_engine import ENGINE
+from tests.contracts.contract_miniature_v2 import RUNNER_V2
 from tests.contracts.contract_trees import MemoryTree
 
 MINIATURE = MemoryTree(
@@ -288,5 +289,6 @@ class SamplingParams(msgspec.Struct, dict=True):
         return self._eos_token_id
 """,
         **ENGINE,
+        **RUNNER_V2,
     }
 )

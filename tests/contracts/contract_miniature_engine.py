@@ -17,6 +17,7 @@ class NewRequestData:
     num_computed_tokens: int
     lora_request: object
     prompt_embeds: object = None
+    prefill_token_ids: list[int] | None = None
 
 @dataclass
 class CachedRequestData:
@@ -80,6 +81,7 @@ class ParallelConfig:
     tensor_parallel_size: int = Field(default=1, ge=1)
     data_parallel_size: int = Field(default=1, ge=1)
     worker_cls: str = "auto"
+    distributed_executor_backend: str | None = None
 """,
     "vllm/config/scheduler.py": """
 @config

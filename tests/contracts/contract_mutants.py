@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial, singledispatch
 from typing import TYPE_CHECKING, TypeAlias
 
+from tests.contracts import contract_edits as edits
 from tests.contracts.contract_miniature import MINIATURE
 from value_steer.contracts.lookup import Sources, SymbolMissingError
 from value_steer.contracts.needs import (
@@ -20,12 +21,12 @@ from value_steer.contracts.needs import (
     Exists,
     Fields,
     IsClass,
+    Leads,
     Order,
     Parameters,
     Property,
 )
 from value_steer.contracts.report import Status
-from value_steer.contracts.syntax import dotted, last_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -80,7 +81,7 @@ def mutants(surface: Surface) -> Iterator[Mutant]:
 def _renamed(surface: Surface, tree: MemoryTree = MINIATURE) -> MemoryTree:
     """The miniature without the name, in the class itself and in those it may come from."""
     with suppress(SymbolMissingError):
-        return _renamed(surface, edited(surface, _rename, tree))
+        return _renamed(surface, edited(surface, edits.rename, tree))
     return tree
 
 
@@ -98,203 +99,90 @@ def _(need: Exists) -> Iterator[tuple[str, Edit]]:  # noqa: ARG001
 
 @breakages.register(IsClass)
 def _(need: IsClass) -> Iterator[tuple[str, Edit]]:
-    yield "it is a variable", _to_variable
+    yield "it is a variable", edits.to_variable
     for base in need.bases:
-        yield f"the base {base} is dropped", partial(_drop_base, name=base)
+        yield f"the base {base} is dropped", partial(edits.drop_base, name=base)
 
 
 @breakages.register(Parameters)
 def _(need: Parameters) -> Iterator[tuple[str, Edit]]:
-    yield "it is a property", partial(_decorate, decorator="property")
-    yield "it demands a further argument", _demand
+    yield "it is a property", partial(edits.decorate, decorator="property")
+    yield "it demands a further argument", edits.demand
     for name in need.names:
-        yield f"{name} is renamed", partial(_rename_parameter, name=name)
+        yield f"{name} is renamed", partial(edits.rename_parameter, name=name)
     if len(need.names) > 1:
-        yield "the first two are swapped", partial(_swap, names=need.names)
+        yield "the first two are swapped", partial(edits.swap, names=need.names)
     if need.on_class:
-        yield "it is a method of the instance", _decorate
+        yield "it is a method of the instance", edits.decorate
+
+
+@breakages.register(Leads)
+def _(need: Leads) -> Iterator[tuple[str, Edit]]:
+    yield "it is a property", partial(edits.decorate, decorator="property")
+    for name in need.names:
+        yield f"{name} is renamed", partial(edits.rename_parameter, name=name)
+    yield "the first two are swapped", partial(edits.swap, names=need.names)
+    yield "another one comes first", edits.precede
 
 
 @breakages.register(Accepts)
 def _(need: Accepts) -> Iterator[tuple[str, Edit]]:
-    yield "it is a property", partial(_decorate, decorator="property")
+    yield "it is a property", partial(edits.decorate, decorator="property")
     for name in need.names:
-        yield f"{name} is renamed", partial(_rename_parameter, name=name)
+        yield f"{name} is renamed", partial(edits.rename_parameter, name=name)
 
 
 @breakages.register(Property)
 def _(need: Property) -> Iterator[tuple[str, Edit]]:  # noqa: ARG001
-    yield "it is a method", _decorate
-    yield "it is a variable", _to_variable
+    yield "it is a method", edits.decorate
+    yield "it is a variable", edits.to_variable
 
 
 @breakages.register(Fields)
 def _(need: Fields) -> Iterator[tuple[str, Edit]]:
     for name in need.names:
-        yield f"{name} is dropped", partial(_drop_field, name=name)
+        yield f"{name} is dropped", partial(edits.drop_field, name=name)
     if need.writable:
-        yield "it is frozen", partial(_decorate, decorator="dataclass(frozen=True)")
+        yield "it is frozen", partial(edits.decorate, decorator="dataclass(frozen=True)")
 
 
 @breakages.register(Constructible)
 def _(need: Constructible) -> Iterator[tuple[str, Edit]]:
-    yield "it demands a further field", _demand_field
-    yield "it is a plain class", _decorate
+    yield "it demands a further field", edits.demand_field
+    yield "it is a plain class", edits.decorate
     for name in need.fields:
-        yield f"{name} is dropped", partial(_drop_field, name=name)
+        yield f"{name} is dropped", partial(edits.drop_field, name=name)
 
 
 @breakages.register(Assigns)
 def _(need: Assigns) -> Iterator[tuple[str, Edit]]:
     for name in need.names:
-        yield f"self.{name} is renamed", partial(_rename_attribute, name=name)
-        yield f"self.{name} is None", partial(_assign, name=name, value=None)
+        yield f"self.{name} is renamed", partial(edits.rename_attribute, name=name)
+        yield f"self.{name} is None", partial(edits.assign, name=name, value=None)
 
 
 @breakages.register(AssignedFrom)
 def _(need: AssignedFrom) -> Iterator[tuple[str, Edit]]:
-    yield "it is not assigned", partial(_rename_attribute, name=need.name)
-    yield "it is from elsewhere", partial(_assign, name=need.name, value="other.place")
+    yield "it is not assigned", partial(edits.rename_attribute, name=need.name)
+    yield "it is from elsewhere", partial(edits.assign, name=need.name, value="other.place")
 
 
 @breakages.register(Calls)
 def _(need: Calls) -> Iterator[tuple[str, Edit]]:
-    yield "the call is a string", partial(_quote_calls, receiver=need.receiver)
+    yield "the call is a string", partial(edits.quote_calls, receiver=need.receiver)
     for name in need.keywords:
-        yield f"{name} is not given", partial(_drop_keyword, need=need, name=name)
+        yield f"{name} is not given", partial(edits.drop_keyword, need=need, name=name)
     if need.positional:
-        yield "an argument is not given", partial(_drop_argument, need=need)
+        yield "an argument is not given", partial(edits.drop_argument, need=need)
 
 
 @breakages.register(Order)
 def _(need: Order) -> Iterator[tuple[str, Edit]]:
-    yield "the calls are swapped", partial(_swap_calls, need=need)
+    yield "the calls are swapped", partial(edits.swap_calls, need=need)
     for receiver in (need.first, need.second):
-        yield f"{receiver} is a string", partial(_quote_calls, receiver=receiver)
+        yield f"{receiver} is a string", partial(edits.quote_calls, receiver=receiver)
 
 
 @breakages.register(Compares)
 def _(need: Compares) -> Iterator[tuple[str, Edit]]:
-    yield "it is read and not compared", partial(_do_not_compare, operand=need.operand)
-
-
-def _rename(symbol: Symbol) -> None:
-    node = symbol.node
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        node.name += "_gone"
-        return
-    target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
-    assert isinstance(target, ast.Name)
-    target.id += "_gone"
-
-
-def _to_variable(symbol: Symbol) -> None:
-    body = (symbol.owner or symbol.module.tree).body
-    body[body.index(symbol.node)] = _statement(f"{symbol.name} = 0")
-
-
-def _drop_base(symbol: Symbol, name: str) -> None:
-    node = _class(symbol)
-    node.bases = [base for base in node.bases if last_name(base) != name]
-
-
-def _decorate(symbol: Symbol, decorator: str | None = None) -> None:
-    """Replace all decorators by ``decorator``."""
-    node = symbol.node
-    assert isinstance(node, ast.FunctionDef | ast.ClassDef)
-    node.decorator_list = [_expression(decorator)] if decorator else []
-
-
-def _demand(symbol: Symbol) -> None:
-    arguments = _function(symbol).args
-    arguments.kwonlyargs.append(ast.arg("demanded"))
-    arguments.kw_defaults.append(None)
-
-
-def _rename_parameter(symbol: Symbol, name: str) -> None:
-    for argument in _function(symbol).args.args:
-        argument.arg += "_gone" if argument.arg == name else ""
-
-
-def _swap(symbol: Symbol, names: tuple[str, ...]) -> None:
-    turned = {names[0]: names[1], names[1]: names[0]}
-    for argument in _function(symbol).args.args:
-        argument.arg = turned.get(argument.arg, argument.arg)
-
-
-def _drop_field(symbol: Symbol, name: str) -> None:
-    node = _class(symbol)
-    for i, member in enumerate(node.body):
-        if isinstance(member, ast.AnnAssign) and dotted(member.target) == name:
-            node.body[i] = _statement(repr(ast.unparse(member)))
-
-
-def _demand_field(symbol: Symbol) -> None:
-    _class(symbol).body.insert(0, _statement("demanded: int"))
-
-
-def _rename_attribute(symbol: Symbol, name: str) -> None:
-    for node in ast.walk(symbol.node):
-        if isinstance(node, ast.Attribute) and node.attr == name:
-            node.attr += "_gone"
-
-
-def _assign(symbol: Symbol, name: str, value: str | None) -> None:
-    for node in ast.walk(symbol.node):
-        if isinstance(node, ast.Assign) and dotted(node.targets[0]) == f"self.{name}":
-            node.value = _expression(value or "None")
-        if isinstance(node, ast.AnnAssign) and dotted(node.target) == f"self.{name}":
-            node.value = None
-
-
-def _drop_keyword(symbol: Symbol, need: Calls, name: str) -> None:
-    for call in _calls(symbol, need.receiver):
-        call.keywords = [keyword for keyword in call.keywords if keyword.arg != name]
-
-
-def _drop_argument(symbol: Symbol, need: Calls) -> None:
-    for call in _calls(symbol, need.receiver):
-        call.args = call.args[: need.positional - 1]
-
-
-def _swap_calls(symbol: Symbol, need: Order) -> None:
-    turned = {need.first: need.second, need.second: need.first}
-    for call in [*_calls(symbol, need.first), *_calls(symbol, need.second)]:
-        call.func = _expression(turned[ast.unparse(call.func)])
-
-
-def _quote_calls(symbol: Symbol, receiver: str) -> None:
-    """Turn the calls into strings that hold their text."""
-    for call in _calls(symbol, receiver):
-        text = ast.unparse(call)
-        call.func, call.args, call.keywords = _expression("str"), [ast.Constant(text)], []
-
-
-def _do_not_compare(symbol: Symbol, operand: str) -> None:
-    for node in ast.walk(symbol.node):
-        if isinstance(node, ast.Compare) and operand in ast.unparse(node):
-            vars(node).update(vars(_expression("last is other")))
-    _function(symbol).body.insert(0, _statement(f"log({operand})"))
-
-
-def _calls(symbol: Symbol, receiver: str) -> list[ast.Call]:
-    nodes = list(ast.walk(symbol.node))
-    return [n for n in nodes if isinstance(n, ast.Call) and dotted(n.func) == receiver]
-
-
-def _class(symbol: Symbol) -> ast.ClassDef:
-    assert isinstance(symbol.node, ast.ClassDef)
-    return symbol.node
-
-
-def _function(symbol: Symbol) -> ast.FunctionDef:
-    assert isinstance(symbol.node, ast.FunctionDef)
-    return symbol.node
-
-
-def _statement(text: str) -> ast.stmt:
-    return ast.parse(text).body[0]
-
-
-def _expression(text: str) -> ast.expr:
-    return ast.parse(text, mode="eval").body
+    yield "it is read and not compared", partial(edits.do_not_compare, operand=need.operand)

@@ -9,6 +9,7 @@ from value_steer.contracts.rows import (
     config,
     filtering,
     runner,
+    runner_v2,
     sampling,
     scheduler,
     worker,
@@ -25,4 +26,5 @@ SURFACES: tuple[Surface, ...] = (
     *config.ROWS,
     *filtering.ROWS,
     *candidates.ROWS,
+    *runner_v2.ROWS,
 )

@@ -7,7 +7,7 @@ from functools import partial
 from value_steer.contracts.needs import Assigns, Exists, Fields, IsClass, Parameters
 from value_steer.contracts.surface import Mode, Runner, Surface
 
-_ROW = partial(Surface, runners=frozenset({Runner.V1}), modes=frozenset(Mode))
+_ROW = partial(Surface, runners=frozenset(Runner), modes=frozenset(Mode))
 _VLLM = partial(_ROW, path="vllm/config/vllm.py")
 _MODEL = partial(_ROW, path="vllm/config/model.py")
 

@@ -15,62 +15,62 @@ from value_steer.contracts.needs import (
 )
 from value_steer.contracts.surface import Mode, Runner, Surface
 
-_ROW = partial(Surface, runners=frozenset({Runner.V1}), modes=frozenset({Mode.VFD}))
-_RUNNER = partial(_ROW, path="vllm/v1/worker/gpu_model_runner.py")
-_BATCH = partial(_ROW, path="vllm/v1/worker/gpu_input_batch.py")
+_ROW = partial(Surface, runners=frozenset(Runner), modes=frozenset({Mode.VFD}))
+_V1 = partial(_ROW, runners=frozenset({Runner.V1}))
+_RUNNER = partial(_V1, path="vllm/v1/worker/gpu_model_runner.py")
+_BATCH = partial(_V1, path="vllm/v1/worker/gpu_input_batch.py")
 _OUTPUT = partial(_ROW, path="vllm/v1/core/sched/output.py")
 _OUTPUTS = partial(_ROW, path="vllm/v1/outputs.py")
 _CACHE = partial(_ROW, path="vllm/v1/kv_cache_interface.py")
 _SCHEDULER = partial(_ROW, path="vllm/v1/core/sched/scheduler.py")
 _ARGUMENTS = partial(_ROW, path="vllm/engine/arg_utils.py")
-_SAMPLER = partial(_ROW, path="vllm/v1/sample/sampler.py")
-_TOP = partial(_ROW, path="vllm/v1/sample/ops/topk_topp_sampler.py")
+_SAMPLER = partial(_V1, path="vllm/v1/sample/sampler.py")
+_TOP = partial(_V1, path="vllm/v1/sample/ops/topk_topp_sampler.py")
 
-_RESUME = "value_steer.engine.run_ahead.RunAhead.resume"
-_LOOK = "value_steer.engine.run_ahead.RunAhead.look"
-_BOOK = "value_steer.engine.run_ahead.RunAhead.book"
+_REINSTATE = "value_steer.engine.runners.v1.RunnerV1.reinstate"
+_BOOK = "value_steer.engine.runners.v1.RunnerV1.book"
 _STEP = "value_steer.engine.run_ahead.RunAhead._step"
-_SLOTS = "value_steer.engine.run_ahead.RunAhead._check_slots"
+_SIZES = "value_steer.engine.assembly._value_filter"
 _REFUSE = "value_steer.engine.host.refuse_unfilterable"
 _RESERVE = "value_steer.engine.lookahead._reserving"
 _ALLOCATE = "value_steer.engine.lookahead._with_lookahead"
 _SYNCHRONOUS = "value_steer.engine.lookahead._synchronous"
-_DRAWS = "value_steer.engine.draws.Draws"
+_DRAWS = "value_steer.engine.runners.v1.DrawsV1"
 
 _STATE: tuple[Surface, ...] = (
     _RUNNER(
         id="execute_model_state.fields",
         symbol="ExecuteModelState",
         need=Fields(("scheduler_output", "logits", "hidden_states", "sample_hidden_states")),
-        used_by=_RESUME,
+        used_by=_REINSTATE,
         why="A step that was run ahead is handed back as this record.",
     ),
     _RUNNER(
         id="execute_model_state.is_named_tuple",
         symbol="ExecuteModelState",
         need=IsClass(bases=("NamedTuple",)),
-        used_by=_RESUME,
+        used_by=_REINSTATE,
         why="It is handed back with the scheduler's own step in it.",
     ),
     _RUNNER(
         id="runner.run_ahead_state",
         symbol="GPUModelRunner",
         need=Assigns(("execute_model_state", "requests")),
-        used_by=_LOOK,
+        used_by="value_steer.engine.runners.v1.RunnerV1.take_look",
         why="What the runner keeps between the calls of a step is taken out and put back.",
     ),
     _RUNNER(
         id="runner.update_states",
         symbol="GPUModelRunner._update_states",
         need=Parameters(("scheduler_output",)),
-        used_by=_RESUME,
+        used_by=_REINSTATE,
         why="The scheduler's step is taken in without being run a second time.",
     ),
     _RUNNER(
         id="runner.execute_updates_states",
         symbol="GPUModelRunner.execute_model",
         need=Calls("self._update_states", positional=1),
-        used_by=_RESUME,
+        used_by=_REINSTATE,
         why="It is what a step does to the batch before its forward pass.",
     ),
     _BATCH(
@@ -128,8 +128,9 @@ _STATE: tuple[Surface, ...] = (
     _OUTPUTS(
         id="logprobs_tensors.tolists",
         symbol="LogprobsTensors.tolists",
+        runners=frozenset({Runner.V1}),
         need=Parameters(),
-        used_by=f"{_DRAWS}.logprob_rows",
+        used_by=f"{_DRAWS}.rewrite",
         why="The host's own conversion gives the rows of committed tokens.",
     ),
 )
@@ -139,14 +140,14 @@ _SLOT: tuple[Surface, ...] = (
         id="kv_cache_group.spec",
         symbol="KVCacheGroupSpec",
         need=Fields(("kv_cache_spec",)),
-        used_by=_SLOTS,
+        used_by=_SIZES,
         why="Each group has a block size of its own.",
     ),
     _CACHE(
         id="kv_cache_spec.block_size",
         symbol="KVCacheSpec",
         need=Fields(("block_size",)),
-        used_by=_SLOTS,
+        used_by=_SIZES,
         why="A token without a slot must not be run.",
     ),
     _SCHEDULER(
@@ -202,6 +203,14 @@ _SLOT: tuple[Surface, ...] = (
         why="Engines in lockstep cannot run a step more.",
     ),
     _ROW(
+        id="parallel_config.distributed_executor_backend",
+        path="vllm/config/parallel.py",
+        symbol="ParallelConfig",
+        need=Fields(("distributed_executor_backend",)),
+        used_by="value_steer.engine.lookahead.require_registration",
+        why="With the mp executor a worker is another process than the one that schedules.",
+    ),
+    _ROW(
         id="vllm_config.kv_transfer_config",
         path="vllm/config/vllm.py",
         symbol="VllmConfig",
@@ -224,7 +233,7 @@ _DRAW: tuple[Surface, ...] = (
         id="sampling.apply_top_k_top_p",
         symbol="apply_top_k_top_p",
         need=Parameters(("logits", "k", "p")),
-        used_by=f"{_DRAWS}._policies",
+        used_by=f"{_DRAWS}._logits_of",
         why="Candidates are drawn, and weighed, after top-k and top-p.",
     ),
     _TOP(

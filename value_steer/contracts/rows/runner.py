@@ -91,11 +91,12 @@ ROWS: tuple[Surface, ...] = (
         path="vllm/v1/worker/gpu_input_batch.py",
         symbol="InputBatch.req_ids",
         need=Property(),
-        used_by="value_steer.engine.steering.Steering._look",
+        used_by="value_steer.engine.assembly._row_ids",
         why="It names the request of each sampled row, in row order.",
     ),
     _ROW(
         id="kv_cache_config.groups",
+        runners=frozenset(Runner),
         path="vllm/v1/kv_cache_interface.py",
         symbol="KVCacheConfig",
         need=Fields(("kv_cache_groups",)),

@@ -7,22 +7,21 @@ from functools import partial
 from value_steer.contracts.needs import Fields, IsClass, Parameters, Property
 from value_steer.contracts.surface import Mode, Runner, Surface
 
-_ROW = partial(Surface, runners=frozenset({Runner.V1}), modes=frozenset(Mode))
+_ROW = partial(Surface, runners=frozenset(Runner), modes=frozenset(Mode))
+_SAMPLER = partial(_ROW, path="vllm/v1/sample/sampler.py", runners=frozenset({Runner.V1}))
 _OUTPUTS = partial(_ROW, path="vllm/v1/outputs.py")
 _PARAMS = partial(_ROW, path="vllm/sampling_params.py")
 
 ROWS: tuple[Surface, ...] = (
-    _ROW(
+    _SAMPLER(
         id="sampler.forward",
-        path="vllm/v1/sample/sampler.py",
         symbol="Sampler.forward",
         need=Parameters(("logits", "sampling_metadata")),
         used_by="value_steer.engine.hooks.SteeredSampler.__call__",
         why="The stand-in passes on what it is called with and reads the logits from it.",
     ),
-    _ROW(
+    _SAMPLER(
         id="sampler.is_module",
-        path="vllm/v1/sample/sampler.py",
         symbol="Sampler",
         need=IsClass(bases=("Module",)),
         used_by="value_steer.engine.hooks.SteeredSampler.__call__",
@@ -31,6 +30,7 @@ ROWS: tuple[Surface, ...] = (
     _OUTPUTS(
         id="sampler_output.fields",
         symbol="SamplerOutput",
+        runners=frozenset({Runner.V1}),
         need=Fields(("sampled_token_ids", "logprobs_tensors"), writable=True),
         used_by="value_steer.engine.abstain.StopTokens.end",
         why="The sampled token of a row that ends is replaced in it.",

@@ -7,7 +7,7 @@ from functools import partial
 from value_steer.contracts.needs import Compares, Constructible, Fields, Parameters
 from value_steer.contracts.surface import Mode, Runner, Surface
 
-_ROW = partial(Surface, runners=frozenset({Runner.V1}), modes=frozenset(Mode))
+_ROW = partial(Surface, runners=frozenset(Runner), modes=frozenset(Mode))
 _OUTPUT = partial(_ROW, path="vllm/v1/core/sched/output.py")
 _STOP = partial(_ROW, path="vllm/v1/core/sched/utils.py", symbol="check_stop")
 

@@ -7,7 +7,7 @@ from functools import partial
 from value_steer.contracts.needs import AssignedFrom, Assigns, Exists, Fields, IsClass, Parameters
 from value_steer.contracts.surface import Mode, Runner, Surface
 
-_ROW = partial(Surface, runners=frozenset({Runner.V1}), modes=frozenset(Mode))
+_ROW = partial(Surface, runners=frozenset(Runner), modes=frozenset(Mode))
 _CPU = partial(_ROW, path="vllm/v1/worker/cpu_worker.py")
 _GPU = partial(_ROW, path="vllm/v1/worker/gpu_worker.py")
 _PLATFORM = partial(_ROW, path="vllm/platforms/interface.py")
