@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.contracts.contract_miniature import MINIATURE
 from value_steer import compat_check
 from value_steer.contracts.rows import SURFACES
-from value_steer.contracts.surface import Mode
+from value_steer.contracts.surface import Mode, Runner
 
 ROOT = Path(compat_check.__file__).parents[1]
 
@@ -43,9 +44,38 @@ def test_broken_contracts_are_listed_with_what_depends_on_them(
         and line.endswith("[used by value_steer.engine.hooks.SteeredSampler.__call__]")
         for line in lines
     )
-    assert lines[-1].startswith(
-        f"vLLM 9.9.9, abstain: {len(ABSTAIN) - 1} of {len(ABSTAIN)} contracts do not hold"
-    )
+    counts = [sum(runner in surface.runners for surface in ABSTAIN) for runner in Runner]
+    v1, v2 = (f"{count - 1} of {count} contracts do not hold" for count in counts)
+    assert lines[-1].startswith(f"vLLM 9.9.9, abstain: v1: {v1}; v2: {v2}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "runners"),
+    [
+        ([], 0, {"v1": True, "v2": False}),
+        (["--runner", "v1"], 0, {"v1": True}),
+        (["--runner", "v2"], 1, {"v2": False}),
+    ],
+)
+def test_one_model_runner_is_enough_unless_one_is_named(
+    arguments: list[str],
+    code: int,
+    runners: dict[str, bool],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A vLLM in which V2 is of another shape can be made to build V1."""
+    for name, text in MINIATURE.files.items():
+        if name.startswith("vllm/v1/worker/gpu/"):
+            continue
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+    assert compat_check.main(["--json", *arguments, "--source", str(tmp_path)]) == code
+    report = json.loads(capsys.readouterr().out)
+    assert report["runners"] == runners
+    assert all(set(finding["runners"]) & set(runners) for finding in report["findings"])
 
 
 def test_verbose_lists_the_good_rows_too(
@@ -76,7 +106,7 @@ def test_json_carries_every_finding(incomplete: Path, capsys: pytest.CaptureFixt
         "path": "vllm/platforms/__init__.py",
         "symbol": "current_platform",
         "modes": ["abstain", "vfd"],
-        "runners": ["v1"],
+        "runners": ["v1", "v2"],
         "used_by": "value_steer.engine.host.worker_base",
         "why": "The platform decides which worker class value-steer derives from.",
     }

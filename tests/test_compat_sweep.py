@@ -24,7 +24,7 @@ from value_steer.errors import ContractError
 if TYPE_CHECKING:
     from pathlib import Path
 
-ROW = "sampling_params.fields"
+ROW = "sampler_output.fields"
 WHEELS = [Server(b"", ranges=True).wheel(v, sha256=v) for v in ("0.18.0", "0.19.0", "0.20.0")]
 
 

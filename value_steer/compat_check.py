@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from value_steer import compat_sweep
 from value_steer.contracts.checker import check
 from value_steer.contracts.source import directory_tree, installed_tree
-from value_steer.contracts.surface import Mode
+from value_steer.contracts.surface import Mode, Runner
 from value_steer.errors import ContractError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _single(options: argparse.Namespace) -> ExitCode:
-    report = run(options.mode, options.source)
+    report = run(options.mode, options.source, _runners(options.runner))
     if options.json:
         sys.stdout.write(json.dumps(report.to_json(), indent=2) + "\n")
     else:
@@ -73,36 +73,42 @@ def _sweep(options: argparse.Namespace) -> ExitCode:
             architectures=tuple(options.architecture or compat_sweep.Selection().architectures),
         ),
         _modes(options.mode),
+        _runners(options.runner),
     )
     text = [json.dumps(compat_sweep.to_json(found), indent=2)] if options.json else None
     sys.stdout.write("\n".join(text or compat_sweep.lines(found)) + "\n")
     return ExitCode.FINE if found.ok else ExitCode.BROKEN
 
 
-def run(selection: str, source: Path | None) -> Report:
+def run(selection: str, source: Path | None, runners: tuple[Runner, ...] = (*Runner,)) -> Report:
     """Check the installed vLLM, or the one under ``source``.
 
     Args:
         selection: A mode, or ``"all"`` for every mode of this release.
         source: A folder that contains ``vllm/``; ``None`` for the installed one.
+        runners: The model runners to check.
 
     Raises:
         ContractError: Nothing can be checked: there is no vLLM.
     """
     modes = _modes(selection)
-    return check(installed_tree() if source is None else directory_tree(source), modes)
+    return check(installed_tree() if source is None else directory_tree(source), modes, runners)
 
 
 def _modes(selection: str) -> tuple[Mode, ...]:
     return tuple(Mode) if selection == _EVERY_MODE else (Mode(selection),)
 
 
+def _runners(runner: str | None) -> tuple[Runner, ...]:
+    return (*Runner,) if runner is None else (Runner(runner),)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="value-steer-compat",
         description="Check that vLLM has every name and shape that value-steer binds to.",
-        epilog="Exit code: 0 all contracts hold; 1 some are broken; 2 nothing was checked (no vLLM "
-        "found, wrong arguments).",
+        epilog="Exit code: 0 all contracts of a model runner hold, in every release; 1 they do "
+        "not; 2 nothing was checked (no vLLM found, wrong arguments).",
     )
     parser.add_argument(
         "mode",
@@ -110,6 +116,11 @@ def _parser() -> argparse.ArgumentParser:
         default=_EVERY_MODE,
         choices=[_EVERY_MODE, *(mode.value for mode in Mode)],
         help="whose contracts to check (default: every mode of this release)",
+    )
+    parser.add_argument(
+        "--runner",
+        choices=[runner.value for runner in Runner],
+        help="the model runner whose contracts to check (default: each of them)",
     )
     parser.add_argument("--json", action="store_true", help="print the report as one JSON object")
     parser.add_argument("-v", "--verbose", action="store_true", help="list the good rows as well")
@@ -150,13 +161,17 @@ def _line(finding: Finding) -> str:
 
 
 def _summary(report: Report) -> str:
-    total = len(report.findings)
-    verdict = f"all {total} contracts hold"
-    if not report.ok:
-        verdict = f"{len(report.broken)} of {total} contracts do not hold"
+    verdict = "; ".join(_verdict(report, runner) for runner in report.runners)
     modes = " and ".join(mode.value for mode in report.modes)
     version = report.version or "of unknown version"
     return f"vLLM {version}, {modes}: {verdict} ({report.seconds:.2f} s)"
+
+
+def _verdict(report: Report, runner: Runner) -> str:
+    found = report.on(runner)
+    broken = sum(not finding.ok for finding in found)
+    verdict = f"{broken} of {len(found)} contracts do not hold"
+    return f"{runner.value}: {verdict if broken else f'all {len(found)} contracts hold'}"
 
 
 if __name__ == "__main__":

@@ -58,16 +58,22 @@ class Sweep:
         modes: The modes that are reported.
         history: One snapshot per release, oldest first.
         architectures: Model classes whose default runner is shown.
+        runners: The model runners that are reported.
     """
 
     modes: tuple[Mode, ...]
     history: tuple[Snapshot, ...]
     architectures: tuple[str, ...]
+    runners: tuple[Runner, ...] = (*Runner,)
 
     @property
     def rows(self) -> frozenset[str]:
-        """The rows of the reported modes."""
-        return frozenset(s.id for s in SURFACES if s.modes.intersection(self.modes))
+        """The rows of the reported modes and runners."""
+        return frozenset(
+            s.id
+            for s in SURFACES
+            if s.modes.intersection(self.modes) and s.runners.intersection(self.runners)
+        )
 
     @property
     def changes(self) -> tuple[Change, ...]:
@@ -84,11 +90,16 @@ class Sweep:
 
     @property
     def ok(self) -> bool:
-        """Whether every row holds in every release."""
-        return not any(map(self.broken, self.history))
+        """Whether every release has a model runner on which every row holds."""
+        return all(
+            any(all(snapshot.holds(mode, r) for mode in self.modes) for r in self.runners)
+            for snapshot in self.history
+        )
 
 
-def run(selection: Selection, modes: tuple[Mode, ...]) -> Sweep:
+def run(
+    selection: Selection, modes: tuple[Mode, ...], runners: tuple[Runner, ...] = (*Runner,)
+) -> Sweep:
     """Check the selected releases.
 
     Raises:
@@ -99,7 +110,7 @@ def run(selection: Selection, modes: tuple[Mode, ...]) -> Sweep:
     settings = package_index.pip_settings()
     wheels = package_index.for_reading(package_index.project_wheels(_PROJECT, settings))
     history = sweep(select(selection, wheels), settings, cache_folder())
-    return Sweep(modes, (*history, *unreleased), selection.architectures)
+    return Sweep(modes, (*history, *unreleased), selection.architectures, runners)
 
 
 def select(selection: Selection, wheels: Sequence[IndexWheel]) -> tuple[IndexWheel, ...]:
@@ -133,7 +144,7 @@ def to_json(found: Sweep) -> dict[str, object]:
 
 def lines(found: Sweep) -> Iterator[str]:
     """The sweep as text: a table, what is broken, what changed."""
-    columns = [(mode, runner) for mode in found.modes for runner in Runner]
+    columns = [(mode, runner) for mode in found.modes for runner in found.runners]
     head = ["vLLM", *(f"{mode.value}/{runner.value}" for mode, runner in columns)]
     rows = [[*head, *found.architectures]]
     for snapshot in found.history:
@@ -156,7 +167,7 @@ def _release(found: Sweep, snapshot: Snapshot) -> dict[str, object]:
     return {
         "version": snapshot.version,
         "contracts": {
-            mode.value: {runner.value: snapshot.holds(mode, runner) for runner in Runner}
+            mode.value: {runner.value: snapshot.holds(mode, runner) for runner in found.runners}
             for mode in found.modes
         },
         "broken": [asdict(standing) for standing in found.broken(snapshot)],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from value_steer.contracts.lookup import FileMissingError, Sources, SymbolMissingError
 from value_steer.contracts.report import Finding, Report, Status
 from value_steer.contracts.rows import SURFACES
+from value_steer.contracts.surface import Runner
 from value_steer.errors import ContractError
 
 if TYPE_CHECKING:
@@ -17,23 +18,30 @@ if TYPE_CHECKING:
     from value_steer.contracts.surface import Mode, Surface
 
 
-def check(tree: SourceTree, modes: Iterable[Mode]) -> Report:
-    """Check every row that one of ``modes`` needs; all findings are collected, none raises.
+def check(tree: SourceTree, modes: Iterable[Mode], runners: Iterable[Runner] = Runner) -> Report:
+    """Check every row that one of ``modes`` needs on one of ``runners``; no finding raises.
 
     Raises:
         ContractError: The tree states its version in a way that cannot be read.
     """
-    return check_sources(tree.version(), Sources(tree), modes)
+    return check_sources(tree.version(), Sources(tree), modes, runners)
 
 
-def check_sources(version: str | None, sources: Sources, modes: Iterable[Mode]) -> Report:
+def check_sources(
+    version: str | None,
+    sources: Sources,
+    modes: Iterable[Mode],
+    runners: Iterable[Runner] = Runner,
+) -> Report:
     """As :func:`check`, on sources that the caller goes on to use."""
     started = time.perf_counter()
-    wanted = tuple(modes)
+    wanted, built = tuple(modes), tuple(runners)
     findings = tuple(
-        _finding(surface, sources) for surface in SURFACES if surface.modes.intersection(wanted)
+        _finding(surface, sources)
+        for surface in SURFACES
+        if surface.modes.intersection(wanted) and surface.runners.intersection(built)
     )
-    return Report(version, wanted, findings, time.perf_counter() - started)
+    return Report(version, wanted, built, findings, time.perf_counter() - started)
 
 
 def _finding(surface: Surface, sources: Sources) -> Finding:

@@ -7,7 +7,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from value_steer.contracts.surface import Mode, Surface
+    from value_steer.contracts.surface import Mode, Runner, Surface
 
 
 class Status(str, Enum):
@@ -47,19 +47,30 @@ class Report:
     Attributes:
         version: The vLLM version, ``None`` if the source does not state it.
         modes: The modes that were checked.
+        runners: The model runners that were checked.
         findings: One per row, in the order of the rows.
         seconds: Wall-clock time of the check.
     """
 
     version: str | None
     modes: tuple[Mode, ...]
+    runners: tuple[Runner, ...]
     findings: tuple[Finding, ...]
     seconds: float
 
     @property
     def ok(self) -> bool:
-        """Whether every need is met; a report without rows proves nothing and is not."""
-        return bool(self.findings) and not self.broken
+        """Whether every need of a model runner is met: vLLM can be made to build that one."""
+        return any(map(self.holds, self.runners))
+
+    def on(self, runner: Runner) -> tuple[Finding, ...]:
+        """The rows that are needed on one model runner."""
+        return tuple(finding for finding in self.findings if runner in finding.surface.runners)
+
+    def holds(self, runner: Runner) -> bool:
+        """Whether all needs on a runner are met; a runner without rows proves nothing."""
+        found = self.on(runner)
+        return bool(found) and all(finding.ok for finding in found)
 
     @property
     def broken(self) -> tuple[Finding, ...]:
@@ -72,6 +83,7 @@ class Report:
             "version": self.version,
             "ok": self.ok,
             "modes": [mode.value for mode in self.modes],
+            "runners": {runner.value: self.holds(runner) for runner in self.runners},
             "seconds": round(self.seconds, 3),
             "findings": [_to_json(finding) for finding in self.findings],
         }
