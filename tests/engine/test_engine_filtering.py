@@ -10,6 +10,7 @@ import torch
 
 from tests.engine.live import STOP, Runner, live
 from value_steer.config import Fallback, OnError
+from value_steer.engine.filtering import ValueFilter
 from value_steer.engine.guard import Guard
 from value_steer.engine.ledger import Ledger
 from value_steer.engine.search import FallbackRule
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from value_steer.engine.requests import LiveRequest
-
-# What it is made of imports vLLM; it runs where that is installed.
-filtering = pytest.importorskip("value_steer.engine.filtering")
 
 VALUES = {1: 0.0, 2: 0.125, 3: 0.25, 5: 0.5, 6: 0.75, 9: 1.0}
 
@@ -47,13 +45,17 @@ class Draws:
         self.asked += [(redraw.row, redraw.count) for redraw in redraws]
         return [list(self._drawn) for _ in redraws]
 
-    def logprob_rows(self, tokens: Mapping[int, int]) -> Any:
-        """A row per token, made of the token's number."""
-        column = torch.tensor(list(tokens.values()))
-        rows = column.unsqueeze(1)
-        return SimpleNamespace(
-            logprob_token_ids=rows, logprobs=-rows.float(), sampled_token_ranks=column
-        )
+    def probabilities(self, row: int, tokens: Sequence[int]) -> list[float]:
+        """All alike."""
+        del row
+        return [0.1] * len(tokens)
+
+    def rewrite(self, table: Any, tokens: Mapping[int, int]) -> None:
+        """Write rows that are made of the token's number."""
+        for row, token in tokens.items():
+            table.logprob_token_ids[row] = token
+            table.logprobs[row] = -float(token)
+            table.sampled_token_ranks[row] = token
 
 
 class Step:
@@ -74,20 +76,21 @@ class Step:
         self.runner = runner
         self.draws: Any = Draws(drawn)
         self.ledger = Ledger()
-        self.steering: Any = SimpleNamespace(
+        steering: Any = SimpleNamespace(
             table=Table(requests), epoch=0, fired=None, ledger=self.ledger
         )
+        self.steering = steering
         self._scored, self._fails_at = 0, fails_at
         self.output: Any = SimpleNamespace(
             req_ids=list(requests), sampled_token_ids=[[t] for t in sampled], logprobs=None
         )
-        self.filter = filtering.ValueFilter(
+        self.filter = ValueFilter(
             score=self._score,
             steering=self.steering,
             run_ahead=self.runner,
             prober=WholeBatch(runner),
             draws=self.draws,
-            fallback=FallbackRule(fallback, 1.0, lambda _, tokens: [0.1] * len(tokens)),
+            fallback=FallbackRule(fallback, 1.0, self.draws.probabilities),
             guard=Guard(on_error, self.ledger.counters),
         )
 

@@ -74,6 +74,30 @@ def test_an_armed_decision_sees_feature_and_logits_once() -> None:
     assert seen[1] is feature
 
 
+def test_the_decider_can_ask_what_else_the_sampler_was_given() -> None:
+    """Positional arguments behind the logits; those of an unarmed call are not kept."""
+    runner = _runner()
+    sampler = hooks.install(runner).sampler
+    batch, other = object(), object()
+    found = []
+
+    def decide(sample: Callable[[], Any], logits: Tensor, feature: Tensor | None) -> Any:
+        del logits, feature
+        found.append(sampler.arguments)
+        return sample()
+
+    sampler.arm(decide)
+    runner.sampler(torch.zeros(1), batch)
+    runner.sampler(torch.zeros(1), other)
+
+    assert found == [(batch,)]
+    assert sampler.arguments == (batch,)
+
+    sampler.arm(decide)
+    runner.sampler(logits=torch.zeros(1), sampling_metadata=batch)
+    assert found[1] == ()
+
+
 def test_a_feature_is_never_used_twice() -> None:
     """If the logits of a step were computed elsewhere, the last step's feature is not taken."""
     runner = _runner()

@@ -1,0 +1,97 @@
+"""Further candidates follow the distribution that the first one was drawn from."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+import pytest
+import torch
+
+from value_steer.engine.draws import draw, most_probable, probabilities
+
+POLICY = [0.4, 0.3, 0.15, 0.1, 0.05, 0.0]
+DRAWS = 20_000
+CRITICAL = 18.47
+"""Of chi-square with four degrees of freedom, at 0.001."""
+
+
+def _generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_draws_follow_the_distribution() -> None:
+    """Chi-square over many draws with a fixed generator; an impossible token never comes."""
+    counts = Counter(draw(torch.tensor(POLICY), DRAWS, _generator()))
+
+    expected = [DRAWS * share for share in POLICY[:-1]]
+    deviation = sum((counts[i] - e) ** 2 / e for i, e in enumerate(expected))
+    assert deviation < CRITICAL
+    assert counts[len(POLICY) - 1] == 0
+
+
+def test_the_test_of_the_law_tells_other_laws_apart() -> None:
+    """Draws from a slightly other distribution would not pass for it."""
+    other = torch.tensor([0.38, 0.32, 0.15, 0.1, 0.05, 0.0])
+    counts = Counter(draw(other, DRAWS, _generator()))
+
+    expected = [DRAWS * share for share in POLICY[:-1]]
+    assert sum((counts[i] - e) ** 2 / e for i, e in enumerate(expected)) > CRITICAL
+
+
+def test_draws_depend_on_their_own_generator_alone() -> None:
+    """The same generator gives the same draws, and the global one is left as it was."""
+    policy = torch.tensor(POLICY)
+    state = torch.get_rng_state()
+    first, again = (draw(policy, 50, _generator(7)) for _ in range(2))
+
+    assert first == again
+    assert torch.equal(torch.get_rng_state(), state)
+    assert draw(policy, 50, _generator(8)) != first
+
+
+def test_tokens_come_back_as_often_as_they_are_drawn() -> None:
+    """With replacement: a certain token is drawn every time."""
+    assert draw(torch.tensor([0.0, 1.0, 0.0]), 3, _generator()) == [1, 1, 1]
+
+
+def test_no_draws_take_no_randomness() -> None:
+    """A request that has no other candidate leaves its generator alone."""
+    generator = _generator()
+    state = generator.get_state()
+
+    assert draw(torch.tensor(POLICY), 0, generator) == []
+    assert torch.equal(generator.get_state(), state)
+
+
+def test_a_hit_beyond_the_possible_tokens_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rounding of the cumulative distribution can hit the last token."""
+    monkeypatch.setattr(torch, "multinomial", lambda *_, **__: torch.tensor([1, 5, 0, 5]))
+
+    assert draw(torch.tensor(POLICY), 4, None) == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("logits", "count", "tokens"),
+    [
+        ([0.0, 3.0, 1.0, 2.0], 2, [1, 3, 2]),
+        ([1.0, 2.0, 1.0, 2.0, 1.0], 3, [1, 3, 0, 2]),
+        ([1.0, 2.0, 3.0], 0, [2]),
+        ([1.0, 2.0], 9, [1, 0]),
+        ([-math.inf, 1.0, -math.inf, 2.0], 3, [3, 1]),
+    ],
+    ids=["in order", "ties", "only one", "no more than there are", "impossible ones"],
+)
+def test_the_most_probable_tokens(logits: list[float], count: int, tokens: list[int]) -> None:
+    """One more than are asked for, the natural one is among them; ties by token id."""
+    assert most_probable(torch.tensor(logits), count) == tokens
+
+
+def test_probabilities_are_in_single_precision() -> None:
+    """Whatever the model computes in."""
+    logits = torch.tensor([[0.0, math.log(3.0), -math.inf]], dtype=torch.bfloat16)
+
+    found = probabilities(logits)
+
+    assert found.dtype == torch.float32
+    assert found[0].tolist() == pytest.approx([0.25, 0.75, 0.0], abs=2e-3)
