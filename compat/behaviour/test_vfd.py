@@ -101,6 +101,18 @@ def test_a_head_that_never_objects_changes_nothing(
 
 
 @pytest.mark.depth("equal")
+def test_one_candidate_is_the_one_that_the_model_drew(engine: Engine, plain: Engine) -> None:
+    """Seeded requests without further candidates equal plain vLLM's, though the head objects."""
+    natural = plain.generate(_seeded(12))
+    before = engine.counters()
+
+    answers = engine.generate(_seeded(12, extra_args={"vfd_num_candidates": 1}))
+
+    assert [a.tokens for a in answers] == [n.tokens for n in natural]
+    assert engine.counters()["no_acceptable"] - before["no_acceptable"] == _bad(natural) > 0
+
+
+@pytest.mark.depth("equal")
 @pytest.mark.detects_dead
 def test_preempted_requests_are_filtered_as_if_never_interrupted(
     pool: EnginePool, engine: Engine, recognising_head: Callable[[str], str]
