@@ -49,11 +49,6 @@ def demand(symbol: Symbol) -> None:
     arguments.kw_defaults.append(None)
 
 
-def precede(symbol: Symbol) -> None:
-    """Put another argument before all but the first."""
-    function_of(symbol).args.args.insert(1, ast.arg("preceding"))
-
-
 def rename_parameter(symbol: Symbol, name: str) -> None:
     """Call an argument something else."""
     for argument in function_of(symbol).args.args:

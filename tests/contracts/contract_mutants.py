@@ -21,7 +21,6 @@ from value_steer.contracts.needs import (
     Exists,
     Fields,
     IsClass,
-    Leads,
     Order,
     Parameters,
     Property,
@@ -114,15 +113,6 @@ def _(need: Parameters) -> Iterator[tuple[str, Edit]]:
         yield "the first two are swapped", partial(edits.swap, names=need.names)
     if need.on_class:
         yield "it is a method of the instance", edits.decorate
-
-
-@breakages.register(Leads)
-def _(need: Leads) -> Iterator[tuple[str, Edit]]:
-    yield "it is a property", partial(edits.decorate, decorator="property")
-    for name in need.names:
-        yield f"{name} is renamed", partial(edits.rename_parameter, name=name)
-    yield "the first two are swapped", partial(edits.swap, names=need.names)
-    yield "another one comes first", edits.precede
 
 
 @breakages.register(Accepts)

@@ -95,27 +95,6 @@ class Parameters:
 
 
 @dataclass(frozen=True, slots=True)
-class Leads:
-    """A function whose arguments begin with these, whatever follows them.
-
-    Attributes:
-        names: The first parameters in order, without the receiver of a method.
-    """
-
-    names: tuple[str, ...]
-
-    def problem(self, symbol: Symbol, sources: Sources) -> str | None:  # noqa: ARG002
-        """Say which signature was found instead."""
-        node = symbol.node
-        if not isinstance(node, FUNCTIONS) or decorators(node) & _PROPERTIES:
-            return f"needs a function; found {kind(symbol)}"
-        found = signature(node, in_class=symbol.owner is not None)
-        if tuple(p.name for p in found.positional[: len(self.names)]) == self.names:
-            return None
-        return f"needs ({', '.join(self.names)}, …); found {found}"
-
-
-@dataclass(frozen=True, slots=True)
 class Accepts:
     """A function that takes these arguments by name, wherever they stand among others.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from value_steer.contracts.needs import Assigns, Calls, Fields, Leads, Order, Parameters
+from value_steer.contracts.needs import Accepts, Assigns, Calls, Fields, Order, Parameters
 from value_steer.contracts.surface import Mode, Runner, Surface
 
 _PATH = "vllm/v1/worker/gpu"
@@ -214,11 +214,9 @@ _DRAW: tuple[Surface, ...] = (
     _SAMPLER(
         id="sampler_v2.sample_arguments",
         symbol="Sampler.sample",
-        need=Leads(
-            ("logits", "expanded_idx_mapping", "idx_mapping", "idx_mapping_np", "pos"),
-        ),
+        need=Accepts(("logits", "idx_mapping_np", "pos")),
         used_by=f"{_DRAWS}._overhear",
-        why="The places of the requests and the positions are taken from it by their order.",
+        why="The places of the requests and the positions are taken from it by their names.",
     ),
     _SAMPLER(
         id="sampler_v2.draws",

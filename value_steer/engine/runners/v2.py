@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -85,6 +86,7 @@ class DrawsV2:
     def __init__(self, sampler: Any) -> None:
         self._sampler = sampler
         self._sample = sampler.sample
+        self._signature = inspect.signature(sampler.sample)
         sampler.sample = self._overhear
         # A fused kernel would not give back the distribution that it draws from.
         sampler.use_flashinfer = sampler.use_xpu_sampler = False
@@ -116,7 +118,8 @@ class DrawsV2:
             table.sampled_token_ranks[row] = int((own >= own[token]).sum())
 
     def _overhear(self, logits: Tensor, *args: Any, **kwargs: Any) -> Any:
-        self._raw, self._requests, self._positions = logits, args[2], args[3]
+        given = self._signature.bind(logits, *args, **kwargs).arguments
+        self._raw, self._requests, self._positions = logits, given["idx_mapping_np"], given["pos"]
         sampled, self._processed = self._sample(logits, *args, **kwargs)
         return sampled, self._processed
 
