@@ -15,7 +15,6 @@ from value_steer.engine.requests import Admission, RequestTable
 from value_steer.engine.rows import Rows
 from value_steer.engine.steering import Steering
 from value_steer.errors import SteeringError
-from value_steer.value_probe import ValueHead
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,12 +24,9 @@ VOCABULARY = 16
 EOS = 1
 
 
-class FirstCoordinateHead(ValueHead):
+def first_coordinate(hidden: Tensor) -> Tensor:
     """P(good) is the first coordinate of the hidden state."""
-
-    def p(self, hidden: Tensor) -> Tensor:
-        """Read the value off the hidden state."""
-        return hidden[:, 0]
+    return hidden[:, 0]
 
 
 class Host:
@@ -42,7 +38,7 @@ class Host:
         self.steering = Steering(
             table=RequestTable(Admission(0.5, 1)),
             rows=Rows(8, torch.device("cpu")),
-            abstainer=Abstainer(FirstCoordinateHead(HIDDEN), patience, lambda mask: mask),
+            abstainer=Abstainer(first_coordinate, torch.device("cpu"), patience, lambda mask: mask),
             row_ids=lambda: self.rows,
             on_error=on_error,
         )

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from vllm.v1.outputs import SamplerOutput
 
     from value_steer.engine.rows import Rows
-    from value_steer.value_probe import ValueHead
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +42,23 @@ class Abstainer:
     """Judges the hidden state of each row against its threshold.
 
     Args:
-        head: Value head whose probability means P(good).
+        score: P(good) of hidden states ``[rows, hidden]``.
+        device: Where they are.
         patience: Consecutive response tokens below the threshold before a row ends.
         agree: Makes a mask the same on all ranks that must sample the same tokens.
     """
 
-    def __init__(self, head: ValueHead, patience: int, agree: Callable[[Tensor], Tensor]) -> None:
-        self._head = head
+    def __init__(
+        self,
+        score: Callable[[Tensor], Tensor],
+        device: torch.device,
+        patience: int,
+        agree: Callable[[Tensor], Tensor],
+    ) -> None:
+        self._score = score
         self._patience = patience
         self._agree = agree
-        self._streaks = torch.zeros(0, dtype=torch.int32, device=head.device)
+        self._streaks = torch.zeros(0, dtype=torch.int32, device=device)
 
     def judge(self, feature: Tensor, rows: Rows, possible: Tensor | None) -> Judgement:
         """Decide which rows end.
@@ -62,7 +68,7 @@ class Abstainer:
             rows: The batch, in the same order.
             possible: Rows that a grammar lets end, ``[rows]`` bool; ``None``: all.
         """
-        values = self._head.p(feature)
+        values = self._score(feature)
         fired = below_threshold(values, rows.thresholds)
         if not rows.all_judged:
             fired = fired & rows.mask

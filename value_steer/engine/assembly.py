@@ -16,6 +16,7 @@ from value_steer.engine.rows import Rows
 from value_steer.engine.run_ahead import RunAhead
 from value_steer.engine.runners.v1 import DrawsV1, RunnerV1
 from value_steer.engine.runners.v2 import DrawsV2, RunnerV2
+from value_steer.engine.scoring import Scorer
 from value_steer.engine.search import FallbackRule
 from value_steer.engine.side_batch import SideBatch
 from value_steer.engine.spare_blocks import SpareBlocks
@@ -155,9 +156,9 @@ def _value_filter(
     draws = DrawsV1(hooks.host_sampler) if v1 else DrawsV2(hooks.host_sampler)
     run_ahead = RunAhead(adapter, execute, hooks.tap, sizes)
     settings, head = filtering.settings, filtering.head.to(runner.device)
-    share = shared_values(config.parallel_config.tensor_parallel_size)
+    score, share = Scorer(head), shared_values(config.parallel_config.tensor_parallel_size)
     return ValueFilter(
-        score=lambda feature: share(head.p(feature)),
+        score=lambda feature: share(score(feature)),
         steering=steering,
         run_ahead=run_ahead,
         prober=_prober(runner, run_ahead, sizes, config),
@@ -203,9 +204,11 @@ def _abstainer(modes: Modes, device: Any, agree: Callable[[Any], Any]) -> Abstai
     """Ends requests; without abstention only those whose own settings are refused."""
     if modes.abstention is not None:
         abstention = modes.abstention
-        return Abstainer(abstention.head.to(device), abstention.settings.patience, agree)
+        return Abstainer(
+            Scorer(abstention.head.to(device)), device, abstention.settings.patience, agree
+        )
     head = modes.head
     head.card, card = replace(head.card, threshold=None, curves=()), head.card
     turned = oriented(head, Polarity.P_GOOD).head
     head.card = card
-    return Abstainer(turned.to(device), 1, agree)
+    return Abstainer(Scorer(turned.to(device)), device, 1, agree)
