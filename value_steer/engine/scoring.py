@@ -51,7 +51,13 @@ class Scorer:
         mkldnn = cast("Any", torch.ops.mkldnn)
         if not hasattr(mkldnn, "_linear_pointwise"):
             return
-        packed = [(mkldnn._reorder_linear_weight(x.weight.detach()), x.bias) for x in linears]  # noqa: SLF001
+        packed = [
+            (
+                mkldnn._reorder_linear_weight(linear.get_parameter("weight").detach()),  # noqa: SLF001
+                linear.get_parameter("bias").detach(),
+            )
+            for linear in linears
+        ]
         (first, first_bias), (second, second_bias) = packed
         apply = mkldnn._linear_pointwise.default  # noqa: SLF001
 
