@@ -6,6 +6,7 @@ observation, not the end of the suite.
 
 from __future__ import annotations
 
+import itertools
 import json
 import socket
 import sys
@@ -17,7 +18,10 @@ from typing import TYPE_CHECKING, Any
 from compat.behaviour.wire import CACHE_TOKENS, SMALLEST, Answer
 
 if TYPE_CHECKING:
-    from vllm import LLM, RequestOutput
+    from vllm import LLM, RequestOutput, SamplingParams
+
+
+_PLAYED = itertools.count()
 
 
 def main(fd: int) -> None:
@@ -70,20 +74,42 @@ def _time(engine: LLM, call: dict[str, Any]) -> dict[str, Any]:
     return {"seconds": seconds, "tokens": sum(len(o.outputs[0].token_ids) for o in outputs)}
 
 
+def _play(engine: LLM, call: dict[str, Any]) -> list[list[int]]:
+    """Let requests arrive and go at given steps."""
+    host = engine.llm_engine
+    jobs = call["jobs"]
+    names = [f"{next(_PLAYED)}job" for _ in jobs]
+    tokens: dict[str, list[int]] = {name: [] for name in names}
+    last = max(max(job["at"], job["aborted_at"] or 0) for job in jobs)
+    step = 0
+    while step <= last or host.has_unfinished_requests():
+        for name, job in zip(names, jobs, strict=True):
+            if job["at"] == step:
+                ask = job["ask"]
+                host.add_request(name, {"prompt_token_ids": ask["prompt"]}, _params(ask))
+            if job["aborted_at"] == step:
+                host.abort_request([name])
+        for output in host.step():
+            tokens[output.request_id] = list(output.outputs[0].token_ids)
+        step += 1
+    return [tokens[name] for name in names]
+
+
 def _outputs(engine: LLM, call: dict[str, Any]) -> list[RequestOutput]:
+    prompts = [{"prompt_token_ids": ask["prompt"]} for ask in call["asks"]]
+    return engine.generate(prompts, [_params(ask) for ask in call["asks"]], use_tqdm=False)
+
+
+def _params(ask: dict[str, Any]) -> SamplingParams:
     from vllm import SamplingParams
     from vllm.sampling_params import StructuredOutputsParams
 
-    params = []
-    for ask in call["asks"]:
-        keywords = dict(ask["params"])
-        if bias := keywords.pop("logit_bias", None):
-            keywords["logit_bias"] = {int(token): value for token, value in bias.items()}
-        if grammar := keywords.pop("structured_outputs", None):
-            keywords["structured_outputs"] = StructuredOutputsParams(**grammar)
-        params.append(SamplingParams(**keywords))
-    prompts = [{"prompt_token_ids": ask["prompt"]} for ask in call["asks"]]
-    return engine.generate(prompts, params, use_tqdm=False)
+    keywords = dict(ask["params"])
+    if bias := keywords.pop("logit_bias", None):
+        keywords["logit_bias"] = {int(token): value for token, value in bias.items()}
+    if grammar := keywords.pop("structured_outputs", None):
+        keywords["structured_outputs"] = StructuredOutputsParams(**grammar)
+    return SamplingParams(**keywords)
 
 
 def _answer(output: RequestOutput) -> Answer:
@@ -120,6 +146,7 @@ def _send(lines: Any, reply: object) -> None:
 
 _CALLS = {
     "generate": _generate,
+    "play": _play,
     "time": _time,
     "rpc": _rpc,
     "runner": _runner,

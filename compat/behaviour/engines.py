@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from compat.behaviour.wire import Job
+
 WORKER = os.environ.get("VALUE_STEER_SUITE_WORKER", "value_steer.worker.ValueSteerWorker")
 """The worker class under test; the negative control puts a dead one here."""
 
@@ -65,6 +67,11 @@ class Engine:
         """Answer all requests, submitted at once."""
         replies = self._exchange({"call": "generate", "asks": [asdict(ask) for ask in asks]})
         return [Answer(**reply) for reply in replies]
+
+    def play(self, jobs: Sequence[Job]) -> list[list[int]]:
+        """The tokens of each job, those of aborted ones as far as they had come."""
+        tokens: list[list[int]] = self._exchange({"call": "play", "jobs": [*map(asdict, jobs)]})
+        return tokens
 
     def time(self, asks: Sequence[Ask]) -> Timing:
         """Answer all requests, submitted at once, and say how long it took."""

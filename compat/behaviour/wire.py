@@ -48,6 +48,21 @@ class Ask:
 
 
 @dataclass(frozen=True)
+class Job:
+    """A request in a schedule.
+
+    Attributes:
+        ask: The request.
+        at: The engine step before which it arrives.
+        aborted_at: The one before which its client goes away, if it is still there.
+    """
+
+    ask: Ask
+    at: int = 0
+    aborted_at: int | None = None
+
+
+@dataclass(frozen=True)
 class Answer:
     """What came back.
 
