@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from compat.behaviour import heads, tiny_models
 from compat.behaviour.engines import Engine, EnginePool
@@ -16,6 +17,18 @@ from compat.behaviour.wire import EngineSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+
+# The same examples in every run, kept nowhere: where the suite lies may be read-only.
+settings.register_profile(
+    "suite",
+    max_examples=3 if INTERPRETED else 20,
+    deadline=None,  # an engine is no function to be timed
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+settings.load_profile("suite")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from compat.behaviour import requests
@@ -18,16 +18,6 @@ if TYPE_CHECKING:
     from compat.behaviour.engines import Engine, EnginePool
 
 pytestmark = [pytest.mark.mode("vfd"), pytest.mark.depth("equal")]
-
-_EXAMPLES = 3 if requests.INTERPRETED else 20
-
-schedules_of_any_kind = settings(
-    max_examples=_EXAMPLES,
-    deadline=None,  # an engine is no function to be timed
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
 
 
 @st.composite
@@ -56,7 +46,6 @@ def _jobs(draw: st.DrawFn) -> list[Job]:
     ]
 
 
-@schedules_of_any_kind
 @given(_jobs())
 def test_a_head_that_never_objects_changes_no_schedule(
     pool: EnginePool, plain: Engine, constant_head: Callable[[float], str], jobs: list[Job]
@@ -69,7 +58,6 @@ def test_a_head_that_never_objects_changes_no_schedule(
 
 
 @pytest.mark.detects_dead
-@schedules_of_any_kind
 @given(_jobs())
 def test_company_changes_no_filtered_response(
     pool: EnginePool, recognising_head: Callable[[str], str], jobs: list[Job]
