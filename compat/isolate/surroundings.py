@@ -19,6 +19,7 @@ def variables(*, home: str, path: Sequence[str]) -> dict[str, str]:
         "HOME": home,
         "XDG_CACHE_HOME": f"{home}/.cache",
         "XDG_CONFIG_HOME": f"{home}/.config",
+        "HYPOTHESIS_STORAGE_DIRECTORY": f"{home}/.cache/hypothesis",
         "TORCHINDUCTOR_CACHE_DIR": f"{home}/inductor",
         # A container's user has no name that Python could look up.
         "USER": "value-steer",
