@@ -142,7 +142,7 @@ class EnginePool:
 
     def get(self, spec: EngineSpec) -> Engine:
         """The engine of this description, booted if it is not alive."""
-        key = json.dumps(asdict(spec), sort_keys=True)
+        key = _key(spec)
         if key not in self._alive:
             while len(self._alive) >= self.capacity:
                 self._close(next(iter(self._alive)))
@@ -151,6 +151,11 @@ class EnginePool:
             self._alive[key] = (spec, Engine(spec, self.model_of(spec.model), log))
         self._alive.move_to_end(key)
         return self._alive[key][1]
+
+    def discard(self, spec: EngineSpec) -> None:
+        """End an engine if it is alive, such as one that has failed."""
+        if (key := _key(spec)) in self._alive:
+            self._close(key)
 
     def close(self) -> None:
         """End every engine."""
@@ -162,6 +167,10 @@ class EnginePool:
         if spec.additional_config and spec.worker is None:
             self.on_close(engine)
         engine.close()
+
+
+def _key(spec: EngineSpec) -> str:
+    return json.dumps(asdict(spec), sort_keys=True)
 
 
 def _llm_options(spec: EngineSpec, model: Path) -> dict[str, Any]:

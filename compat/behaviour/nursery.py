@@ -30,7 +30,9 @@ class EngineProcess(Protocol):
         ...
 
 
-def start(channel: socket, log: Path, env: Mapping[str, str], own: Mapping[str, str]) -> EngineProcess:
+def start(
+    channel: socket, log: Path, env: Mapping[str, str], own: Mapping[str, str]
+) -> EngineProcess:
     """Start a process that serves an engine over its end of a socket pair.
 
     Args:

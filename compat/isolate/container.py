@@ -43,6 +43,7 @@ class ContainerIsolation:
         self._client = client
         self._policy = policy
         self._gpu = gpu
+        self.python = policy.python
 
     def prepare(self, recipe: Recipe, workspace: Path, log: Path) -> Prepared:  # noqa: ARG002
         """See :meth:`compat.isolate.protocol.Isolation.prepare`; images lie with the daemon."""

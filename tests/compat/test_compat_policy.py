@@ -34,7 +34,7 @@ def test_the_shipped_policy_is_read() -> None:
     [
         ({"base_image": None}, "missing keys: base_image"),
         ({"surprise": 1}, "unknown keys: surprise"),
-        ({"debian_suite": 12}, "debian_suite must be text"),
+        ({"debian_suite": 12}, "debian_suite and python must be text"),
         ({"extras": "pytest"}, "extras must be a list"),
         ({"extras": ["pytest", 8]}, "extras must be a list"),
         ({"free_disk_gib": {"cpu": 6}}, "free_disk_gib: missing keys: cuda"),

