@@ -59,9 +59,10 @@ def contracts(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def registry(session: nox.Session) -> None:
-    """Validate validated_versions.json against its schema and show what it says."""
+    """Validate validated_versions.json, show what it says, and that nothing derived drifts."""
     install(session, "compat")
     session.run("python", "-m", "compat", "registry", *session.posargs)
+    session.run("python", "-m", "compat", "derive", "--check")
 
 
 @nox.session(default=False)
@@ -69,6 +70,50 @@ def matrix(session: nox.Session) -> None:
     """List the releases on the package index in matrix/candidates.json."""
     install(session, "compat")
     session.run("python", "-m", "compat", "discover", *session.posargs)
+
+
+@nox.session(default=False)
+def plan(session: nox.Session) -> None:
+    """Print the matrix of cells; ``-- --device cpu --github-output`` in a workflow."""
+    install(session, "compat")
+    session.run("python", "-m", "compat", "plan", *session.posargs)
+
+
+@nox.session(default=False)
+def compat(session: nox.Session) -> None:
+    """Validate one cell: ``-- 0.28.0 --lane cpu --runner default --fragment out/fragment.json``."""
+    install(session, "compat")
+    session.run("python", "-m", "compat", "run", *session.posargs)
+
+
+@nox.session(default=False)
+def record(session: nox.Session) -> None:
+    """Merge a folder of fragments into the registry: ``-- out --plan out/plan.json``."""
+    install(session, "compat")
+    session.run("python", "-m", "compat", "record", *session.posargs)
+
+
+@nox.session(name="release-gate", default=False)
+def release_gate(session: nox.Session) -> None:
+    """Say whether a release may be built, and why not; ``-- --plan FILE`` checks a matrix run."""
+    install(session, "compat")
+    session.run("python", "-m", "compat", "gate", *session.posargs)
+
+
+@nox.session(default=False)
+def build(session: nox.Session) -> None:
+    """Build wheel and source distribution into dist/, twice to the same bytes, and check them."""
+    install(session, "compat")
+    session.install("twine>=6.0")
+    session.run("python", "-m", "compat", "build", *session.posargs)
+    session.run("twine", "check", "--strict", *map(str, sorted(Path("dist").iterdir())))
+
+
+@nox.session(default=False)
+def rehearse(session: nox.Session) -> None:
+    """Run the whole matrix here for some releases, one job killed: ``-- 0.28 0.32``."""
+    install(session, "compat")
+    session.run("python", "-m", "compat", "rehearse", *session.posargs)
 
 
 @nox.session(default=False)
