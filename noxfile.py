@@ -72,6 +72,42 @@ def matrix(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def plan(session: nox.Session) -> None:
+    """Print the matrix of cells; ``-- --device cpu --github-output`` in a workflow."""
+    install(session, "compat")
+    session.run("python", "-m", "compat", "plan", *session.posargs)
+
+
+@nox.session(default=False)
+def compat(session: nox.Session) -> None:
+    """Validate one cell: ``-- 0.28.0 --lane cpu --runner default --fragment out/fragment.json``."""
+    install(session, "compat")
+    session.run("python", "-m", "compat", "run", *session.posargs)
+
+
+@nox.session(default=False)
+def record(session: nox.Session) -> None:
+    """Merge a folder of fragments into the registry: ``-- out --plan out/plan.json``."""
+    install(session, "compat")
+    session.run("python", "-m", "compat", "record", *session.posargs)
+
+
+@nox.session(name="release-gate", default=False)
+def release_gate(session: nox.Session) -> None:
+    """Say whether a release may be built, and why not; ``-- --plan FILE`` checks a matrix run."""
+    install(session, "compat")
+    session.run("python", "-m", "compat", "gate", *session.posargs)
+
+
+@nox.session(default=False)
+def build(session: nox.Session) -> None:
+    """Build the wheel and the source distribution into dist/ and check them."""
+    session.install("build>=1.2", "twine>=6.0")
+    session.run("python", "-m", "build", "--outdir", "dist")
+    session.run("twine", "check", "--strict", *map(str, Path("dist").glob("*")))
+
+
+@nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Speed of steered decoding against plain vLLM; options after --, e.g. -- --size large."""
     (candidate,) = (c for c in CANDIDATES if c["version"] == BENCHED)
