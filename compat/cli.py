@@ -65,6 +65,7 @@ def _add_run(menu: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     run.add_argument("--lane", help="the lane that this must be (cpu, cuda-sm80), or it stops")
     run.add_argument("--out", type=Path, default=Path("out"), help="folder for logs and reports")
     run.add_argument("--fragment", type=Path, help="write the rows here, not into the registry")
+    run.add_argument("--force", action="store_true", help="run it whatever evidence there is")
     run.set_defaults(command=commands.run)
 
 

@@ -18,6 +18,7 @@ from compat import (
     product,
     record,
     report,
+    reuse,
 )
 from compat import policy as policies
 from compat.errors import ExitCode, UsageError
@@ -28,7 +29,9 @@ from value_steer.contracts.wheel import write_atomically
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
+    from compat.evidence import Row
     from compat.progress import Progress
 
 _EXIT_CODES = {
@@ -49,8 +52,11 @@ def run(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
     fragment: Path | None = arguments.fragment
     if fragment is not None:
         fragment.unlink(missing_ok=True)  # an earlier run's is no evidence for this one
-    else:
-        record.load(arguments.registry)  # a broken registry is noticed before an hour of work
+    known = record.load(arguments.registry)  # broken, it is noticed before an hour of work
+    if not arguments.force and (kept := _reused(order, known, progress)):
+        if fragment is not None:
+            fragments.write(fragment, kept)  # the plan waits for an answer of each of its jobs
+        return ExitCode.PASSED
     rows = booking.rows(pipeline.run(order, progress))
     if fragment is not None:
         fragments.write(fragment, rows)
@@ -63,6 +69,25 @@ def run(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
     progress.note(f"recorded in {fragment or arguments.registry}")
     # A failure outweighs missing evidence, which outweighs a pass.
     return min((_EXIT_CODES[row.verdict] for row in rows), key=_GRAVITY.index)
+
+
+def _reused(order: pipeline.Order, known: Sequence[Row], progress: Progress) -> tuple[Row, ...]:
+    """The rows that make a run superfluous, each told; none if it has to be run."""
+    cell = pipeline.cell_of(order)
+    isolation = pipeline.choose(order, cell).isolation.kind
+    wanted = reuse.inputs(cell, isolation, policies.load())
+    kept = reuse.find(wanted, known)
+    for row in kept:
+        progress.note(f"{_passed(row)}, reused; --force runs it again")
+    for row, changed in () if kept else reuse.outdated(wanted, known):
+        progress.note(f"{_passed(row)}, not reused: {' and '.join(changed)} changed since")
+    return kept
+
+
+def _passed(row: Row) -> str:
+    cell = row.cell
+    name = f"vLLM {cell.vllm}, lane {cell.lane}, runner {cell.runner}, mode {cell.mode}"
+    return f"{name}: passed on {row.recorded_at[:10]} (record {row.record_id[:8]})"
 
 
 def registry(arguments: argparse.Namespace, progress: Progress) -> ExitCode:

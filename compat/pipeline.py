@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from compat import gpu, isolate, plan, policy, product, runners, steps
+from compat import gpu, isolate, plan, policy, product, reuse, runners, steps
 from compat.attempt import Attempt, Cell
 from compat.errors import InfraError, UsageError
 
@@ -59,6 +59,7 @@ class CellResult:
         prepared: The environment, if it came to be.
         facts: What runs in it, if it could be imported.
         isolation: ``container`` or ``venv``.
+        setup_sha256: Hash of what was asked for, see :func:`compat.reuse.setup_digest`.
         judgements: One judgement per mode.
         seconds: Time from the first step to the last.
     """
@@ -68,6 +69,7 @@ class CellResult:
     prepared: Prepared | None
     facts: Facts | None
     isolation: str
+    setup_sha256: str
     judgements: Mapping[str, Judgement]
     seconds: float
 
@@ -81,17 +83,15 @@ def run(order: Order, progress: Progress) -> CellResult:
     """
     start = time.monotonic()
     rules = policy.load()
-    lane = _lane(order)
-    candidate = plan.select(order.wanted, plan.load())
-    cell = Cell(candidate, lane, order.runner, order.out / f"{candidate.version}-{lane}")
+    cell = cell_of(order)
     cell.out.mkdir(parents=True, exist_ok=True)
     for report in ("suite.xml", "control.xml", "facts.json"):
         (cell.out / report).unlink(missing_ok=True)  # an earlier run's are no evidence for this one
-    progress.note(f"vLLM {candidate.version} on lane {lane}, results in {cell.out}")
+    progress.note(f"vLLM {cell.candidate.version} on lane {cell.lane}, results in {cell.out}")
     with progress.step("build the wheel of this checkout", cell.out / "build.log"):
         built = product.build(cell.out)
-        expected = steps.collect(built.suite, cell.out, lane)
-    choice = isolate.choose(order.isolation, gpu=not lane.startswith("cpu"))
+        expected = steps.collect(built.suite, cell.out, cell.lane)
+    choice = choose(order, cell)
     progress.note(f"isolation: {choice.isolation.kind}, because {choice.reason}")
     _require_space(cell, rules)
     attempt = Attempt(cell, built, rules, expected, progress)
@@ -102,9 +102,30 @@ def run(order: Order, progress: Progress) -> CellResult:
         prepared=attempt.prepared,
         facts=attempt.facts,
         isolation=choice.isolation.kind,
+        setup_sha256=reuse.setup_digest(cell, choice.isolation.kind, rules),
         judgements=attempt.judgements(),
         seconds=time.monotonic() - start,
     )
+
+
+def cell_of(order: Order) -> Cell:
+    """The cell that is asked for.
+
+    Raises:
+        UsageError: There is no such release, or this machine is another lane.
+    """
+    lane = _lane(order)
+    candidate = plan.select(order.wanted, plan.load())
+    return Cell(candidate, lane, order.runner, order.out / f"{candidate.version}-{lane}")
+
+
+def choose(order: Order, cell: Cell) -> isolate.Choice:
+    """The isolation in which a cell is tested.
+
+    Raises:
+        InfraError: Containers are asked for and no Docker daemon answers.
+    """
+    return isolate.choose(order.isolation, gpu=not cell.lane.startswith("cpu"))
 
 
 def _lane(order: Order) -> str:

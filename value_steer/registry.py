@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 """Version of the registry's format."""
 
+_LATER = (("environment", "setup_sha256"), ("package", "contracts_digest"))
+"""Fields that rows did not have from the beginning; one that is ``None`` is not written."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -61,12 +64,12 @@ class Row:
     @property
     def record_id(self) -> str:
         """SHA-256 of the canonical JSON of the row."""
-        text = json.dumps(encode(self), sort_keys=True, separators=(",", ":"))
+        text = json.dumps(_encoded(self), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
     def to_json(self) -> dict[str, object]:
         """The row as it is stored."""
-        return {"record_id": self.record_id, **encode(self)}
+        return {"record_id": self.record_id, **_encoded(self)}
 
     @classmethod
     def from_json(cls, body: object, at: str = "row") -> Row:
@@ -124,13 +127,32 @@ def _entries(body: object, problems: list[str]) -> list[object]:
 def _row(body: object, at: str, problems: list[str]) -> Row | None:
     stored = dict(body) if isinstance(body, dict) else body
     record_id = stored.pop("record_id", None) if isinstance(stored, dict) else None
-    row = decode(Row, stored, at, problems)
+    row = decode(Row, _completed(stored), at, problems)
     if row is None:
         return None
     problems += [f"{at}: {contradiction}" for contradiction in row.contradictions()]
     if record_id != row.record_id:
         problems.append(f"{at}.record_id = {record_id!r}: the content hashes to {row.record_id}")
     return row
+
+
+def _encoded(row: Row) -> dict[str, object]:
+    body: dict[str, dict[str, object]] = encode(row)
+    for part, name in _LATER:
+        if body[part][name] is None:
+            del body[part][name]
+    return {**body}
+
+
+def _completed(body: object) -> object:
+    """A stored row with all fields that a row has by now."""
+    if not isinstance(body, dict):
+        return body
+    complete = dict(body)
+    for part, name in _LATER:
+        if isinstance(complete.get(part), dict):
+            complete[part] = {name: None, **complete[part]}
+    return complete
 
 
 def _shape(row: Row) -> list[str]:
