@@ -72,6 +72,13 @@ def matrix(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def bisect(session: nox.Session) -> None:
+    """Name the first bad release: ``-- --good 0.19.0 --bad 0.30.0 --mode vfd --run``."""
+    install(session, "compat")
+    session.run("python", "-m", "compat", "bisect", *session.posargs)
+
+
+@nox.session(default=False)
 def plan(session: nox.Session) -> None:
     """Print the matrix of cells; ``-- --device cpu --github-output`` in a workflow."""
     install(session, "compat")

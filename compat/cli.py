@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compat import commands, plan
+from compat import commands, first_bad, plan
 from compat.errors import CompatError, ExitCode
 from compat.product import ROOT
 from compat.progress import Progress
@@ -44,18 +44,14 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(menu)
     _add_matrix(menu)
     _add_registry(menu)
+    _add_bisect(menu)
     return parser
 
 
 def _add_run(menu: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     run = menu.add_parser("run", help="validate value-steer on one release of vLLM")
     run.add_argument("version", help="a series (0.28) or a release (0.28.0)")
-    run.add_argument(
-        "--isolation",
-        choices=("auto", "container", "venv"),
-        default="auto",
-        help="where vLLM is installed; auto: a container if a Docker daemon answers",
-    )
+    _add_place(run)
     run.add_argument(
         "--runner",
         choices=("default", "v1", "v2"),
@@ -63,7 +59,6 @@ def _add_run(menu: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="the model runner that vLLM is made to build; v2 on a CPU runs interpreted",
     )
     run.add_argument("--lane", help="the lane that this must be (cpu, cuda-sm80), or it stops")
-    run.add_argument("--out", type=Path, default=Path("out"), help="folder for logs and reports")
     run.add_argument("--fragment", type=Path, help="write the rows here, not into the registry")
     run.add_argument("--force", action="store_true", help="run it whatever evidence there is")
     run.set_defaults(command=commands.run)
@@ -94,3 +89,31 @@ def _add_registry(menu: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     gating = menu.add_parser("gate", help="whether a release may be built, and why not")
     gating.add_argument("--plan", type=Path, help="what plan printed: each cell needs a verdict")
     gating.set_defaults(command=commands.gating)
+
+
+def _add_bisect(menu: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    bisect = menu.add_parser("bisect", help="name the first bad release between a good and a bad")
+    bisect.add_argument("--good", required=True, metavar="VERSION", help="a release that is good")
+    bisect.add_argument("--bad", required=True, metavar="VERSION", help="a later one that is bad")
+    bisect.add_argument("--mode", choices=("abstain", "vfd"), help="one mode; else bad in any")
+    bisect.add_argument("--runner", choices=("v1", "v2"), default="v1", help="the model runner")
+    bisect.add_argument("--lane", help="the lane; the one of this machine if it is not given")
+    bisect.add_argument("--run", action="store_true", help="run the cells that are not known yet")
+    bisect.add_argument(
+        "--any-code", action="store_true", help="evidence of other code of value-steer counts too"
+    )
+    _add_place(bisect)
+    bisect.set_defaults(command=first_bad.bisecting)
+
+
+def _add_place(command: argparse.ArgumentParser) -> None:
+    """Where cells are run."""
+    command.add_argument(
+        "--isolation",
+        choices=("auto", "container", "venv"),
+        default="auto",
+        help="where vLLM is installed; auto: a container if a Docker daemon answers",
+    )
+    command.add_argument(
+        "--out", type=Path, default=Path("out"), help="folder for logs and reports"
+    )

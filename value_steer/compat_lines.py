@@ -42,14 +42,14 @@ def default_lines(changed: Iterable[DefaultChange]) -> Iterator[str]:
 
 def change_lines(changed: Iterable[Change]) -> Iterator[str]:
     """What changed in the rows; those of one symbol, which change together, share a line."""
-    together: dict[tuple[object, ...], list[str]] = {}
+    together: dict[tuple[str, str, tuple[str, str], bool], list[str]] = {}
     for change in changed:
         holds = change.after.status is Status.OK
         key = (change.version, str(change), _SYMBOLS[change.id], holds)
         together.setdefault(key, []).append(change.id)
-    for (version, text, _, holds), rows in together.items():
+    for (version, text, _, still), rows in together.items():
         users = ", ".join(dict.fromkeys(USED_BY[row] for row in rows))
-        must = "" if holds else f" [must change: {users}]"
+        must = "" if still else f" [must change: {users}]"
         yield f"changed in {version}: {', '.join(rows)}: {text}{must}"
 
 
