@@ -103,12 +103,7 @@ class Attempt:
 
     def _prepare(self, isolation: Isolation) -> Prepared:
         build = self._cell.candidate.build(self._cell.lane)
-        recipe = Recipe(
-            distribution=build.distribution,
-            version=str(self._cell.candidate.version),
-            torch=self._cell.candidate.torch,
-            extras=self._rules.extras,
-        )
+        recipe = recipe_of(self._cell, self._rules)
         log = self._cell.out / "lock.log"
         with self._progress.step("lock", log):
             recipe = replace(recipe, lock=locks.lock(recipe, isolation.python, log))
@@ -167,6 +162,16 @@ class Attempt:
             return junit.read_report(self._cell.out / f"{name}.xml")
         except ReportError as error:
             return error
+
+
+def recipe_of(cell: Cell, rules: Policy) -> Recipe:
+    """What is installed to test a cell."""
+    return Recipe(
+        distribution=cell.candidate.build(cell.lane).distribution,
+        version=str(cell.candidate.version),
+        torch=cell.candidate.torch,
+        extras=rules.extras,
+    )
 
 
 def _failed(cause: Cause, reason: str, depth: Depth) -> Judgement:

@@ -67,6 +67,7 @@ def _environment(result: CellResult) -> Environment:
         torch=facts.torch if facts else None,
         device=facts.device if facts else None,
         driver=facts.driver if facts else None,
+        setup_sha256=result.setup_sha256,
     )
 
 
@@ -79,6 +80,7 @@ def _package(result: CellResult) -> Package:
         wheel_sha256=product.wheel_sha256,
         engine_digest=product.engine_digest,
         suite_digest=product.suite_digest,
+        contracts_digest=product.contracts_digest,
     )
 
 

@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compat import commands, plan
+from compat import commands, first_bad, plan
 from compat.errors import CompatError, ExitCode
 from compat.product import ROOT
 from compat.progress import Progress
@@ -44,18 +44,25 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(menu)
     _add_matrix(menu)
     _add_registry(menu)
+    _add_bisect(menu)
     return parser
 
 
 def _add_run(menu: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     run = menu.add_parser("run", help="validate value-steer on one release of vLLM")
     run.add_argument("version", help="a series (0.28) or a release (0.28.0)")
-    run.add_argument(
-        "--isolation",
-        choices=("auto", "container", "venv"),
-        default="auto",
-        help="where vLLM is installed; auto: a container if a Docker daemon answers",
-    )
+    run.add_argument("--fragment", type=Path, help="write the rows here, not into the registry")
+    _add_way(run)
+    run.set_defaults(command=commands.run)
+    sweep = menu.add_parser("sweep", help="validate it on many releases, one after the other")
+    sweep.add_argument("versions", nargs="*", help="series or releases; all if there are none")
+    _add_way(sweep)
+    sweep.set_defaults(command=commands.sweeping, fragment=None)
+
+
+def _add_way(run: argparse.ArgumentParser) -> None:
+    """How a cell is run."""
+    _add_place(run)
     run.add_argument(
         "--runner",
         choices=("default", "v1", "v2"),
@@ -63,9 +70,8 @@ def _add_run(menu: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="the model runner that vLLM is made to build; v2 on a CPU runs interpreted",
     )
     run.add_argument("--lane", help="the lane that this must be (cpu, cuda-sm80), or it stops")
-    run.add_argument("--out", type=Path, default=Path("out"), help="folder for logs and reports")
-    run.add_argument("--fragment", type=Path, help="write the rows here, not into the registry")
-    run.set_defaults(command=commands.run)
+    run.add_argument("--force", action="store_true", help="run it whatever evidence there is")
+    run.add_argument("--discard", action="store_true", help="remove the environment at the end")
 
 
 def _add_matrix(menu: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -73,6 +79,11 @@ def _add_matrix(menu: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     discovery.add_argument("--prereleases", action="store_true", help="pre-releases as well")
     discovery.add_argument("--candidates", type=Path, default=plan.CANDIDATES, help="file to write")
     discovery.set_defaults(command=commands.discovery)
+    locking = menu.add_parser("lock", help="resolve releases and keep what they come to")
+    locking.add_argument("versions", nargs="*", help="series or releases; all if there are none")
+    locking.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="whose build")
+    locking.add_argument("--out", type=Path, default=Path("out"), help="folder for logs")
+    locking.set_defaults(command=commands.locking)
     planning = menu.add_parser("plan", help="print the matrix of cells as GitHub Actions reads it")
     planning.add_argument("versions", nargs="*", help="series or releases; all if there are none")
     planning.add_argument("--device", choices=("cpu", "cuda"), help="only the cells that run there")
@@ -114,3 +125,31 @@ def _add_registry(menu: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     importing = menu.add_parser("import-registry", help="keep the claims of a flat registry")
     importing.add_argument("file", type=Path, help='{"0.19.1": {"result": "pass", …}, …}')
     importing.set_defaults(command=commands.importing)
+
+
+def _add_bisect(menu: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    bisect = menu.add_parser("bisect", help="name the first bad release between a good and a bad")
+    bisect.add_argument("--good", required=True, metavar="VERSION", help="a release that is good")
+    bisect.add_argument("--bad", required=True, metavar="VERSION", help="a later one that is bad")
+    bisect.add_argument("--mode", choices=("abstain", "vfd"), help="one mode; else bad in any")
+    bisect.add_argument("--runner", choices=("v1", "v2"), default="v1", help="the model runner")
+    bisect.add_argument("--lane", help="the lane; the one of this machine if it is not given")
+    bisect.add_argument("--run", action="store_true", help="run the cells that are not known yet")
+    bisect.add_argument(
+        "--any-code", action="store_true", help="evidence of other code of value-steer counts too"
+    )
+    _add_place(bisect)
+    bisect.set_defaults(command=first_bad.bisecting)
+
+
+def _add_place(command: argparse.ArgumentParser) -> None:
+    """Where cells are run."""
+    command.add_argument(
+        "--isolation",
+        choices=("auto", "container", "venv"),
+        default="auto",
+        help="where vLLM is installed; auto: a container if a Docker daemon answers",
+    )
+    command.add_argument(
+        "--out", type=Path, default=Path("out"), help="folder for logs and reports"
+    )

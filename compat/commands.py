@@ -25,10 +25,13 @@ from compat import (
     record,
     rehearse,
     report,
+    reuse,
 )
 from compat import policy as policies
-from compat.errors import ExitCode, UsageError
+from compat.attempt import Cell, recipe_of
+from compat.errors import ExitCode, InfraError, UsageError
 from compat.evidence import Verdict
+from compat.isolate import locks, resolver
 from compat.product import ROOT
 from compat.standing import Moment, name
 from value_steer import explain, versions
@@ -36,7 +39,9 @@ from value_steer.contracts.wheel import write_atomically
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
+    from compat.evidence import Row
     from compat.progress import Progress
 
 _EXIT_CODES = {
@@ -45,20 +50,62 @@ _EXIT_CODES = {
     Verdict.TIMEOUT: ExitCode.TIMEOUT,
     Verdict.NO_EVIDENCE: ExitCode.NO_EVIDENCE,
 }
-_GRAVITY = (ExitCode.FAILED, ExitCode.TIMEOUT, ExitCode.NO_EVIDENCE, ExitCode.PASSED)
+_GRAVITY = (
+    ExitCode.FAILED,
+    ExitCode.TIMEOUT,
+    ExitCode.INFRA,
+    ExitCode.NO_EVIDENCE,
+    ExitCode.PASSED,
+)
 
 
 def run(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
     """Validate one cell and record what was found, in the registry or in a fragment."""
-    out = arguments.out.resolve()
-    order = pipeline.Order(
-        arguments.version, arguments.isolation, out, arguments.runner, arguments.lane
+    order = _order(arguments, arguments.version)
+    return _run(order, arguments, progress)
+
+
+def sweeping(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
+    """Validate many releases one after the other; each is recorded as soon as it is done."""
+    lane = pipeline.lane_of(_order(arguments, ""))
+    versions_ = arguments.versions or [
+        str(candidate.version) for candidate in plan.load() if candidate.serves(lane)
+    ]
+    progress.note(f"{len(versions_)} releases on lane {lane}: {', '.join(versions_)}")
+    progress.note(pipeline.space(arguments.out.resolve(), lane))
+    codes = [_continue(version, arguments, progress) for version in versions_]
+    return min(codes, key=_GRAVITY.index)
+
+
+def _continue(version: str, arguments: argparse.Namespace, progress: Progress) -> ExitCode:
+    """Run one of many; trouble of this machine ends it and not the others."""
+    try:
+        return _run(_order(arguments, version), arguments, progress)
+    except InfraError as error:
+        progress.problem(f"vLLM {version}: {error}")
+        return ExitCode.INFRA
+
+
+def _order(arguments: argparse.Namespace, version: str) -> pipeline.Order:
+    return pipeline.Order(
+        wanted=version,
+        isolation=arguments.isolation,
+        out=arguments.out.resolve(),
+        runner=arguments.runner,
+        lane=arguments.lane,
+        discard=arguments.discard,
     )
+
+
+def _run(order: pipeline.Order, arguments: argparse.Namespace, progress: Progress) -> ExitCode:
     fragment: Path | None = arguments.fragment
     if fragment is not None:
         fragment.unlink(missing_ok=True)  # an earlier run's is no evidence for this one
-    else:
-        record.load(arguments.registry)  # a broken registry is noticed before an hour of work
+    known = record.load(arguments.registry)  # broken, it is noticed before an hour of work
+    if not arguments.force and (kept := _reused(order, known, progress)):
+        if fragment is not None:
+            fragments.write(fragment, kept)  # the plan waits for an answer of each of its jobs
+        return ExitCode.PASSED
     rows = booking.rows(pipeline.run(order, progress))
     if fragment is not None:
         fragments.write(fragment, rows)
@@ -71,6 +118,25 @@ def run(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
     progress.note(f"recorded in {fragment or arguments.registry}")
     # A failure outweighs missing evidence, which outweighs a pass.
     return min((_EXIT_CODES[row.verdict] for row in rows), key=_GRAVITY.index)
+
+
+def _reused(order: pipeline.Order, known: Sequence[Row], progress: Progress) -> tuple[Row, ...]:
+    """The rows that make a run superfluous, each told; none if it has to be run."""
+    cell = pipeline.cell_of(order)
+    isolation = pipeline.choose(order, cell).isolation.kind
+    wanted = reuse.inputs(cell, isolation, policies.load())
+    kept = reuse.find(wanted, known)
+    for row in kept:
+        progress.note(f"{_passed(row)}, reused; --force runs it again")
+    for row, changed in () if kept else reuse.outdated(wanted, known):
+        progress.note(f"{_passed(row)}, not reused: {' and '.join(changed)} changed since")
+    return kept
+
+
+def _passed(row: Row) -> str:
+    cell = row.cell
+    name = f"vLLM {cell.vllm}, lane {cell.lane}, runner {cell.runner}, mode {cell.mode}"
+    return f"{name}: passed on {row.recorded_at[:10]} (record {row.record_id[:8]})"
 
 
 def registry(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
@@ -91,6 +157,23 @@ def discovery(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
     found = discover.discover(rules)
     write_atomically(arguments.candidates, plan.dumps(found).encode())
     progress.note(f"{len(found)} releases in {arguments.candidates}, newest {found[-1].version}")
+    return ExitCode.PASSED
+
+
+def locking(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
+    """Resolve releases anew and keep what they come to in ``matrix/locks``."""
+    rules, candidates = policies.load(), plan.load()
+    wanted = [plan.select(version, candidates) for version in arguments.versions] or candidates
+    for candidate in wanted:
+        if not candidate.serves(arguments.device):
+            progress.note(f"vLLM {candidate.version} has no {arguments.device} build")
+            continue
+        recipe = recipe_of(Cell(candidate, arguments.device, "default", arguments.out), rules)
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        log = arguments.out / f"lock-{recipe.version}.log"
+        lines = resolver.resolve(recipe, rules.python, log)
+        path = locks.write(recipe, rules.python, lines)
+        progress.note(f"{len(lines)} packages in {path.relative_to(ROOT)}")
     return ExitCode.PASSED
 
 

@@ -9,14 +9,20 @@ import subprocess
 import sys
 import zipfile
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
+from compat import git
 from compat.errors import UsageError
 from compat.evidence import Package
 from value_steer import versions
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 ROOT = Path(__file__).parent.parent
 SUITE = Path("compat") / "behaviour"
+CONTRACTS = Path("value_steer") / "contracts" / "rows"
 _EVIDENCE_SOURCES = ("value_steer", "compat", "matrix", "pyproject.toml")
 
 
@@ -31,6 +37,7 @@ class Product:
         wheel_sha256: Hash of the wheel.
         engine_digest: Hash of the code that decides how the engine is steered.
         suite_digest: Hash of the behavioural suite.
+        contracts_digest: Hash of the contracts that are checked.
         commit: Commit of the checkout, 40 hex digits, or ``None`` outside of one.
         dirty: Whether the checkout differs from that commit, or git cannot tell.
     """
@@ -41,6 +48,7 @@ class Product:
     wheel_sha256: str
     engine_digest: str
     suite_digest: str
+    contracts_digest: str
     commit: str | None
     dirty: bool
 
@@ -66,6 +74,7 @@ def build(folder: Path) -> Product:
         wheel_sha256=hashlib.sha256(wheel.read_bytes()).hexdigest(),
         engine_digest=versions.engine_digest(site / "value_steer"),
         suite_digest=_digest(suite / SUITE),
+        contracts_digest=_digest(site / CONTRACTS),
         commit=_commit(),
         dirty=_dirty(),
     )
@@ -90,6 +99,7 @@ def checkout() -> Package:
         wheel_sha256=None,
         engine_digest=versions.engine_digest(ROOT / "value_steer"),
         suite_digest=_digest(ROOT / SUITE),
+        contracts_digest=_digest(ROOT / CONTRACTS),
     )
 
 
@@ -103,32 +113,29 @@ def _build_wheel(folder: Path) -> Path:
     return wheels[0]
 
 
+def digest(files: Mapping[str, bytes]) -> str:
+    """Hash of the Python files and settings among some files, by relative path and content."""
+    hashed = hashlib.sha256()
+    for path in sorted(map(PurePosixPath, files)):
+        if path.suffix in (".py", ".ini"):
+            hashed.update(str(path).encode() + b"\0" + files[str(path)])
+    return hashed.hexdigest()
+
+
 def _digest(folder: Path) -> str:
-    """Hash of all Python files and settings below a folder, by relative path and content."""
-    digest = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.suffix in (".py", ".ini")):
-        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return digest({path.relative_to(folder).as_posix(): path.read_bytes() for path in files})
 
 
 def commit_time() -> str:
     """Seconds since 1970 at which the commit was made; those of hatchling outside of one."""
-    return _git("log", "-1", "--format=%ct") or "1580601600"
+    return git.text(ROOT, "log", "-1", "--format=%ct") or "1580601600"
 
 
 def _commit() -> str | None:
-    return _git("rev-parse", "HEAD")
+    return git.text(ROOT, "rev-parse", "HEAD")
 
 
 def _dirty() -> bool:
     # A git that cannot answer vouches for nothing.
-    return _git("status", "--porcelain", "--", *_EVIDENCE_SOURCES) != ""
-
-
-def _git(*arguments: str) -> str | None:
-    """Output of a git command in the checkout, or ``None`` where there is no repository."""
-    git = shutil.which("git")
-    if git is None or not (ROOT / ".git").exists():
-        return None
-    done = subprocess.run([git, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
-    return done.stdout.strip() if done.returncode == 0 else None
+    return git.text(ROOT, "status", "--porcelain", "--", *_EVIDENCE_SOURCES) != ""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import json
 import tarfile
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.contracts.release_server import Server
-from value_steer import compat_check, compat_sweep
+from value_steer import compat_check, compat_lines, compat_sweep
 from value_steer.compat_sweep import Selection, Sweep
 from value_steer.contracts import package_index, snapshot, sweep
 from value_steer.contracts.archive import archive_tree
@@ -18,6 +20,8 @@ from value_steer.contracts.report import Status
 from value_steer.contracts.runner_default import Rule, RunnerDefault
 from value_steer.contracts.snapshot import Snapshot, Standing
 from value_steer.contracts.surface import Mode, Runner
+from value_steer.contracts.watch import Sighting
+from value_steer.contracts.watched import WATCHES
 from value_steer.contracts.wheel import WheelTree
 from value_steer.errors import ContractError
 
@@ -45,6 +49,7 @@ FOUND = Sweep((Mode.ABSTAIN,), (OLD, SAME, NEW, GONE), ("Llama",))
     [
         (Selection(exact="0.19.0"), ["0.19.0"]),
         (Selection(since="0.19"), ["0.19.0", "0.20.0"]),
+        (Selection(since="0.18", until="0.19.0"), ["0.18.0", "0.19.0"]),
         (Selection(), ["0.20.0"]),
     ],
 )
@@ -53,11 +58,12 @@ def test_selection(selection: Selection, versions: list[str]) -> None:
     assert [str(w.version) for w in compat_sweep.select(selection, WHEELS)] == versions
 
 
-@pytest.mark.parametrize("exact", ["0.19.7", "newest"])
-def test_a_release_that_is_not_there_is_refused(exact: str) -> None:
+@pytest.mark.parametrize("name", ["0.19.7", "newest"])
+@pytest.mark.parametrize("option", ["exact", "until"])
+def test_a_release_that_is_not_there_is_refused(name: str, option: str) -> None:
     """Never the nearest one."""
     with pytest.raises(ContractError):
-        compat_sweep.select(Selection(exact=exact), WHEELS)
+        compat_sweep.select(Selection(since="0.19", **{option: name}), WHEELS)
 
 
 def test_changes_are_told_once_and_for_the_first_release() -> None:
@@ -69,13 +75,49 @@ def test_changes_are_told_once_and_for_the_first_release() -> None:
 
 def test_the_text_has_a_table_what_is_broken_and_what_changed() -> None:
     """Fields are told as gained and lost; a broken row says what depends on it."""
-    text = list(compat_sweep.lines(FOUND))
+    text = list(compat_lines.lines(FOUND))
 
     assert text[0].split() == ["vLLM", "abstain/v1", "abstain/v2", "Llama"]
     assert text[4].split() == ["0.21.0", "BROKEN", "no", "rows", "v2"]
     assert text[5].startswith(f"0.21.0: {ROW}: it is gone [used by value_steer.")
     assert text[6] == f"changed in 0.20.0: {ROW}: fields +c -b"
-    assert text[7] == f"changed in 0.21.0: {ROW}: fields a, c → missing_symbol (it is gone)"
+    assert text[7] == (
+        f"changed in 0.21.0: {ROW}: fields a, c → missing_symbol (it is gone) "
+        f"[must change: {compat_sweep.USED_BY[ROW]}]"
+    )
+    assert text[8].startswith(f"{len(FOUND.rows) - 1} of {len(FOUND.rows)} contracts look the same")
+    assert text[9] == f"  0.20.0: {ROW}"
+    assert len(text) == 10
+
+
+def test_rows_of_one_symbol_that_change_together_are_one_line() -> None:
+    """A field that a configuration gains is not told once for every row on it."""
+    rows = ("parallel_config.fields", "parallel_config.data_parallel_size", "vllm_config.fields")
+    history = [
+        Snapshot(v, RunnerDefault(Rule.V2), tuple(Standing(r, Status.OK, "", s) for r in rows))
+        for v, s in (("0.19.0", "fields a"), ("0.20.0", "fields a, b"))
+    ]
+    found = Sweep((Mode.VFD,), tuple(history), ())
+
+    assert list(compat_lines.change_lines(found.changes)) == [
+        f"changed in 0.20.0: {rows[0]}, {rows[1]}: fields +b",
+        f"changed in 0.20.0: {rows[2]}: fields +b",
+    ]
+
+
+def test_what_is_only_watched_is_told_apart() -> None:
+    """It comes last, says why nothing depends on it, and breaks nothing."""
+    watch = WATCHES[0]
+    seen = [Sighting(watch.id, "a.py, f", shape) for shape in ("(2, n)", "(n, 2)")]
+    history = [replace(old, watched=(s,)) for old, s in zip((OLD, NEW), seen, strict=True)]
+    found = Sweep((Mode.ABSTAIN,), tuple(history), (), (Runner.V1,))
+
+    assert found.ok
+    assert list(compat_lines.lines(found))[-3:] == [
+        f"watched, not bound to: {watch.id}: {watch.why}",
+        "  0.19.0: (2, n) [a.py, f]",
+        "  0.20.0: (2, n) → (n, 2)",
+    ]
 
 
 def test_json_has_every_release() -> None:
@@ -87,14 +129,18 @@ def test_json_has_every_release() -> None:
     assert isinstance(releases, list)
     assert releases[0]["contracts"] == {"abstain": {"v1": True, "v2": None}}
     assert releases[0]["runner_default"]["of"] == {"Llama": "v2"}
+    assert body["first_changes"] == {**dict.fromkeys(sorted(FOUND.rows)), ROW: "0.20.0"}
+    assert [change["must_change"] for change in body["changes"]] == [False, True]  # type: ignore[attr-defined]
+    assert json.loads(json.dumps(body))["watched"][0]["id"] == WATCHES[0].id
 
 
 def test_a_snapshot_reads_back(tmp_path: Path) -> None:
     """What is kept is what was taken; what cannot be read is not there."""
     path = tmp_path / "kept.json"
     assert snapshot.load(path) is None
-    path.write_bytes(snapshot.dump(GONE))
-    assert snapshot.load(path) == GONE
+    kept = replace(GONE, watched=(Sighting("w", "a.py, f", "(x)"), Sighting("v", None, None)))
+    path.write_bytes(snapshot.dump(kept))
+    assert snapshot.load(path) == kept
     path.write_text("[]", encoding="utf-8")
     assert snapshot.load(path) is None
 

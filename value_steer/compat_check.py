@@ -12,7 +12,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from value_steer import compat_sweep, explain, versions
+from value_steer import compat_lines, compat_sweep, explain, versions
 from value_steer.contracts.checker import check
 from value_steer.contracts.source import directory_tree, installed_tree
 from value_steer.contracts.surface import Mode, Runner
@@ -90,7 +90,7 @@ def _sweep(options: argparse.Namespace) -> ExitCode:
         _runners(options.runner),
     )
     text = [json.dumps(compat_sweep.to_json(found), indent=2)] if options.json else None
-    sys.stdout.write("\n".join(text or compat_sweep.lines(found)) + "\n")
+    sys.stdout.write("\n".join(text or compat_lines.lines(found)) + "\n")
     return ExitCode.FINE if found.ok else ExitCode.BROKEN
 
 

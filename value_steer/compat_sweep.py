@@ -10,27 +10,32 @@ from packaging.version import InvalidVersion, Version
 from value_steer.contracts import package_index
 from value_steer.contracts import snapshot as snapshots
 from value_steer.contracts.archive import archive_tree
+from value_steer.contracts.history import changes, default_changes, turns
 from value_steer.contracts.report import Status
 from value_steer.contracts.rows import SURFACES
-from value_steer.contracts.shape import FIELDS
 from value_steer.contracts.source import directory_tree
 from value_steer.contracts.surface import Runner
-from value_steer.contracts.sweep import changes, sweep
+from value_steer.contracts.sweep import sweep
+from value_steer.contracts.watched import WATCHES
 from value_steer.contracts.wheel import cache_folder
 from value_steer.errors import ContractError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from value_steer.contracts.history import Change
     from value_steer.contracts.package_index import IndexWheel
     from value_steer.contracts.snapshot import Snapshot, Standing
     from value_steer.contracts.surface import Mode
-    from value_steer.contracts.sweep import Change
+    from value_steer.contracts.watch import Watch
 
 OLDEST = "0.19.0"
 _PROJECT = "vllm"
 _ARCHITECTURES = ("LlamaForCausalLM", "Qwen3ForCausalLM")
+
+USED_BY = {surface.id: surface.used_by for surface in SURFACES}
+"""The function or method of value-steer that each row is needed by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +45,14 @@ class Selection:
     Attributes:
         exact: One release.
         since: Every release from this one on.
+        until: With ``since``, up to this one, which must exist.
         against: A folder or tarball of vLLM that comes after all of them.
         architectures: Model classes whose default runner is shown.
     """
 
     exact: str | None = None
     since: str | None = None
+    until: str | None = None
     against: Path | None = None
     architectures: tuple[str, ...] = _ARCHITECTURES
 
@@ -79,6 +86,12 @@ class Sweep:
     def changes(self) -> tuple[Change, ...]:
         """The changes in those rows."""
         return tuple(change for change in changes(self.history) if change.id in self.rows)
+
+    @property
+    def first_changes(self) -> dict[str, str | None]:
+        """For each row the first release that changed it, ``None`` if none did."""
+        first = {change.id: change.version for change in reversed(self.changes)}
+        return {row: first.get(row) for row in sorted(self.rows)}
 
     def broken(self, snapshot: Snapshot) -> tuple[Standing, ...]:
         """The rows that do not hold in a release."""
@@ -123,6 +136,10 @@ def select(selection: Selection, wheels: Sequence[IndexWheel]) -> tuple[IndexWhe
         chosen = [wheel for wheel in wheels if wheel.version == _version(selection.exact)]
     elif selection.since is not None:
         chosen = [wheel for wheel in wheels if wheel.version >= _version(selection.since)]
+        if selection.until is not None:
+            last = _version(selection.until)
+            there = any(wheel.version == last for wheel in chosen)
+            chosen = [wheel for wheel in chosen if there and wheel.version <= last]
     else:
         chosen = list(wheels[-1:])
     if not chosen:
@@ -138,28 +155,22 @@ def to_json(found: Sweep) -> dict[str, object]:
         "ok": found.ok,
         "modes": [mode.value for mode in found.modes],
         "releases": [_release(found, snapshot) for snapshot in found.history],
-        "changes": [asdict(change) for change in found.changes],
+        "changes": [change_json(change) for change in found.changes],
+        "first_changes": found.first_changes,
+        "runner_default_changes": [asdict(change) for change in default_changes(found.history)],
+        "watched": [_watched(watch, found.history) for watch in WATCHES],
     }
 
 
-def lines(found: Sweep) -> Iterator[str]:
-    """The sweep as text: a table, what is broken, what changed."""
-    columns = [(mode, runner) for mode in found.modes for runner in found.runners]
-    head = ["vLLM", *(f"{mode.value}/{runner.value}" for mode, runner in columns)]
-    rows = [[*head, *found.architectures]]
-    for snapshot in found.history:
-        cells = [_verdict(snapshot.holds(mode, runner)) for mode, runner in columns]
-        defaults = [snapshot.runner_default.of(name) for name in found.architectures]
-        rows.append([snapshot.version, *cells, *defaults])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(map(str.ljust, row, widths)).rstrip()
-    used_by = {surface.id: surface.used_by for surface in SURFACES}
-    for snapshot in found.history:
-        for row_ in found.broken(snapshot):
-            yield f"{snapshot.version}: {row_.id}: {row_.detail} [used by {used_by[row_.id]}]"
-    for change in found.changes:
-        yield f"changed in {change.version}: {change.id}: {_difference(change)}"
+def change_json(change: Change) -> dict[str, object]:
+    """A change, and whether value-steer has to follow it where."""
+    must_change = change.after.status is not Status.OK
+    return {**asdict(change), "used_by": USED_BY[change.id], "must_change": must_change}
+
+
+def _watched(watch: Watch, history: Sequence[Snapshot]) -> dict[str, object]:
+    seen = [{"version": turn.version, **asdict(turn.after)} for turn in turns(history, watch.id)]
+    return {"id": watch.id, "why": watch.why, "turns": seen}
 
 
 def _release(found: Sweep, snapshot: Snapshot) -> dict[str, object]:
@@ -188,28 +199,3 @@ def _version(text: str) -> Version:
     except InvalidVersion as err:
         msg = f"{text!r} is no version; write one such as {OLDEST}"
         raise ContractError(msg) from err
-
-
-def _verdict(holds: bool | None) -> str:  # noqa: FBT001
-    return {True: "hold", False: "BROKEN", None: "no rows"}[holds]
-
-
-def _difference(change: Change) -> str:
-    old, new = _fields(change.before), _fields(change.after)
-    if old and new and set(old) != set(new):
-        # A record of fifty fields is not to be compared by eye.
-        gained = [f"+{name}" for name in new if name not in old]
-        lost = [f"-{name}" for name in old if name not in new]
-        return f"fields {' '.join(gained + lost)}"
-    return f"{_state(change.before)} → {_state(change.after)}"
-
-
-def _fields(standing: Standing) -> list[str]:
-    head, _, names = (standing.shape or "").partition(FIELDS)
-    return names.split(", ") if names and not head else []
-
-
-def _state(standing: Standing) -> str:
-    if standing.status is Status.OK:
-        return standing.shape or "ok"
-    return f"{standing.status.value} ({standing.shape or standing.detail})"

@@ -93,7 +93,11 @@ class Upstream:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """Where the run took place; ``None`` for what it did not live to see."""
+    """Where the run took place; ``None`` for what it did not live to see.
+
+    Attributes:
+        setup_sha256: Hash of what was asked for; ``None`` in rows that are older than it.
+    """
 
     isolation: str | None
     image_id: str | None
@@ -102,6 +106,7 @@ class Environment:
     torch: str | None
     device: str | None
     driver: str | None
+    setup_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +120,7 @@ class Package:
         wheel_sha256: Hash of the wheel; ``None`` if none was built.
         engine_digest: Hash of the code that decides how the engine is steered.
         suite_digest: Hash of the behavioural suite.
+        contracts_digest: Hash of the contracts; ``None`` in rows that are older than it.
     """
 
     version: str
@@ -123,6 +129,7 @@ class Package:
     wheel_sha256: str | None
     engine_digest: str
     suite_digest: str
+    contracts_digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 """Version of the registry's format."""
 
+_LATER = (("environment", "setup_sha256"), ("package", "contracts_digest"))
+"""Fields that rows did not have from the beginning; one that is ``None`` is not written."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -62,12 +65,12 @@ class Row:
     @property
     def record_id(self) -> str:
         """SHA-256 of the canonical JSON of the row."""
-        text = json.dumps(encode(self), sort_keys=True, separators=(",", ":"))
+        text = json.dumps(_encoded(self), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
     def to_json(self) -> dict[str, object]:
         """The row as it is stored."""
-        return {"record_id": self.record_id, **encode(self)}
+        return {"record_id": self.record_id, **_encoded(self)}
 
     @classmethod
     def from_json(cls, body: object, at: str = "row") -> Row:
@@ -156,7 +159,7 @@ def _document(body: object, problems: list[str]) -> dict[str, list[object]]:
 def _row(body: object, at: str, problems: list[str]) -> Row | None:
     stored = dict(body) if isinstance(body, dict) else body
     record_id = stored.pop("record_id", None) if isinstance(stored, dict) else None
-    row = decode(Row, stored, at, problems)
+    row = decode(Row, _completed(stored), at, problems)
     if row is None:
         return None
     problems += [f"{at}: {contradiction}" for contradiction in row.contradictions()]
@@ -174,6 +177,25 @@ def _imported(body: object, at: str, problems: list[str]) -> Imported | None:
     if claim.vllm != public_version(claim.vllm):
         problems.append(f"{at}.vllm = {claim.vllm!r}: must be a normalised public version")
     return claim
+
+
+def _encoded(row: Row) -> dict[str, object]:
+    body: dict[str, dict[str, object]] = encode(row)
+    for part, name in _LATER:
+        if body[part][name] is None:
+            del body[part][name]
+    return {**body}
+
+
+def _completed(body: object) -> object:
+    """A stored row with all fields that a row has by now."""
+    if not isinstance(body, dict):
+        return body
+    complete = dict(body)
+    for part, name in _LATER:
+        if isinstance(complete.get(part), dict):
+            complete[part] = {name: None, **complete[part]}
+    return complete
 
 
 def _shape(row: Row) -> list[str]:

@@ -64,6 +64,12 @@ class ContainerIsolation:
             reused=found is not None,
         )
 
+    def discard(self, prepared: Prepared) -> None:
+        """See :meth:`compat.isolate.protocol.Isolation.discard`; the layer of torch stays."""
+        assert prepared.image_id is not None  # noqa: S101  (prepare sets it)
+        with _infra("removing the image"):
+            self._client.images.remove(prepared.image_id, noprune=True)
+
     @contextlib.contextmanager
     def open(self, prepared: Prepared, mounts: Mounts) -> Iterator[ContainerBox]:
         """See :meth:`compat.isolate.protocol.Isolation.open`."""

@@ -156,6 +156,14 @@ class Isolation(Protocol):
         """
         ...
 
+    def discard(self, prepared: Prepared) -> None:
+        """Remove an environment; what others share with it stays.
+
+        Raises:
+            InfraError: It cannot be removed.
+        """
+        ...
+
     def open(self, prepared: Prepared, mounts: Mounts) -> AbstractContextManager[Box]:
         """A box in which commands run until the context ends."""
         ...

@@ -68,6 +68,15 @@ class VenvIsolation:
             folder=folder,
         )
 
+    def discard(self, prepared: Prepared) -> None:
+        """See :meth:`compat.isolate.protocol.Isolation.discard`."""
+        assert prepared.folder is not None  # noqa: S101  (prepare sets it)
+        try:
+            shutil.rmtree(prepared.folder)
+        except OSError as error:
+            msg = f"the virtual environment cannot be removed: {error}"
+            raise InfraError(msg) from error
+
     @contextlib.contextmanager
     def open(self, prepared: Prepared, mounts: Mounts) -> Iterator[VenvBox]:
         """See :meth:`compat.isolate.protocol.Isolation.open`."""

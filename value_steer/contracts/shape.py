@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from typing import TYPE_CHECKING
 
 from value_steer.contracts.lookup import stated_bases
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 FIELDS = "fields "
 
+_WIDEST = 160
+_LIST = re.compile(r"(?:the function )?\((.*)\)")
+
 
 def shape(surface: Surface, sources: Sources) -> str | None:
     """The part of a symbol's definition that its row is about; ``None`` if it is not there."""
@@ -25,6 +29,31 @@ def shape(surface: Surface, sources: Sources) -> str | None:
         return _shape(surface, sources.find(surface.path, surface.symbol), sources)
     except ContractError:  # the finding of the row says which and why
         return None
+
+
+def difference(old: str, new: str) -> str:
+    """Two shapes side by side or, where that is not to be compared by eye, what came and went."""
+    was, now = _parts(old), _parts(new)
+    wide = old.startswith(FIELDS) or len(old) + len(new) > _WIDEST
+    if not wide or set(was) == set(now):
+        return f"{old} → {new}"
+    gained = [f"+{part}" for part in now if part not in was]
+    lost = [f"-{part}" for part in was if part not in now]
+    return " ".join([*([FIELDS.strip()] if old.startswith(FIELDS) else []), *gained, *lost])
+
+
+def _parts(text: str) -> list[str]:
+    """The fields, parameters or arguments that a shape lists."""
+    if text.startswith(FIELDS):
+        return text.removeprefix(FIELDS).split(", ")
+    if listed := _LIST.fullmatch(text):
+        return listed[1].split(", ")
+    try:
+        calls = [ast.parse(call, mode="eval").body for call in text.split("; ")]
+    except SyntaxError:  # a shape in words has no parts
+        return []
+    arguments = (a for c in calls if isinstance(c, ast.Call) for a in (*c.args, *c.keywords))
+    return list(dict.fromkeys(map(ast.unparse, arguments)))
 
 
 def _shape(surface: Surface, symbol: Symbol, sources: Sources) -> str:

@@ -16,6 +16,8 @@ from value_steer.contracts.rows import SURFACES
 from value_steer.contracts.runner_default import Rule, RunnerDefault, runner_default
 from value_steer.contracts.shape import shape
 from value_steer.contracts.surface import Mode
+from value_steer.contracts.watch import Sighting, sight
+from value_steer.contracts.watched import WATCHES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,11 +49,12 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One vLLM: every row, and the runner that it builds by default."""
+    """One vLLM: every row, the runner that it builds by default, and what is only watched."""
 
     version: str
     runner_default: RunnerDefault
     standings: tuple[Standing, ...]
+    watched: tuple[Sighting, ...] = ()
 
     def holds(self, mode: Mode, runner: Runner) -> bool | None:
         """Whether all rows of a mode on a runner hold; ``None`` if there is no such row."""
@@ -72,7 +75,12 @@ def take(tree: SourceTree) -> Snapshot:
         Standing(f.surface.id, f.status, f.detail, shape(f.surface, sources))
         for f in report.findings
     ]
-    return Snapshot(report.version or "unreleased", runner_default(sources), tuple(standings))
+    return Snapshot(
+        version=report.version or "unreleased",
+        runner_default=runner_default(sources),
+        standings=tuple(standings),
+        watched=tuple(sight(watch, sources) for watch in WATCHES),
+    )
 
 
 @cache
@@ -98,7 +106,8 @@ def load(path: Path) -> Snapshot | None:
             Standing(row["id"], Status(row["status"]), row["detail"], row["shape"])
             for row in body["standings"]
         ]
-        return Snapshot(body["version"], rule, tuple(rows))
+        watched = [Sighting(seen["id"], seen["place"], seen["seen"]) for seen in body["watched"]]
+        return Snapshot(body["version"], rule, tuple(rows), tuple(watched))
     except (OSError, ValueError, KeyError, TypeError):  # a cache: what is unreadable is made again
         return None
 
@@ -109,5 +118,6 @@ def dump(snapshot: Snapshot) -> bytes:
 
 
 def row_paths() -> Iterable[str]:
-    """The files that the rows name, each once."""
-    return dict.fromkeys(surface.path for surface in SURFACES)
+    """The files that rows and watches name, each once."""
+    watched = (place.path for watch in WATCHES for place in watch.places)
+    return dict.fromkeys((*(surface.path for surface in SURFACES), *watched))

@@ -1,13 +1,11 @@
-"""All contracts over many releases: who holds what, and which release changed it."""
+"""A snapshot of each of many releases, taken side by side and kept."""
 
 from __future__ import annotations
 
 import gc
 import os
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
@@ -15,30 +13,13 @@ from value_steer.contracts import snapshot as snapshots
 from value_steer.contracts.wheel import WheelTree, write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from value_steer.contracts.package_index import IndexSettings, IndexWheel
-    from value_steer.contracts.snapshot import Snapshot, Standing
+    from value_steer.contracts.snapshot import Snapshot
 
 _MOST_WORKERS = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A row that stands or looks otherwise than one release before.
-
-    Attributes:
-        version: The first release of the new state.
-        id: The row.
-        before: How it stood.
-        after: How it stands.
-    """
-
-    version: str
-    id: str
-    before: Standing
-    after: Standing
 
 
 def sweep(
@@ -53,15 +34,6 @@ def sweep(
     missing = [wheel for wheel, found in kept.items() if found is None]
     taken = dict(zip(missing, _all(missing, settings, cache), strict=True))
     return tuple(kept[wheel] or taken[wheel] for wheel in wheels)
-
-
-def changes(history: Sequence[Snapshot]) -> Iterator[Change]:
-    """What differs from each release to the next, oldest first."""
-    for older, newer in pairwise(history):
-        was = {standing.id: standing for standing in older.standings}
-        for standing in newer.standings:
-            if was[standing.id] != standing:
-                yield Change(newer.version, standing.id, was[standing.id], standing)
 
 
 def _all(wheels: list[IndexWheel], settings: IndexSettings, cache: Path) -> list[Snapshot]:

@@ -130,6 +130,17 @@ def statements(
             yield statement, typing
 
 
+def nested(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
+    """Some statements and all below them, whatever the block; no expression is looked into."""
+    for statement in body:
+        yield statement
+        for name in ("body", "orelse", "finalbody"):
+            yield from nested(getattr(statement, name, ()))
+        for name in ("handlers", "cases"):
+            for block in getattr(statement, name, ()):
+                yield from nested(block.body)
+
+
 def bindings(statement: ast.stmt) -> Iterator[tuple[str, Binding]]:
     """The names that a statement binds in its scope."""
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from value_steer.contracts.lookup import members_of, stated_bases
 from value_steer.contracts.needs.definitions import kind
-from value_steer.contracts.syntax import FUNCTIONS, dotted, last_name, signature
+from value_steer.contracts.syntax import FUNCTIONS, dotted, last_name, nested, signature
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -200,7 +200,7 @@ def _receiver(method: Function) -> str | None:
 
 
 def _targets(method: Function) -> Iterator[tuple[ast.expr, ast.expr]]:
-    for node in ast.walk(method):
+    for node in nested(method.body):
         if isinstance(node, ast.Assign):
             yield from ((target, node.value) for target in _unpacked(node.targets))
         elif isinstance(node, ast.AnnAssign) and node.value:
