@@ -135,7 +135,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> product.Product:
     return product.build(tmp_path_factory.mktemp("product"))
 
 
-Run: TypeAlias = Callable[["FakeIsolation"], "tuple[int, Path]"]
+Run: TypeAlias = Callable[..., "tuple[int, Path]"]
 
 
 @pytest.fixture
@@ -146,11 +146,11 @@ def run(tmp_path: Path, built: product.Product, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(product, "build", lambda _: built)
     monkeypatch.setattr(gpu, "lane", lambda: "cpu")
 
-    def command(fake: FakeIsolation) -> tuple[int, Path]:
+    def command(fake: FakeIsolation, *options: str) -> tuple[int, Path]:
         choice = isolate.Choice(fake, "the test says so")
         monkeypatch.setattr(isolate, "choose", lambda *_, **__: choice)
         arguments = ["--registry", str(registry), "run", "0.28", "--out", str(tmp_path / "out")]
-        return cli.main(arguments), registry
+        return cli.main([*arguments, *options]), registry
 
     return command
 
@@ -247,6 +247,19 @@ def test_infrastructure_is_not_recorded(run: Run) -> None:
 
     assert code == ExitCode.INFRA
     assert registry.read_bytes() == cli.REGISTRY.read_bytes()
+
+
+def test_a_job_writes_a_fragment_and_leaves_the_registry_alone(run: Run, tmp_path: Path) -> None:
+    """The rows of its one cell; and a job that dies leaves none of an earlier one behind."""
+    fragment = tmp_path / "jobs" / "fragment.json"
+    options = ("--lane", "cpu", "--fragment", str(fragment))
+    code, registry = run(FakeIsolation(), *options)
+
+    assert code == ExitCode.PASSED
+    assert {row.cell.mode for row in read_rows(fragment)} == {"abstain", "vfd"}
+    assert registry.read_bytes() == cli.REGISTRY.read_bytes()
+    assert run(FakeIsolation(prepare_error=InfraError("no disk")), *options)[0] == ExitCode.INFRA
+    assert not fragment.exists()
 
 
 def test_an_interrupt_leaves_the_registry_alone(run: Run) -> None:
