@@ -78,11 +78,13 @@ def gather(folder: Path, plan: Sequence[PlannedCell] | None = None) -> Gathered:
         plan: The cells that had a job; rows of any other are refused. ``None`` accepts all.
 
     Raises:
-        ReportError: There is no such folder.
+        ReportError: There is no such folder, and no plan that says what is missing from it.
     """
     if not folder.is_dir():
         msg = f"{folder}: no such folder; it must hold the fragments of the jobs"
-        raise ReportError(msg)
+        if plan is None:
+            raise ReportError(msg)
+        return Gathered((), (msg,))  # every job may have been lost, which the plan will show
     rows: dict[str, Row] = {}
     problems = []
     for path in sorted(folder.rglob(PATTERN)):
@@ -97,12 +99,15 @@ def merge(registry: Path, folder: Path, plan: Sequence[PlannedCell] | None = Non
     """Add to a registry what jobs left, and a row for each planned cell that left nothing.
 
     Raises:
-        ReportError: There is no such folder.
+        ReportError: There is no such folder, and no plan that says what is missing from it.
         RecordError: The registry cannot be written.
     """
     gathered = gather(folder, plan)
-    lost = missing(plan or (), gathered.rows, product.checkout(), booking.provenance())
-    merged = Merged(gathered.rows, tuple(lost), gathered.problems, tuple(plan or ()))
+    lost: tuple[Row, ...] = ()
+    if plan is not None:
+        found = missing(plan, gathered.rows, product.checkout(), booking.provenance())
+        lost = tuple(found)
+    merged = Merged(gathered.rows, lost, gathered.problems, tuple(plan or ()))
     record.append(registry, (*merged.rows, *merged.lost))
     return merged
 

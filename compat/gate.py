@@ -12,7 +12,7 @@ from compat.standing import Moment
 from value_steer import versions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from compat.actions import PlannedCell
@@ -54,21 +54,18 @@ def examine(
     """
     try:
         known = knowledge.load(root, registry)
-        at = moment or Moment(
-            versions.engine_digest(root / "value_steer"), datetime.now(timezone.utc)
-        )
-        obstacles = (
-            *overrides.problems(known.overrides, at.now.date(), known.rules.release.override_days),
-            *_unsupported(root, known, at),
-            *unsettled(plan, known.rows),
-            *(
-                f"{path.relative_to(root)} has drifted; `python -m compat derive` writes it anew"
-                for path in derive.drift(root, known)
-            ),
-        )
     except CompatError as error:
         return Examination((str(error),), ())
-    return Examination(obstacles, tuple(_waived(known)))
+    at = moment or Moment(versions.engine_digest(root / "value_steer"), datetime.now(timezone.utc))
+    days = known.rules.release.override_days
+    checks = (
+        lambda: overrides.problems(known.overrides, at.now.date(), days),
+        lambda: _unsupported(root, known, at),
+        lambda: unsettled(plan, known.rows),
+        lambda: _drifted(root, known),
+    )
+    obstacles = dict.fromkeys(text for check in checks for text in _told(check))
+    return Examination(tuple(obstacles), tuple(_waived(known)))
 
 
 def unsettled(plan: Sequence[PlannedCell], rows: Sequence[Row]) -> Iterator[str]:
@@ -81,6 +78,19 @@ def unsettled(plan: Sequence[PlannedCell], rows: Sequence[Row]) -> Iterator[str]
             newest = max((row for row in own if row.cell.mode == mode), key=_age)
             if newest.verdict not in versions.DECIDING:
                 yield f"{cell.name} ({mode}): {newest.verdict.value}: {newest.reason}"
+
+
+def _told(check: Callable[[], Iterator[str]]) -> list[str]:
+    """What a check found; one that cannot be made does not keep the others from being made."""
+    try:
+        return list(check())
+    except CompatError as error:
+        return [str(error)]
+
+
+def _drifted(root: Path, known: Knowledge) -> Iterator[str]:
+    for path in derive.drift(root, known):
+        yield f"{path.relative_to(root)} has drifted; `python -m compat derive` writes it anew"
 
 
 def _unsupported(root: Path, known: Knowledge, moment: Moment) -> Iterator[str]:

@@ -74,7 +74,7 @@ def rehearse(order: Order, run_cell: CellRunner, progress: Progress) -> Outcome:
         msg = f"the plan ({names}) needs {order.killed} and at least one other cell"
         raise UsageError(msg)
     shutil.rmtree(order.out / "fragments", ignore_errors=True)
-    order.out.mkdir(parents=True, exist_ok=True)
+    (order.out / "fragments").mkdir(parents=True)
     plan, registry = order.out / "plan.json", order.out / "validated_versions.json"
     plan.write_text(actions.dumps(order.cells), encoding="utf-8")
     shutil.copy(order.registry, registry)

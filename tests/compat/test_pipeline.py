@@ -252,6 +252,19 @@ def test_infrastructure_is_not_recorded(run: Run) -> None:
     assert registry.read_bytes() == cli.REGISTRY.read_bytes()
 
 
+def test_a_job_writes_a_fragment_and_leaves_the_registry_alone(run: Run, tmp_path: Path) -> None:
+    """The rows of its one cell; and a job that dies leaves none of an earlier one behind."""
+    fragment = tmp_path / "jobs" / "fragment.json"
+    options = ("--lane", "cpu", "--fragment", str(fragment))
+    code, registry = run(FakeIsolation(), *options)
+
+    assert code == ExitCode.PASSED
+    assert {row.cell.mode for row in read_rows(fragment)} == {"abstain", "vfd"}
+    assert registry.read_bytes() == cli.REGISTRY.read_bytes()
+    assert run(FakeIsolation(prepare_error=InfraError("no disk")), *options)[0] == ExitCode.INFRA
+    assert not fragment.exists()
+
+
 def test_an_interrupt_leaves_the_registry_alone(run: Run) -> None:
     """An interrupt ends the run with its own exit code, and nothing has been written by then."""
     code, registry = run(FakeIsolation(prepare_error=KeyboardInterrupt()))
