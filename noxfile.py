@@ -20,6 +20,13 @@ nox.options.error_on_external_run = True
 
 GROUPS = nox.project.load_toml("pyproject.toml")
 BENCHED = "0.28.0"
+GITHUB_SCHEMAS = {
+    "github-workflows": "workflows/*.yml",
+    "github-actions": "actions/*/action.yml",
+    "dependabot": "dependabot.yml",
+    "github-issue-forms": "ISSUE_TEMPLATE/[!c]*.yml",
+    "github-issue-config": "ISSUE_TEMPLATE/config.yml",
+}
 CANDIDATES = json.loads(Path("matrix/candidates.json").read_text(encoding="utf-8"))["candidates"]
 
 
@@ -38,10 +45,14 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style, imports, layers, formatting."""
+    """Style, imports, layers, formatting; the workflows, their security and their schema."""
     install(session, "lint")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    session.run("zizmor", "--offline", "--persona", "auditor", "--quiet", ".github")
+    for schema, files in GITHUB_SCHEMAS.items():
+        found = sorted(map(str, Path(".github").glob(files)))
+        session.run("check-jsonschema", "--builtin-schema", f"vendor.{schema}", *found)
 
 
 @nox.session
@@ -53,7 +64,8 @@ def types(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def contracts(session: nox.Session) -> None:
-    """Check the contracts against a vLLM source: ``-- --source DIR``, or the installed one."""
+    """Check the contracts against a vLLM source: ``-- --source DIR``, or ``-- --all`` releases."""
+    install(session, "compat")
     session.run("python", "-m", "value_steer.compat_check", *session.posargs)
 
 
@@ -69,6 +81,20 @@ def matrix(session: nox.Session) -> None:
     """List the releases on the package index in matrix/candidates.json."""
     install(session, "compat")
     session.run("python", "-m", "compat", "discover", *session.posargs)
+
+
+@nox.session(default=False)
+def image(session: nox.Session) -> None:
+    """Build the image of a release, the newest CPU build if none is named: ``-- 0.28.0``."""
+    install(session, "compat")
+    session.run("python", "-m", "compat", "image", *session.posargs)
+
+
+@nox.session(default=False)
+def docs(session: nox.Session) -> None:
+    """Build the documentation site into out/site; a warning or a broken link is an error."""
+    install(session, "docs")
+    session.run("mkdocs", "build", *session.posargs, env={"NO_MKDOCS_2_WARNING": "1"})
 
 
 @nox.session(default=False)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
 
-from compat import junit, runners, steps, verdict
+from compat import images, junit, runners, steps, verdict
 from compat.errors import InstallError, ReportError, ResolveError
 from compat.evidence import Cause, Depth, Facts, Verdict
-from compat.isolate.protocol import Mounts, Recipe
+from compat.isolate.protocol import Mounts
 from value_steer.registry import public_version
 
 if TYPE_CHECKING:
@@ -102,12 +102,7 @@ class Attempt:
 
     def _prepare(self, isolation: Isolation) -> Prepared:
         build = self._cell.candidate.build(self._cell.lane)
-        recipe = Recipe(
-            distribution=build.distribution,
-            version=str(self._cell.candidate.version),
-            torch=self._cell.candidate.torch,
-            extras=self._rules.extras,
-        )
+        recipe = images.recipe(self._cell.candidate, self._cell.lane, self._rules)
         log = self._cell.out / "prepare.log"
         title = f"install {recipe.distribution} {recipe.version} ({isolation.kind})"
         with self._progress.step(title, log):
