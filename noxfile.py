@@ -84,17 +84,39 @@ def matrix(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
-def image(session: nox.Session) -> None:
-    """Build the image of a release, the newest CPU build if none is named: ``-- 0.28.0``."""
+def plan(session: nox.Session) -> None:
+    """Print the matrix of cells; ``-- --device cpu --github-output`` in a workflow."""
     install(session, "compat")
-    session.run("python", "-m", "compat", "image", *session.posargs)
+    session.run("python", "-m", "compat", "plan", *session.posargs)
 
 
 @nox.session(default=False)
-def docs(session: nox.Session) -> None:
-    """Build the documentation site into out/site; a warning or a broken link is an error."""
-    install(session, "docs")
-    session.run("mkdocs", "build", *session.posargs, env={"NO_MKDOCS_2_WARNING": "1"})
+def compat(session: nox.Session) -> None:
+    """Validate one cell: ``-- 0.28.0 --lane cpu --runner default --fragment out/fragment.json``."""
+    install(session, "compat")
+    session.run("python", "-m", "compat", "run", *session.posargs)
+
+
+@nox.session(default=False)
+def record(session: nox.Session) -> None:
+    """Merge a folder of fragments into the registry: ``-- out --plan out/plan.json``."""
+    install(session, "compat")
+    session.run("python", "-m", "compat", "record", *session.posargs)
+
+
+@nox.session(name="release-gate", default=False)
+def release_gate(session: nox.Session) -> None:
+    """Say whether a release may be built, and why not; ``-- --plan FILE`` checks a matrix run."""
+    install(session, "compat")
+    session.run("python", "-m", "compat", "gate", *session.posargs)
+
+
+@nox.session(default=False)
+def build(session: nox.Session) -> None:
+    """Build the wheel and the source distribution into dist/ and check them."""
+    session.install("build>=1.2", "twine>=6.0")
+    session.run("python", "-m", "build", "--outdir", "dist")
+    session.run("twine", "check", "--strict", *map(str, Path("dist").glob("*")))
 
 
 @nox.session(default=False)
@@ -109,6 +131,20 @@ def bench(session: nox.Session) -> None:
     session.run("pip", "uninstall", "--yes", "torchaudio", "torchcodec", "torchvision")
     session.install("--no-deps", "-e", ".")
     session.run("python", "-m", "benchmarks.decode", *session.posargs)
+
+
+@nox.session(default=False)
+def image(session: nox.Session) -> None:
+    """Build the image of a release, the newest CPU build if none is named: ``-- 0.28.0``."""
+    install(session, "compat")
+    session.run("python", "-m", "compat", "image", *session.posargs)
+
+
+@nox.session(default=False)
+def docs(session: nox.Session) -> None:
+    """Build the documentation site into out/site; a warning or a broken link is an error."""
+    install(session, "docs")
+    session.run("mkdocs", "build", *session.posargs, env={"NO_MKDOCS_2_WARNING": "1"})
 
 
 def _compat_session(series: str) -> None:

@@ -4,31 +4,18 @@ from __future__ import annotations
 
 import argparse
 import signal
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compat import booking, discover, pipeline, plan, record, report
-from compat import policy as policies
+from compat import commands, plan
 from compat.errors import CompatError, ExitCode
-from compat.evidence import Verdict
 from compat.product import ROOT
 from compat.progress import Progress
-from value_steer import versions
-from value_steer.contracts.wheel import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 REGISTRY = ROOT / "validated_versions.json"
-
-_EXIT_CODES = {
-    Verdict.PASSED: ExitCode.PASSED,
-    Verdict.FAILED: ExitCode.FAILED,
-    Verdict.TIMEOUT: ExitCode.TIMEOUT,
-    Verdict.NO_EVIDENCE: ExitCode.NO_EVIDENCE,
-}
-_GRAVITY = (ExitCode.FAILED, ExitCode.TIMEOUT, ExitCode.NO_EVIDENCE, ExitCode.PASSED)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,48 +37,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     return int(code)
 
 
-def _run(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
-    """Validate one cell and record what was found."""
-    out = arguments.out.resolve()
-    order = pipeline.Order(arguments.version, arguments.isolation, out, arguments.runner)
-    record.load(arguments.registry)  # a broken registry is noticed before an hour of work
-    rows = booking.rows(pipeline.run(order, progress))
-    record.append(arguments.registry, rows)
-    progress.console.print(report.run_table(rows))
-    for row in rows:
-        if row.reason:
-            progress.note(row.reason)
-    progress.note(f"recorded in {arguments.registry}")
-    # A failure outweighs missing evidence, which outweighs a pass.
-    return min((_EXIT_CODES[row.verdict] for row in rows), key=_GRAVITY.index)
-
-
-def _registry(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
-    """Validate the registry and show what it says of the code in this checkout."""
-    rows = record.load(arguments.registry)
-    digest = versions.engine_digest(ROOT / "value_steer")
-    progress.console.print(report.registry_table(rows, digest))
-    progress.note(f"{len(rows)} rows, all valid")
-    return ExitCode.PASSED
-
-
-def _discover(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
-    """Ask the package index for releases and write the candidates."""
-    policy = policies.load()
-    rules = discover.Rules(
-        policy.oldest_vllm, timedelta(hours=policy.cooldown_hours), arguments.prereleases
-    )
-    found = discover.discover(rules)
-    write_atomically(arguments.candidates, plan.dumps(found).encode())
-    progress.note(f"{len(found)} releases in {arguments.candidates}, newest {found[-1].version}")
-    return ExitCode.PASSED
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m compat", description=__doc__)
     parser.add_argument("--registry", type=Path, default=REGISTRY, help="file of the evidence")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    run = commands.add_parser("run", help="validate value-steer on one release of vLLM")
+    menu = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_run(menu)
+    _add_matrix(menu)
+    _add_registry(menu)
+    return parser
+
+
+def _add_run(menu: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    run = menu.add_parser("run", help="validate value-steer on one release of vLLM")
     run.add_argument("version", help="a series (0.28) or a release (0.28.0)")
     run.add_argument(
         "--isolation",
@@ -105,12 +62,38 @@ def _parser() -> argparse.ArgumentParser:
         default="default",
         help="the model runner that vLLM is made to build; v2 on a CPU runs interpreted",
     )
+    run.add_argument("--lane", help="the lane that this must be (cpu, cuda-sm80), or it stops")
     run.add_argument("--out", type=Path, default=Path("out"), help="folder for logs and reports")
-    run.set_defaults(command=_run)
-    registry = commands.add_parser("registry", help="validate and show the registry")
-    registry.set_defaults(command=_registry)
-    discovery = commands.add_parser("discover", help="list the releases on the package index")
+    run.add_argument("--fragment", type=Path, help="write the rows here, not into the registry")
+    run.set_defaults(command=commands.run)
+
+
+def _add_matrix(menu: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    discovery = menu.add_parser("discover", help="list the releases on the package index")
     discovery.add_argument("--prereleases", action="store_true", help="pre-releases as well")
     discovery.add_argument("--candidates", type=Path, default=plan.CANDIDATES, help="file to write")
-    discovery.set_defaults(command=_discover)
-    return parser
+    discovery.set_defaults(command=commands.discovery)
+    planning = menu.add_parser("plan", help="print the matrix of cells as GitHub Actions reads it")
+    planning.add_argument("versions", nargs="*", help="series or releases; all if there are none")
+    planning.add_argument("--device", choices=("cpu", "cuda"), help="only the cells that run there")
+    planning.add_argument("--out", type=Path, help="file to write instead of printing")
+    planning.add_argument(
+        "--github-output", action="store_true", help="also set a step's outputs matrix and count"
+    )
+    planning.set_defaults(command=commands.planning)
+    imaging = menu.add_parser("image", help="build the image of a release, ahead of its cells")
+    imaging.add_argument("version", nargs="?", help="a series or a release; the newest if none")
+    imaging.add_argument("--out", type=Path, default=Path("out"), help="folder for the log")
+    imaging.set_defaults(command=commands.imaging)
+    recording = menu.add_parser("record", help="merge the fragments of parallel jobs")
+    recording.add_argument("fragments", type=Path, help="folder that holds them, however deep")
+    recording.add_argument("--plan", type=Path, help="what plan printed: a cell without rows shows")
+    recording.set_defaults(command=commands.recording)
+
+
+def _add_registry(menu: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    registry = menu.add_parser("registry", help="validate and show the registry")
+    registry.set_defaults(command=commands.registry)
+    gating = menu.add_parser("gate", help="whether a release may be built, and why not")
+    gating.add_argument("--plan", type=Path, help="what plan printed: each cell needs a verdict")
+    gating.set_defaults(command=commands.gating)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from compat import gpu, isolate, plan, policy, product, runners, steps
 from compat.attempt import Attempt, Cell
-from compat.errors import InfraError
+from compat.errors import InfraError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,12 +39,14 @@ class Order:
         isolation: ``container``, ``venv``, or ``auto`` for the best that is there.
         out: Folder for logs, reports and environments.
         runner: The model runner to make the host build, or ``default`` for its own choice.
+        lane: The lane that this must be, or ``None`` for the one of this machine.
     """
 
     wanted: str
     isolation: Literal["auto", "container", "venv"]
     out: Path
     runner: Literal["default", "v1", "v2"] = "default"
+    lane: str | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def run(order: Order, progress: Progress) -> CellResult:
     """
     start = time.monotonic()
     rules = policy.load()
-    lane = runners.lane(gpu.lane(), order.runner)
+    lane = _lane(order)
     candidate = plan.select(order.wanted, plan.load())
     cell = Cell(candidate, lane, order.runner, order.out / f"{candidate.version}-{lane}")
     cell.out.mkdir(parents=True, exist_ok=True)
@@ -103,6 +105,17 @@ def run(order: Order, progress: Progress) -> CellResult:
         judgements=attempt.judgements(),
         seconds=time.monotonic() - start,
     )
+
+
+def _lane(order: Order) -> str:
+    """The lane of this machine, which every machine with a GPU may leave for the CPU's."""
+    wanted = order.lane
+    device = "cpu" if wanted is not None and wanted.startswith("cpu") else gpu.lane()
+    lane = runners.lane(device, order.runner)
+    if wanted not in (None, lane):
+        msg = f"this machine with runner {order.runner} is lane {lane}, not {wanted}"
+        raise UsageError(msg)
+    return lane
 
 
 def _require_space(cell: Cell, rules: Policy) -> None:

@@ -6,12 +6,16 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from packaging.version import InvalidVersion, Version
 
 from compat.errors import UsageError
+from value_steer.decode import decode
+from value_steer.evidence import Depth  # noqa: TC001  (decode looks up the types of fields)
+
+Record = TypeVar("Record")
 
 POLICY = Path(__file__).parent.parent / "matrix" / "policy.yaml"
 
@@ -36,6 +40,36 @@ class Minutes:
 
 
 @dataclass(frozen=True)
+class CellKind:
+    """A lane and a runner that the matrix covers, from a release of vLLM on."""
+
+    lane: str
+    runner: str
+    since: str
+
+
+@dataclass(frozen=True)
+class Demands:
+    """The evidence without which no release of vLLM is inside the extra.
+
+    Attributes:
+        depth: What a run must at least have reached.
+        lanes: Patterns (``cuda-*``); each must be covered.
+        modes: Each must be covered on each lane.
+        provenance: Whose evidence counts.
+        fresh_days: Age in days beyond which evidence opens no gate.
+        override_days: How many days ahead an override may expire.
+    """
+
+    depth: Depth
+    lanes: tuple[str, ...]
+    modes: tuple[str, ...]
+    provenance: tuple[str, ...]
+    fresh_days: int
+    override_days: int
+
+
+@dataclass(frozen=True)
 class Policy:
     """The whole policy; see the comments in the file."""
 
@@ -46,6 +80,8 @@ class Policy:
     extras: tuple[str, ...]
     free_disk_gib: Space
     timeout_minutes: Minutes
+    cells: tuple[CellKind, ...]
+    release: Demands
 
 
 def load(path: Path = POLICY) -> Policy:
@@ -78,7 +114,28 @@ def load(path: Path = POLICY) -> Policy:
         timeout_minutes=Minutes(
             **_numbers(Minutes, values["timeout_minutes"], f"{path}: timeout_minutes")
         ),
+        cells=_cells(values["cells"], path),
+        release=_decoded(Demands, values["release"], f"{path}: release"),
     )
+
+
+def _cells(body: object, path: Path) -> tuple[CellKind, ...]:
+    entries = body if isinstance(body, list) else []
+    kinds = [_decoded(CellKind, e, f"{path}: cells[{i}]") for i, e in enumerate(entries)]
+    if not kinds or len({(kind.lane, kind.runner) for kind in kinds}) < len(kinds):
+        msg = f"{path}: cells must list at least one lane and runner, and none of them twice"
+        raise UsageError(msg)
+    for i, kind in enumerate(kinds):
+        _version(kind.since, f"{path}: cells[{i}].since")
+    return tuple(kinds)
+
+
+def _decoded(record: type[Record], body: object, where: str) -> Record:
+    problems: list[str] = []
+    decoded = decode(record, body, where, problems)
+    if decoded is None:
+        raise UsageError("\n".join(problems))
+    return decoded
 
 
 def _numbers(record: type, body: object, where: str) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compat.errors import UsageError
+from compat.evidence import Package
 from value_steer import versions
 
 ROOT = Path(__file__).parent.parent
@@ -64,9 +66,30 @@ def build(folder: Path) -> Product:
         wheel_sha256=hashlib.sha256(wheel.read_bytes()).hexdigest(),
         engine_digest=versions.engine_digest(site / "value_steer"),
         suite_digest=_digest(suite / SUITE),
-        commit=_git("rev-parse", "HEAD"),
-        # A git that cannot answer vouches for nothing.
-        dirty=_git("status", "--porcelain", "--", *_EVIDENCE_SOURCES) != "",
+        commit=_commit(),
+        dirty=_dirty(),
+    )
+
+
+def checkout() -> Package:
+    """What identifies this checkout where no wheel of it was built.
+
+    Raises:
+        UsageError: ``pyproject.toml`` states no version.
+    """
+    stated = re.search(
+        r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text("utf-8"), re.MULTILINE
+    )
+    if stated is None:
+        msg = f"{ROOT / 'pyproject.toml'}: states no version"
+        raise UsageError(msg)
+    return Package(
+        version=stated[1],
+        commit=_commit(),
+        dirty=_dirty(),
+        wheel_sha256=None,
+        engine_digest=versions.engine_digest(ROOT / "value_steer"),
+        suite_digest=_digest(ROOT / SUITE),
     )
 
 
@@ -86,6 +109,15 @@ def _digest(folder: Path) -> str:
     for path in sorted(p for p in folder.rglob("*") if p.suffix in (".py", ".ini")):
         digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
+
+
+def _commit() -> str | None:
+    return _git("rev-parse", "HEAD")
+
+
+def _dirty() -> bool:
+    # A git that cannot answer vouches for nothing.
+    return _git("status", "--porcelain", "--", *_EVIDENCE_SOURCES) != ""
 
 
 def _git(*arguments: str) -> str | None:

@@ -48,7 +48,7 @@ def append(path: Path, rows: Sequence[Row]) -> None:
         RecordError: The registry or a row violates the schema, a row contradicts itself or comes
             from the future, or another process keeps the registry locked.
     """
-    _refuse(_unrecordable(rows), "not recorded")
+    refuse_unrecordable(rows)
     lock = path.with_name(f".{path.name}.lock")
     try:
         with FileLock(lock, timeout=_LOCK_SECONDS):
@@ -64,6 +64,15 @@ def render(rows: Iterable[Row]) -> str:
     ordered = [row.to_json() for row in sorted(rows, key=_order)]
     body = {"schema_version": SCHEMA_VERSION, "rows": ordered}
     return json.dumps(body, indent=2, sort_keys=True) + "\n"
+
+
+def refuse_unrecordable(rows: Sequence[Row]) -> None:
+    """Make sure that rows may enter a registry.
+
+    Raises:
+        RecordError: A row violates the schema, contradicts itself or comes from the future.
+    """
+    _refuse(_unrecordable(rows), "not recorded")
 
 
 def _unrecordable(rows: Sequence[Row]) -> list[str]:

@@ -95,7 +95,7 @@ class Upstream:
 class Environment:
     """Where the run took place; ``None`` for what it did not live to see."""
 
-    isolation: str
+    isolation: str | None
     image_id: str | None
     lock_sha256: str | None
     python: str | None
@@ -112,7 +112,7 @@ class Package:
         version: Version of the wheel.
         commit: Commit of the checkout, 40 hex digits.
         dirty: Whether the checkout differed from that commit.
-        wheel_sha256: Hash of the wheel.
+        wheel_sha256: Hash of the wheel; ``None`` if none was built.
         engine_digest: Hash of the code that decides how the engine is steered.
         suite_digest: Hash of the behavioural suite.
     """
@@ -120,7 +120,7 @@ class Package:
     version: str
     commit: str | None
     dirty: bool
-    wheel_sha256: str
+    wheel_sha256: str | None
     engine_digest: str
     suite_digest: str
 
