@@ -71,9 +71,10 @@ def contracts(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def registry(session: nox.Session) -> None:
-    """Validate validated_versions.json against its schema and show what it says."""
+    """Validate validated_versions.json, show what it says, and that nothing derived drifts."""
     install(session, "compat")
     session.run("python", "-m", "compat", "registry", *session.posargs)
+    session.run("python", "-m", "compat", "derive", "--check")
 
 
 @nox.session(default=False)
@@ -113,10 +114,18 @@ def release_gate(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def build(session: nox.Session) -> None:
-    """Build the wheel and the source distribution into dist/ and check them."""
-    session.install("build>=1.2", "twine>=6.0")
-    session.run("python", "-m", "build", "--outdir", "dist")
-    session.run("twine", "check", "--strict", *map(str, Path("dist").glob("*")))
+    """Build wheel and source distribution into dist/, twice to the same bytes, and check them."""
+    install(session, "compat")
+    session.install("twine>=6.0")
+    session.run("python", "-m", "compat", "build", *session.posargs)
+    session.run("twine", "check", "--strict", *map(str, sorted(Path("dist").iterdir())))
+
+
+@nox.session(default=False)
+def rehearse(session: nox.Session) -> None:
+    """Run the whole matrix here for some releases, one job killed: ``-- 0.28 0.32``."""
+    install(session, "compat")
+    session.run("python", "-m", "compat", "rehearse", *session.posargs)
 
 
 @nox.session(default=False)
@@ -131,6 +140,20 @@ def bench(session: nox.Session) -> None:
     session.run("pip", "uninstall", "--yes", "torchaudio", "torchcodec", "torchvision")
     session.install("--no-deps", "-e", ".")
     session.run("python", "-m", "benchmarks.decode", *session.posargs)
+
+
+@nox.session(default=False)
+def recheck(session: nox.Session) -> None:
+    """Ask the package index whether what was tested has been yanked, and withdraw it."""
+    install(session, "compat")
+    session.run("python", "-m", "compat", "recheck", *session.posargs)
+
+
+@nox.session(default=False)
+def derive(session: nox.Session) -> None:
+    """Write what follows from the registry: the extra, the README's table, badges, the matrix."""
+    install(session, "compat")
+    session.run("python", "-m", "compat", "derive", *session.posargs)
 
 
 @nox.session(default=False)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from compat import record
+from compat import booking, product, record
 from compat.errors import CompatError, ReportError
 from compat.evidence import Cell, Control, Depth, Environment, Row, TestCounts, Upstream, Verdict
 from compat.verdict import REQUIRED_SENTINELS
@@ -36,6 +36,28 @@ class Gathered:
 
     rows: tuple[Row, ...]
     problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What a registry gained.
+
+    Attributes:
+        rows: From the jobs.
+        lost: One per mode of a cell from which nothing came.
+        problems: Fragments that were refused, each with its reason.
+        plan: The cells that had a job.
+    """
+
+    rows: tuple[Row, ...]
+    lost: tuple[Row, ...]
+    problems: tuple[str, ...]
+    plan: tuple[PlannedCell, ...]
+
+    @property
+    def lost_cells(self) -> tuple[PlannedCell, ...]:
+        """The cells from which something is missing."""
+        return tuple(cell for cell in self.plan if any(map(cell.covers, self.lost)))
 
 
 def write(path: Path, rows: Sequence[Row]) -> None:
@@ -69,6 +91,20 @@ def gather(folder: Path, plan: Sequence[PlannedCell] | None = None) -> Gathered:
         except CompatError as error:
             problems.append(str(error))
     return Gathered(tuple(rows.values()), tuple(problems))
+
+
+def merge(registry: Path, folder: Path, plan: Sequence[PlannedCell] | None = None) -> Merged:
+    """Add to a registry what jobs left, and a row for each planned cell that left nothing.
+
+    Raises:
+        ReportError: There is no such folder.
+        RecordError: The registry cannot be written.
+    """
+    gathered = gather(folder, plan)
+    lost = missing(plan or (), gathered.rows, product.checkout(), booking.provenance())
+    merged = Merged(gathered.rows, tuple(lost), gathered.problems, tuple(plan or ()))
+    record.append(registry, (*merged.rows, *merged.lost))
+    return merged
 
 
 def missing(

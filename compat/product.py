@@ -111,6 +111,11 @@ def _digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def commit_time() -> str:
+    """Seconds since 1970 at which the commit was made; those of hatchling outside of one."""
+    return _git("log", "-1", "--format=%ct") or "1580601600"
+
+
 def _commit() -> str | None:
     return _git("rev-parse", "HEAD")
 
