@@ -46,7 +46,11 @@ def _sessions() -> set[str]:
 def _called(script: str) -> list[str]:
     """The nox sessions that a script calls."""
     words = shlex.split(script.replace("\\\n", " "), comments=True)
-    return [words[i + 1] for i, word in enumerate(words) if word == "-s" and "nox" in words[:i]]
+    return [
+        words[i + 1].rstrip(";")
+        for i, word in enumerate(words)
+        if word == "-s" and "nox" in words[:i]
+    ]
 
 
 @pytest.mark.parametrize("job", JOBS)
