@@ -20,12 +20,16 @@ nox.options.error_on_external_run = True
 
 GROUPS = nox.project.load_toml("pyproject.toml")
 BENCHED = "0.28.0"
+GITHUB = Path(".github")
+# What each of GitHub's schemas describes, as check-jsonschema names them.
 GITHUB_SCHEMAS = {
-    "github-workflows": "workflows/*.yml",
-    "github-actions": "actions/*/action.yml",
-    "dependabot": "dependabot.yml",
-    "github-issue-forms": "ISSUE_TEMPLATE/[!c]*.yml",
-    "github-issue-config": "ISSUE_TEMPLATE/config.yml",
+    "github-workflows": [*GITHUB.glob("workflows/*.yml")],
+    "github-actions": [*GITHUB.glob("actions/*/action.yml")],
+    "dependabot": [GITHUB / "dependabot.yml"],
+    "github-issue-config": [GITHUB / "ISSUE_TEMPLATE" / "config.yml"],
+    "github-issue-forms": [
+        path for path in GITHUB.glob("ISSUE_TEMPLATE/*.yml") if path.stem != "config"
+    ],
 }
 CANDIDATES = json.loads(Path("matrix/candidates.json").read_text(encoding="utf-8"))["candidates"]
 
@@ -51,8 +55,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
     session.run("zizmor", "--offline", "--persona", "auditor", "--quiet", ".github")
     for schema, files in GITHUB_SCHEMAS.items():
-        found = sorted(map(str, Path(".github").glob(files)))
-        session.run("check-jsonschema", "--builtin-schema", f"vendor.{schema}", *found)
+        session.run("check-jsonschema", "--builtin-schema", f"vendor.{schema}", *map(str, files))
 
 
 @nox.session
