@@ -194,6 +194,24 @@ def test_own_machines_run_only_what_is_on_main(job: Job) -> None:
         assert job.labels == ["self-hosted", "linux", "x64", "gpu", "a100"]
 
 
+@pytest.mark.parametrize("name", ["compat-discover", "compat-matrix"])
+def test_a_proposal_may_touch_what_is_derived_and_nothing_else(name: str) -> None:
+    """Data that people review, never what is run or says who may run it."""
+    (allowed,) = [
+        re.compile(str(step.inputs["allowed"]))
+        for job in workflows.jobs(name)
+        for step in job.steps
+        if step.uses == "$/.github/actions/propose"
+    ]
+    derived = ["validated_versions.json", "README.md", "pyproject.toml", "matrix/actions.json"]
+    derived += [path.relative_to(ROOT).as_posix() for path in (ROOT / "badges").iterdir()]
+    others = ["noxfile.py", "matrix/policy.yaml", "value_steer/worker.py", "badges/../noxfile.py"]
+    others += [path.relative_to(ROOT).as_posix() for path in GITHUB.rglob("*") if path.is_file()]
+
+    assert [path for path in derived if not allowed.fullmatch(path)] == []
+    assert [path for path in others if allowed.fullmatch(path)] == []
+
+
 def test_only_the_release_publishes() -> None:
     """One job may ask the index for trust, behind an environment, and it runs no script."""
     (job,) = [j for j in workflows.every_job() for s in j.steps if s.uses.startswith(PUBLISH)]
