@@ -19,9 +19,10 @@ if (($(stat --format=%s "$patch") > MAX_BYTES)); then
 fi
 
 git apply --cached --whitespace=nowarn "$patch"
-while IFS=' ' read -r -d '' _ mode _ _ status && IFS= read -r -d '' path; do
-  if [[ $status != [AM] || $mode != 100644 || ! $path =~ ^($ALLOWED)$ ]]; then
-    echo "refused: $path (status $status, mode $mode); allowed are plain files $ALLOWED" >&2
+# A deletion has the mode 000000.
+while IFS=' ' read -r -d '' _ mode _ && IFS= read -r -d '' path; do
+  if [[ $mode != 100644 || ! $path =~ ^($ALLOWED)$ ]]; then
+    echo "refused: $path (mode $mode); allowed are plain files $ALLOWED" >&2
     exit 1
   fi
 done < <(git diff --cached --raw -z --no-renames)
