@@ -194,6 +194,18 @@ def test_own_machines_run_only_what_is_on_main(job: Job) -> None:
         assert job.labels == ["self-hosted", "linux", "x64", "gpu", "a100"]
 
 
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_what_a_job_takes_up_another_has_left(name: str) -> None:
+    """Under a name that is the same when only some jobs are run again."""
+    steps = [step for job in workflows.jobs(name) for step in job.steps]
+    left = {s.inputs["name"] for s in steps if s.uses.startswith("actions/upload-artifact@")}
+    taken = {s.inputs.get("name") for s in steps if s.uses.startswith("actions/download-artifact@")}
+    taken |= {s.inputs.get("artifact") for s in steps}
+
+    assert taken - {None} <= left
+    assert not any("run_attempt" in str(artifact) for artifact in taken)
+
+
 @pytest.mark.parametrize("name", ["compat-discover", "compat-matrix"])
 def test_a_proposal_may_touch_what_is_derived_and_nothing_else(name: str) -> None:
     """Data that people review, never what is run or says who may run it."""

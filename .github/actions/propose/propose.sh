@@ -2,8 +2,9 @@
 # Turns the patch in a folder into a pull request: propose.sh FOLDER.
 #
 # This runs with a write token, so nothing of the patch is run: git applies it to the index only, and
-# nothing is pushed unless every change adds or modifies a plain file that ALLOWED names. The branch
-# is named for its content: a proposal is made once, and no branch is ever overwritten.
+# nothing is pushed unless every change adds or modifies a plain file (mode 100644; a deletion has
+# 000000) that ALLOWED names. The branch is named for its content: a proposal is made once, and no
+# branch is ever overwritten.
 set -euo pipefail
 
 patch=$1/change.patch
@@ -19,13 +20,13 @@ if (($(stat --format=%s "$patch") > MAX_BYTES)); then
 fi
 
 git apply --cached --whitespace=nowarn "$patch"
-# A deletion has the mode 000000.
+git diff --cached --raw -z --no-renames >"$1/changes"
 while IFS=' ' read -r -d '' _ mode _ && IFS= read -r -d '' path; do
   if [[ $mode != 100644 || ! $path =~ ^($ALLOWED)$ ]]; then
     echo "refused: $path (mode $mode); allowed are plain files $ALLOWED" >&2
     exit 1
   fi
-done < <(git diff --cached --raw -z --no-renames)
+done <"$1/changes"
 
 tree=$(git write-tree)
 branch=$BRANCH-${tree:0:12}
