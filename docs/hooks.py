@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 _LINK = re.compile(r"\[(?P<label>[^]]*)\]\((?!\w+:|#|/)(?P<path>[^)#\s]+)(?P<anchor>#[^)\s]*)?\)")
 _OUTWARD = re.compile(r'href="(https?://[^"]+)"')
+_ROLE = re.compile(r":(?:class|func|meth|mod):(?=<code>)")
 _OTHER = "More"
 
 log = get_plugin_logger(__name__)
@@ -56,10 +57,10 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001
-    """Remember where a page leads out of the site."""
+    """Remember where a page leads out of the site; drop the roles of names in docstrings."""
     for url in _OUTWARD.findall(html):
         outward.setdefault(url, set()).add(page.file.src_uri)
-    return html
+    return _ROLE.sub("", html)
 
 
 def on_post_build(config: MkDocsConfig) -> None:
