@@ -92,6 +92,10 @@ def _add_matrix(menu: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "--github-output", action="store_true", help="also set a step's outputs matrix and count"
     )
     planning.set_defaults(command=commands.planning)
+    imaging = menu.add_parser("image", help="build the image of a release, ahead of its cells")
+    imaging.add_argument("version", nargs="?", help="a series or a release; the newest if none")
+    imaging.add_argument("--out", type=Path, default=Path("out"), help="folder for the log")
+    imaging.set_defaults(command=commands.imaging)
     rehearsing = menu.add_parser("rehearse", help="the whole matrix here, one job killed")
     rehearsing.add_argument("versions", nargs="+", help="series or releases")
     rehearsing.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="which cells")

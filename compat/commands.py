@@ -17,18 +17,19 @@ from compat import (
     flat_registry,
     fragments,
     gate,
+    images,
     knowledge,
     package,
     pipeline,
     plan,
     recheck,
+    recipes,
     record,
     rehearse,
     report,
     reuse,
 )
 from compat import policy as policies
-from compat.attempt import Cell, recipe_of
 from compat.errors import ExitCode, InfraError, UsageError
 from compat.evidence import Verdict
 from compat.isolate import locks, resolver
@@ -168,7 +169,7 @@ def locking(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
         if not candidate.serves(arguments.device):
             progress.note(f"vLLM {candidate.version} has no {arguments.device} build")
             continue
-        recipe = recipe_of(Cell(candidate, arguments.device, "default", arguments.out), rules)
+        recipe = recipes.recipe(candidate, arguments.device, rules)
         arguments.out.mkdir(parents=True, exist_ok=True)
         log = arguments.out / f"lock-{recipe.version}.log"
         lines = resolver.resolve(recipe, rules.python, log)
@@ -188,6 +189,13 @@ def planning(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
         progress.console.out(text, end="", highlight=False)
     if arguments.github_output:
         _tell_actions(chosen)
+    return ExitCode.PASSED
+
+
+def imaging(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
+    """Build the image of a release, and nothing else."""
+    prepared = images.build(arguments.version, arguments.out.resolve(), progress)
+    progress.note(f"image {prepared.image_id} with {prepared.wheel}")
     return ExitCode.PASSED
 
 

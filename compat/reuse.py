@@ -13,7 +13,7 @@ import platform
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from compat import attempt, git, product
+from compat import git, product, recipes
 from compat.evidence import Cell, Verdict
 from compat.isolate import locks
 from compat.isolate.image import CONTAINERFILE
@@ -64,7 +64,7 @@ def setup_digest(cell: Wanted, isolation: str, rules: Policy) -> str:
     else:
         base = list(platform.python_version_tuple()[:2])
         python = ".".join(base)
-    recipe = attempt.recipe_of(cell, rules)
+    recipe = recipes.recipe(cell.candidate, cell.lane, rules)
     kept = locks.path_of(recipe, python)
     lock = kept.read_text(encoding="utf-8") if kept.exists() else None
     asked = [isolation, cell.runner, cell.lane, asdict(recipe), base, UNWANTED, lock]
