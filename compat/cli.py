@@ -50,12 +50,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_run(menu: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     run = menu.add_parser("run", help="validate value-steer on one release of vLLM")
     run.add_argument("version", help="a series (0.28) or a release (0.28.0)")
-    run.add_argument(
-        "--isolation",
-        choices=("auto", "container", "venv"),
-        default="auto",
-        help="where vLLM is installed; auto: a container if a Docker daemon answers",
-    )
+    _add_isolation(run)
     run.add_argument(
         "--runner",
         choices=("default", "v1", "v2"),
@@ -84,6 +79,7 @@ def _add_matrix(menu: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     rehearsing = menu.add_parser("rehearse", help="the whole matrix here, one job killed")
     rehearsing.add_argument("versions", nargs="+", help="series or releases")
     rehearsing.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="which cells")
+    _add_isolation(rehearsing)
     rehearsing.add_argument("--kill", metavar="NAME", help="the cell to kill; the last by default")
     rehearsing.add_argument("--kill-after", type=float, default=60, metavar="SECONDS")
     rehearsing.add_argument("--out", type=Path, default=Path("out/rehearsal"), help="folder for it")
@@ -114,3 +110,12 @@ def _add_registry(menu: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     importing = menu.add_parser("import-registry", help="keep the claims of a flat registry")
     importing.add_argument("file", type=Path, help='{"0.19.1": {"result": "pass", …}, …}')
     importing.set_defaults(command=commands.importing)
+
+
+def _add_isolation(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--isolation",
+        choices=("auto", "container", "venv"),
+        default="auto",
+        help="where vLLM is installed; auto: a container if a Docker daemon answers",
+    )
