@@ -141,7 +141,7 @@ def build(session: nox.Session) -> None:
     """Build wheel and source distribution into dist/, twice to the same bytes, and check them."""
     install(session, "compat")
     session.install("twine>=6.0")
-    session.run("python", "-m", "compat", "build", *session.posargs)
+    session.run("python", "-m", "compat", "build", "--out", "dist")
     session.run("twine", "check", "--strict", *map(str, sorted(Path("dist").iterdir())))
 
 

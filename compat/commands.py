@@ -214,14 +214,11 @@ def recording(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
 def rehearsing(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
     """Run the whole matrix for some releases here, with one job killed on purpose."""
     cells = _cells(arguments)
-    order = rehearse.Order(
-        cells,
-        arguments.kill or cells[-1].name,
-        arguments.kill_after,
-        arguments.registry,
-        arguments.out.resolve(),
-    )
-    outcome = rehearse.rehearse(order, rehearse.run_process, progress)
+    out = arguments.out.resolve()
+    killed = arguments.kill or cells[-1].name
+    order = rehearse.Order(cells, killed, arguments.kill_after, arguments.registry, out)
+    processes = rehearse.Processes(arguments.isolation, out / "work")
+    outcome = rehearse.rehearse(order, processes, progress)
     progress.console.print(report.run_table(outcome.rows))
     for obstacle in outcome.obstacles:
         progress.note(f"the gate is shut: {obstacle}")
