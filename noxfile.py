@@ -59,9 +59,10 @@ def contracts(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def registry(session: nox.Session) -> None:
-    """Validate validated_versions.json against its schema and show what it says."""
+    """Validate validated_versions.json, show what it says, and that nothing derived drifts."""
     install(session, "compat")
     session.run("python", "-m", "compat", "registry", *session.posargs)
+    session.run("python", "-m", "compat", "derive", "--check")
 
 
 @nox.session(default=False)
@@ -108,10 +109,18 @@ def release_gate(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def build(session: nox.Session) -> None:
-    """Build the wheel and the source distribution into dist/ and check them."""
-    session.install("build>=1.2", "twine>=6.0")
-    session.run("python", "-m", "build", "--outdir", "dist")
-    session.run("twine", "check", "--strict", *map(str, Path("dist").glob("*")))
+    """Build wheel and source distribution into dist/, twice to the same bytes, and check them."""
+    install(session, "compat")
+    session.install("twine>=6.0")
+    session.run("python", "-m", "compat", "build", *session.posargs)
+    session.run("twine", "check", "--strict", *map(str, sorted(Path("dist").iterdir())))
+
+
+@nox.session(default=False)
+def rehearse(session: nox.Session) -> None:
+    """Run the whole matrix here for some releases, one job killed: ``-- 0.28 0.32``."""
+    install(session, "compat")
+    session.run("python", "-m", "compat", "rehearse", *session.posargs)
 
 
 @nox.session(default=False)

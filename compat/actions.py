@@ -102,6 +102,9 @@ def load(path: Path) -> tuple[PlannedCell, ...]:
     problems += [f"{cell.name!r} is no cell" for cell in cells if not _is_sound(cell)]
     if len({cell.name for cell in cells}) < len(cells):
         problems.append("a cell occurs twice")
+    mixed = {(c.vllm, c.lane) for c in cells if c.runner == "default"}
+    if mixed & {(c.vllm, c.lane) for c in cells if c.runner != "default"}:
+        problems.append("a lane has the runner default beside another, so rows belong to both")
     if problems:
         raise UsageError("\n".join(f"{path}: {problem}" for problem in problems))
     return _sized(cells, str(path))

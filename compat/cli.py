@@ -77,6 +77,13 @@ def _add_matrix(menu: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "--github-output", action="store_true", help="also set a step's outputs matrix and count"
     )
     planning.set_defaults(command=commands.planning)
+    rehearsing = menu.add_parser("rehearse", help="the whole matrix here, one job killed")
+    rehearsing.add_argument("versions", nargs="+", help="series or releases")
+    rehearsing.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="which cells")
+    rehearsing.add_argument("--kill", metavar="NAME", help="the cell to kill; the last by default")
+    rehearsing.add_argument("--kill-after", type=float, default=60, metavar="SECONDS")
+    rehearsing.add_argument("--out", type=Path, default=Path("out/rehearsal"), help="folder for it")
+    rehearsing.set_defaults(command=commands.rehearsing)
     recording = menu.add_parser("record", help="merge the fragments of parallel jobs")
     recording.add_argument("fragments", type=Path, help="folder that holds them, however deep")
     recording.add_argument("--plan", type=Path, help="what plan printed: a cell without rows shows")
@@ -86,9 +93,23 @@ def _add_matrix(menu: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 def _add_registry(menu: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     registry = menu.add_parser("registry", help="validate and show the registry")
     registry.set_defaults(command=commands.registry)
+    explaining = menu.add_parser("explain", help="all that is known about one release of vLLM")
+    explaining.add_argument("version", help="a release (0.28.0) or a series")
+    explaining.set_defaults(command=commands.explaining)
+    rechecking = menu.add_parser("recheck", help="ask the index whether tested wheels were yanked")
+    rechecking.set_defaults(command=commands.rechecking)
     gating = menu.add_parser("gate", help="whether a release may be built, and why not")
     gating.add_argument("--plan", type=Path, help="what plan printed: each cell needs a verdict")
     gating.set_defaults(command=commands.gating)
+    deriving = menu.add_parser("derive", help="generate the extra, the table, badges, the matrix")
+    deriving.add_argument("--check", action="store_true", help="write nothing, say what drifted")
+    deriving.set_defaults(command=commands.deriving)
+    building = menu.add_parser("build", help="build both distributions twice and compare them")
+    building.add_argument("--out", type=Path, default=Path("dist"), help="folder to fill anew")
+    building.set_defaults(command=commands.building)
+    importing = menu.add_parser("import-registry", help="keep the claims of a flat registry")
+    importing.add_argument("file", type=Path, help='{"0.19.1": {"result": "pass", …}, …}')
+    importing.set_defaults(command=commands.importing)
 
 
 def _add_bisect(menu: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

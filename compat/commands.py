@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import os
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from packaging.version import Version
 
 from compat import (
     actions,
     booking,
+    derive,
     discover,
+    flat_registry,
     fragments,
     gate,
+    knowledge,
+    package,
     pipeline,
     plan,
-    product,
+    recheck,
     record,
+    rehearse,
     report,
     reuse,
 )
@@ -24,7 +31,8 @@ from compat import policy as policies
 from compat.errors import ExitCode, UsageError
 from compat.evidence import Verdict
 from compat.product import ROOT
-from value_steer import versions
+from compat.standing import Moment, name
+from value_steer import compat_story, explain, versions
 from value_steer.contracts.wheel import write_atomically
 
 if TYPE_CHECKING:
@@ -113,14 +121,7 @@ def discovery(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
 
 def planning(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
     """Print the matrix of cells, for GitHub Actions or for a person."""
-    cells = actions.planned(plan.load(), policies.load().cells)
-    chosen = tuple(c for c in cells if arguments.device in (None, c.device))
-    if arguments.versions:
-        exact = {str(plan.select(v, plan.load()).version) for v in arguments.versions}
-        chosen = tuple(c for c in chosen if c.vllm in exact)
-    if not chosen:
-        msg = "the plan is empty; no cell of the policy is of this device and these versions"
-        raise UsageError(msg)
+    chosen = _cells(arguments)
     text = actions.dumps(chosen)
     if arguments.out is not None:
         write_atomically(arguments.out, text.encode())
@@ -135,17 +136,51 @@ def planning(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
 def recording(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
     """Merge the fragments of parallel jobs; a planned cell that sent none is no evidence."""
     planned = actions.load(arguments.plan) if arguments.plan else None
-    gathered = fragments.gather(arguments.fragments, planned)
-    lost = tuple(
-        fragments.missing(planned or (), gathered.rows, product.checkout(), booking.provenance())
-    )
-    record.append(arguments.registry, (*gathered.rows, *lost))
-    for problem in gathered.problems:
+    merged = fragments.merge(arguments.registry, arguments.fragments, planned)
+    for problem in (*merged.problems, *(f"{r.reason} ({r.cell.mode})" for r in merged.lost)):
         progress.problem(problem)
-    for row in lost:
-        progress.problem(f"{row.reason} ({row.cell.mode})")
-    progress.note(f"{len(gathered.rows)} rows from jobs, {len(lost)} for what is missing")
-    return ExitCode.NO_EVIDENCE if lost or gathered.problems else ExitCode.PASSED
+    if arguments.registry == ROOT / knowledge.REGISTRY:
+        derive.write(ROOT, knowledge.load(ROOT))
+    progress.note(f"{len(merged.rows)} rows from jobs, {len(merged.lost)} for what is missing")
+    return ExitCode.NO_EVIDENCE if merged.lost or merged.problems else ExitCode.PASSED
+
+
+def rehearsing(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
+    """Run the whole matrix for some releases here, with one job killed on purpose."""
+    cells = _cells(arguments)
+    order = rehearse.Order(
+        cells,
+        arguments.kill or cells[-1].name,
+        arguments.kill_after,
+        arguments.registry,
+        arguments.out.resolve(),
+    )
+    outcome = rehearse.rehearse(order, rehearse.run_process, progress)
+    progress.console.print(report.run_table(outcome.rows))
+    for obstacle in outcome.obstacles:
+        progress.note(f"the gate is shut: {obstacle}")
+    for fault in outcome.faults:
+        progress.problem(fault)
+    return ExitCode.FAILED if outcome.faults else ExitCode.PASSED
+
+
+def building(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
+    """Build both distributions, reproducibly, if the gate lets them pass."""
+    for path in package.build(arguments.out):
+        progress.note(f"{path}, {path.stat().st_size / 1024:.0f} KiB, the same bytes twice")
+    return ExitCode.PASSED
+
+
+def _cells(arguments: argparse.Namespace) -> tuple[actions.PlannedCell, ...]:
+    """The cells of the devices and releases that are asked for."""
+    candidates = plan.load()
+    cells = actions.planned(candidates, policies.load().cells)
+    exact = {str(plan.select(wanted, candidates).version) for wanted in arguments.versions}
+    chosen = [c for c in cells if arguments.device in (None, c.device)]
+    if found := tuple(c for c in chosen if not exact or c.vllm in exact):
+        return found
+    msg = "the plan is empty: the policy has no cell of this device and these releases"
+    raise UsageError(msg)
 
 
 def _tell_actions(cells: tuple[actions.PlannedCell, ...]) -> None:
@@ -159,12 +194,66 @@ def _tell_actions(cells: tuple[actions.PlannedCell, ...]) -> None:
         file.write(f"matrix={matrix}\ncount={len(cells)}\n")
 
 
+def explaining(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
+    """Tell what the registry knows about a release, and what it lacks for the extra."""
+    known = knowledge.load(ROOT, arguments.registry)
+    version = arguments.version
+    if version not in map(str, known.known):
+        version = str(plan.select(version, known.candidates).version)
+    moment = Moment(versions.engine_digest(ROOT / "value_steer"), datetime.now(timezone.utc))
+    story = [*explain.lines(version, known.registry, moment.engine_digest, moment.now)]
+    story += [f"lacking: {s.text}" for s in known.shortcomings(version, moment)]
+    place = "inside" if Version(version) in known.supported else "outside"
+    story.append(f"extra: {place} of `vllm{derive.stated_extra(ROOT).specifier}`")
+    for line in (*story, *compat_story.told(version)):
+        progress.console.print(line, markup=False)
+    return ExitCode.PASSED
+
+
+def rechecking(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
+    """Withdraw what the package index has yanked."""
+    rows = record.load(arguments.registry)
+    found = recheck.recheck(rows)
+    record.append(arguments.registry, found.withdrawn)
+    for row in found.withdrawn:
+        progress.problem(f"{name(row)} now says withdrawn: {row.reason}")
+    for wheel in found.unlisted:
+        progress.note(f"{wheel} is no longer listed; nothing was concluded from that")
+    progress.note(f"{len(found.withdrawn)} rows withdrawn")
+    return ExitCode.FAILED if found.withdrawn else ExitCode.PASSED
+
+
 def gating(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
     """Say everything that keeps the gate shut."""
     planned = actions.load(arguments.plan) if arguments.plan else ()
-    found = gate.examine(arguments.registry, planned)
-    for shortcoming in found:
-        progress.problem(shortcoming)
-    if not found:
-        progress.note("the gate is open")
-    return ExitCode.FAILED if found else ExitCode.PASSED
+    found = gate.examine(ROOT, arguments.registry, planned)
+    for note in found.waived:
+        progress.note(note)
+    for obstacle in found.obstacles:
+        progress.problem(obstacle)
+    progress.note("the gate is open" if found.is_open else "the gate is shut")
+    return ExitCode.PASSED if found.is_open else ExitCode.FAILED
+
+
+def deriving(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
+    """Generate what follows from the registry, or say what has drifted."""
+    known = knowledge.load(ROOT, arguments.registry)
+    work = derive.drift if arguments.check else derive.write
+    changed = work(ROOT, known)
+    for path in changed:
+        name = path.relative_to(ROOT)
+        if arguments.check:
+            progress.problem(f"{name} has drifted; `python -m compat derive` writes it anew")
+        else:
+            progress.note(f"{name} written" if path.exists() else f"{name} removed")
+    if not changed:
+        progress.note("nothing has drifted")
+    return ExitCode.FAILED if arguments.check and changed else ExitCode.PASSED
+
+
+def importing(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
+    """Keep the entries of a flat registry as claims that count for nothing."""
+    claims = flat_registry.read(arguments.file)
+    record.append(arguments.registry, (), claims)
+    progress.note(f"{len(claims)} claims kept in {arguments.registry}; none counts as evidence")
+    return ExitCode.PASSED

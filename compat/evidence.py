@@ -13,13 +13,14 @@ from value_steer.evidence import (
     Control,
     Depth,
     Environment,
+    Imported,
     Package,
     Provenance,
     TestCounts,
     Upstream,
     Verdict,
 )
-from value_steer.registry import Row
+from value_steer.registry import Registry, Row
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,8 +33,10 @@ __all__ = [
     "Depth",
     "Environment",
     "Facts",
+    "Imported",
     "Package",
     "Provenance",
+    "Registry",
     "Row",
     "TestCounts",
     "Upstream",

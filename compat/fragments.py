@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from compat import record
+from compat import booking, product, record
 from compat.errors import CompatError, ReportError
 from compat.evidence import Cell, Control, Depth, Environment, Row, TestCounts, Upstream, Verdict
 from compat.verdict import REQUIRED_SENTINELS
@@ -38,6 +38,28 @@ class Gathered:
     problems: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What a registry gained.
+
+    Attributes:
+        rows: From the jobs.
+        lost: One per mode of a cell from which nothing came.
+        problems: Fragments that were refused, each with its reason.
+        plan: The cells that had a job.
+    """
+
+    rows: tuple[Row, ...]
+    lost: tuple[Row, ...]
+    problems: tuple[str, ...]
+    plan: tuple[PlannedCell, ...]
+
+    @property
+    def lost_cells(self) -> tuple[PlannedCell, ...]:
+        """The cells from which something is missing."""
+        return tuple(cell for cell in self.plan if any(map(cell.covers, self.lost)))
+
+
 def write(path: Path, rows: Sequence[Row]) -> None:
     """Write the rows of one job, checked as those of the registry are.
 
@@ -56,11 +78,13 @@ def gather(folder: Path, plan: Sequence[PlannedCell] | None = None) -> Gathered:
         plan: The cells that had a job; rows of any other are refused. ``None`` accepts all.
 
     Raises:
-        ReportError: There is no such folder.
+        ReportError: There is no such folder, and no plan that says what is missing from it.
     """
     if not folder.is_dir():
         msg = f"{folder}: no such folder; it must hold the fragments of the jobs"
-        raise ReportError(msg)
+        if plan is None:
+            raise ReportError(msg)
+        return Gathered((), (msg,))  # every job may have been lost, which the plan will show
     rows: dict[str, Row] = {}
     problems = []
     for path in sorted(folder.rglob(PATTERN)):
@@ -69,6 +93,23 @@ def gather(folder: Path, plan: Sequence[PlannedCell] | None = None) -> Gathered:
         except CompatError as error:
             problems.append(str(error))
     return Gathered(tuple(rows.values()), tuple(problems))
+
+
+def merge(registry: Path, folder: Path, plan: Sequence[PlannedCell] | None = None) -> Merged:
+    """Add to a registry what jobs left, and a row for each planned cell that left nothing.
+
+    Raises:
+        ReportError: There is no such folder, and no plan that says what is missing from it.
+        RecordError: The registry cannot be written.
+    """
+    gathered = gather(folder, plan)
+    lost: tuple[Row, ...] = ()
+    if plan is not None:
+        found = missing(plan, gathered.rows, product.checkout(), booking.provenance())
+        lost = tuple(found)
+    merged = Merged(gathered.rows, lost, gathered.problems, tuple(plan or ()))
+    record.append(registry, (*merged.rows, *merged.lost))
+    return merged
 
 
 def missing(

@@ -125,6 +125,11 @@ def _cells(body: object, path: Path) -> tuple[CellKind, ...]:
     if not kinds or len({(kind.lane, kind.runner) for kind in kinds}) < len(kinds):
         msg = f"{path}: cells must list at least one lane and runner, and none of them twice"
         raise UsageError(msg)
+    mixed = {k.lane for k in kinds if k.runner == "default"}
+    mixed &= {k.lane for k in kinds if k.runner != "default"}
+    if mixed:
+        msg = f"{path}: cells: {mixed.pop()} has the runner default beside another; name them all"
+        raise UsageError(msg)
     for i, kind in enumerate(kinds):
         _version(kind.since, f"{path}: cells[{i}].since")
     return tuple(kinds)

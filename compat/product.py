@@ -127,6 +127,11 @@ def _digest(folder: Path) -> str:
     return digest({path.relative_to(folder).as_posix(): path.read_bytes() for path in files})
 
 
+def commit_time() -> str:
+    """Seconds since 1970 at which the commit was made; those of hatchling outside of one."""
+    return git.text(ROOT, "log", "-1", "--format=%ct") or "1580601600"
+
+
 def _commit() -> str | None:
     return git.text(ROOT, "rev-parse", "HEAD")
 

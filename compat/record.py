@@ -12,35 +12,42 @@ from packaging.version import Version
 
 from compat import schema
 from compat.errors import RecordError
-from value_steer.decode import parse_json
+from value_steer.decode import encode, parse_json
 from value_steer.errors import RegistryError
-from value_steer.registry import SCHEMA_VERSION, Row, read_rows
+from value_steer.registry import SCHEMA_VERSION, Registry, Row, read_registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
+
+    from compat.evidence import Imported
 
 _LOCK_SECONDS = 60.0
 _CLOCK_TOLERANCE = timedelta(minutes=5)
 
 
 def load(path: Path) -> tuple[Row, ...]:
-    """All rows of a registry.
+    """The rows of :func:`load_registry`."""
+    return load_registry(path).rows
+
+
+def load_registry(path: Path) -> Registry:
+    """All that a registry holds.
 
     Raises:
         RecordError: The file is missing, malformed or violates the schema.
     """
     try:
-        rows = read_rows(path)
+        registry = read_registry(path)
         document = parse_json(path.read_bytes())
     except (RegistryError, OSError, ValueError) as error:
         raise RecordError(str(error)) from error
     _refuse(schema.violations(document), str(path))
-    return rows
+    return registry
 
 
-def append(path: Path, rows: Sequence[Row]) -> None:
-    """Add rows to a registry; those that it has already stay as they are.
+def append(path: Path, rows: Sequence[Row], imported: Sequence[Imported] = ()) -> None:
+    """Add rows and imported claims to a registry; those that it has already stay as they are.
 
     A process that is killed here leaves the former registry or the new one, never a part.
 
@@ -52,17 +59,24 @@ def append(path: Path, rows: Sequence[Row]) -> None:
     lock = path.with_name(f".{path.name}.lock")
     try:
         with FileLock(lock, timeout=_LOCK_SECONDS):
-            merged = {row.record_id: row for row in (*load(path), *rows)}
-            _replace(path, render(merged.values()))
+            former = load_registry(path)
+            merged = {row.record_id: row for row in (*former.rows, *rows)}
+            # The claims that are there come last, so that the day of their import stays.
+            claims = {(c.vllm, c.original): c for c in (*imported, *former.imported)}
+            text = render(merged.values(), claims.values())
+            _refuse(schema.violations(parse_json(text)), "not recorded")
+            _replace(path, text)
     except Timeout as error:
         msg = f"{lock} has been held for {_LOCK_SECONDS:.0f} s; wait for the run that holds it"
         raise RecordError(msg) from error
 
 
-def render(rows: Iterable[Row]) -> str:
-    """The text of a registry: the same for the same rows, in whatever order they come."""
+def render(rows: Iterable[Row], imported: Iterable[Imported] = ()) -> str:
+    """The text of a registry: the same for the same content, in whatever order it comes."""
     ordered = [row.to_json() for row in sorted(rows, key=_order)]
+    claims = [encode(claim) for claim in sorted(imported, key=_claim_order)]
     body = {"schema_version": SCHEMA_VERSION, "rows": ordered}
+    body |= {"imported": claims} if claims else {}
     return json.dumps(body, indent=2, sort_keys=True) + "\n"
 
 
@@ -101,6 +115,10 @@ def _order(row: Row) -> tuple[Version, str, str, str, str, str]:
     cell = row.cell
     runner = cell.runner or ""
     return Version(cell.vllm), cell.lane, runner, cell.mode, row.recorded_at, row.record_id
+
+
+def _claim_order(claim: Imported) -> tuple[Version, str, str]:
+    return Version(claim.vllm), claim.original, claim.imported_at
 
 
 def _refuse(problems: Sequence[str], where: str) -> None:

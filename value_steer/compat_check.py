@@ -12,11 +12,12 @@ from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from value_steer import compat_lines, compat_sweep
+from value_steer import compat_lines, compat_story, compat_sweep, explain, versions
 from value_steer.contracts.checker import check
 from value_steer.contracts.source import directory_tree, installed_tree
 from value_steer.contracts.surface import Mode, Runner
-from value_steer.errors import ContractError
+from value_steer.errors import ContractError, RegistryError
+from value_steer.registry import public_version, read_registry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,8 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.architecture and not _is_sweep(options):
         parser.error("--architecture needs releases: --vllm, --all, --since or --against")
     try:
+        if options.explain is not None:
+            return _explain(options.explain)
         return _sweep(options) if _is_sweep(options) else _single(options)
-    except ContractError as err:
+    except (ContractError, RegistryError) as err:
         sys.stderr.write(f"value-steer-compat: {err}\n")
         return ExitCode.NOT_CHECKED
 
@@ -58,6 +61,17 @@ def _single(options: argparse.Namespace) -> ExitCode:
         lines = [*map(_line, shown), _summary(report)]
         sys.stdout.write("\n".join(lines) + "\n")
     return ExitCode.FINE if report.ok else ExitCode.BROKEN
+
+
+def _explain(version: str) -> ExitCode:
+    vllm = public_version(version)
+    if vllm is None:
+        sys.stderr.write(f"value-steer-compat: {version!r} is no version; write one as 0.28.0\n")
+        return ExitCode.NOT_CHECKED
+    registry = read_registry(versions.registry_path())
+    story = explain.lines(vllm, registry, versions.engine_digest())
+    sys.stdout.write("\n".join((*story, *compat_story.told(vllm))) + "\n")
+    return ExitCode.FINE
 
 
 def _is_sweep(options: argparse.Namespace) -> bool:
@@ -137,6 +151,9 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
         help="a folder that contains vllm/, instead of the installed one",
     )
     where.add_argument("--vllm", metavar="VERSION", help="a release, read from the package index")
+    where.add_argument(
+        "--explain", metavar="VERSION", help="all that the registry knows about a release"
+    )
     where.add_argument("--all", action="store_true", help="every release that could be supported")
     where.add_argument("--since", metavar="VERSION", help="every release from this one on")
     parser.add_argument(

@@ -154,3 +154,26 @@ class Provenance:
 
     kind: str
     run_url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What another registry claims about a version: shown, never counted.
+
+    Attributes:
+        imported_at: UTC, RFC 3339 to the second.
+        vllm: Public version, normalised.
+        result: Its own word (``pass``).
+        static: Whether it says that static checks passed; ``None`` if it does not say.
+        behavioural: The same of behavioural ones.
+        original: The entry as it was, as canonical JSON.
+        source_sha256: Hash of the file that it comes from.
+    """
+
+    imported_at: str
+    vllm: str
+    result: str
+    static: bool | None
+    behavioural: bool | None
+    original: str
+    source_sha256: str

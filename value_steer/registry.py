@@ -18,6 +18,7 @@ from value_steer.evidence import (
     Control,
     Depth,
     Environment,
+    Imported,
     Package,
     Provenance,
     TestCounts,
@@ -93,8 +94,27 @@ class Row:
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """A registry as it is stored.
+
+    Attributes:
+        rows: The evidence.
+        imported: What other registries claimed. It is shown and never counts: no code that
+            decides anything is given more than ``rows``.
+    """
+
+    rows: tuple[Row, ...]
+    imported: tuple[Imported, ...]
+
+
 def read_rows(path: Path) -> tuple[Row, ...]:
-    """All rows of a registry.
+    """The rows of :func:`read_registry`."""
+    return read_registry(path).rows
+
+
+def read_registry(path: Path) -> Registry:
+    """All that a registry holds.
 
     Raises:
         RegistryError: The file is missing or malformed; all problems are listed.
@@ -105,23 +125,35 @@ def read_rows(path: Path) -> tuple[Row, ...]:
         msg = f"{path}: cannot be read as JSON ({error}); restore it from the release"
         raise RegistryError(msg) from error
     problems: list[str] = []
-    rows = [_row(entry, f"rows[{i}]", problems) for i, entry in enumerate(_entries(body, problems))]
+    stored = _document(body, problems)
+    rows = [_row(entry, f"rows[{i}]", problems) for i, entry in enumerate(stored["rows"])]
+    claims = [
+        _imported(entry, f"imported[{i}]", problems) for i, entry in enumerate(stored["imported"])
+    ]
     if problems:
         raise RegistryError("\n".join(f"{path}: {problem}" for problem in problems))
-    return tuple(row for row in rows if row is not None)
+    good = tuple(row for row in rows if row is not None)
+    return Registry(good, tuple(claim for claim in claims if claim is not None))
 
 
-def _entries(body: object, problems: list[str]) -> list[object]:
-    if not isinstance(body, dict) or set(body) != {"schema_version", "rows"}:
-        problems.append("must be an object with schema_version and rows, and nothing else")
-        return []
-    version, rows = body["schema_version"], body["rows"]
+def _document(body: object, problems: list[str]) -> dict[str, list[object]]:
+    """The lists of a registry; empty where they are wrong. ``imported`` may be left out."""
+    lists: dict[str, list[object]] = {"rows": [], "imported": []}
+    keys = set(body) if isinstance(body, dict) else set()
+    if not isinstance(body, dict) or keys - {"imported"} != {"schema_version", "rows"}:
+        problems.append(
+            "must be an object with schema_version and rows, perhaps imported, and nothing else"
+        )
+        return lists
+    version = body["schema_version"]
     if version is True or version != SCHEMA_VERSION:
         problems.append(f"schema_version = {version!r}: this release reads {SCHEMA_VERSION}")
-    if not isinstance(rows, list):
-        problems.append("rows: must be a list")
-        return []
-    return rows
+    for name in keys - {"schema_version"}:
+        if isinstance(body[name], list):
+            lists[name] = body[name]
+        else:
+            problems.append(f"{name}: must be a list")
+    return lists
 
 
 def _row(body: object, at: str, problems: list[str]) -> Row | None:
@@ -153,6 +185,17 @@ def _completed(body: object) -> object:
         if isinstance(complete.get(part), dict):
             complete[part] = {name: None, **complete[part]}
     return complete
+
+
+def _imported(body: object, at: str, problems: list[str]) -> Imported | None:
+    claim = decode(Imported, body, at, problems)
+    if claim is None:
+        return None
+    if not _TIME.fullmatch(claim.imported_at):
+        problems.append(f"{at}.imported_at = {claim.imported_at!r}: must be UTC to the second")
+    if claim.vllm != public_version(claim.vllm):
+        problems.append(f"{at}.vllm = {claim.vllm!r}: must be a normalised public version")
+    return claim
 
 
 def _shape(row: Row) -> list[str]:

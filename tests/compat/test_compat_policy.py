@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+CPU = {"lane": "cpu", "runner": "default", "since": "0.19.0"}
+
+
 def write(folder: Path, **changes: object) -> Path:
     """The shipped policy with some keys changed; a key set to ``None`` is left out."""
     body = yaml.safe_load(policy.POLICY.read_text(encoding="utf-8")) | changes
@@ -34,6 +37,12 @@ def test_the_shipped_policy_is_read() -> None:
     [
         ({"base_image": None}, "missing keys: base_image"),
         ({"surprise": 1}, "unknown keys: surprise"),
+        ({"cells": []}, "cells must list"),
+        ({"cells": [CPU, CPU]}, "cells must list"),
+        ({"cells": [CPU, CPU | {"runner": "v1"}]}, "cpu has the runner default beside another"),
+        ({"cells": [CPU | {"since": "soon"}]}, r"cells\[0\]\.since = 'soon'"),
+        ({"cells": [{"lane": "cpu"}]}, r"cells\[0\]\.runner: missing"),
+        ({"release": {"depth": "deep"}}, r"release\.depth = 'deep': must be"),
         ({"debian_suite": 12}, "debian_suite must be text"),
         ({"extras": "pytest"}, "extras must be a list"),
         ({"extras": ["pytest", 8]}, "extras must be a list"),

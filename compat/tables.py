@@ -1,0 +1,102 @@
+"""The evidence as readers of the repository see it: a table and badges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from compat import standing
+from compat.evidence import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from packaging.version import Version
+
+    from compat.evidence import Row
+    from compat.knowledge import Knowledge
+
+_COLUMNS = ("vLLM", "lane", "runner", "abstain", "vfd", "torch", "recorded", "engine")
+_MODES = ("abstain", "vfd")
+
+
+@dataclass(frozen=True, slots=True)
+class Badge:
+    """A badge of shields.io; the date in its message says how old it is."""
+
+    label: str
+    message: str
+    color: str
+
+    def endpoint(self) -> dict[str, object]:
+        """The JSON of shields' endpoint schema."""
+        parts = {"label": self.label, "message": self.message, "color": self.color}
+        return {"schemaVersion": 1, **parts}
+
+
+def markdown(known: Knowledge) -> str:
+    """A line per release, lane and runner, newest release first, the untested ones among them."""
+    head = [_line(_COLUMNS), _line(["---"] * len(_COLUMNS))]
+    lines = [line for version in reversed(known.known) for line in _release(version, known)]
+    return "\n".join([*head, *lines]) + "\n"
+
+
+def badge(series: str, known: Knowledge) -> Badge:
+    """What is known of the newest release of a series, or of its newest supported one."""
+    releases = [v for v in known.known if f"{v.major}.{v.minor}" == series]
+    label, newest = f"vLLM {series}", releases[-1]
+    good = [version for version in releases if version in known.supported]
+    if good:
+        colour = "brightgreen" if good[-1] == newest else "yellow"
+        return Badge(
+            label, f"{good[-1]} passed{_lanes(good[-1], known)}{_day(good[-1], known)}", colour
+        )
+    rows = standing.holding(str(newest), known.rows)
+    if any(row.verdict is not Verdict.PASSED for row in rows):
+        return Badge(label, f"{newest} failed{_day(newest, known)}", "red")
+    if rows:
+        return Badge(label, f"{newest} in part{_day(newest, known)}", "yellow")
+    return Badge(label, f"{newest} not tested", "lightgrey")
+
+
+def _release(version: Version, known: Knowledge) -> Iterator[str]:
+    rows = standing.holding(str(version), known.rows)
+    places = sorted({(row.cell.lane, row.cell.runner or "") for row in rows})
+    if not places:
+        yield _line([str(version), *[""] * 2, "not tested", "not tested", *[""] * 3])
+    for lane, runner in places:
+        here = [r for r in rows if (r.cell.lane, r.cell.runner or "") == (lane, runner)]
+        yield _line(
+            [
+                str(version),
+                lane,
+                runner,
+                *(_verdict(here, mode) for mode in _MODES),
+                here[-1].environment.torch or "",
+                max(row.recorded_at for row in here)[:10],
+                ", ".join(sorted({f"`{row.package.engine_digest[:8]}`" for row in here})),
+            ]
+        )
+
+
+def _verdict(rows: Sequence[Row], mode: str) -> str:
+    for row in rows:
+        if row.cell.mode == mode:
+            cause = f" ({row.cause.value})" if row.cause else f", {row.depth.value}"
+            return f"{row.verdict.value}{cause}, {row.tests.passed}/{row.tests.expected}"
+    return "not tested"
+
+
+def _lanes(version: Version, known: Knowledge) -> str:
+    rows = standing.holding(str(version), known.rows)
+    lanes = sorted({row.cell.lane for row in rows if row.verdict is Verdict.PASSED})
+    return f" on {', '.join(lanes)}" if lanes else ""
+
+
+def _day(version: Version, known: Knowledge) -> str:
+    rows = standing.holding(str(version), known.rows)
+    return f" · {max(row.recorded_at for row in rows)[:10]}" if rows else ""
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
