@@ -59,13 +59,11 @@ def test_selection(selection: Selection, versions: list[str]) -> None:
 
 
 @pytest.mark.parametrize("name", ["0.19.7", "newest"])
-@pytest.mark.parametrize("selection", [Selection(since="0.19"), Selection()], ids=["some", "one"])
-def test_a_release_that_is_not_there_is_refused(name: str, selection: Selection) -> None:
+def test_a_release_that_is_not_there_is_refused(name: str) -> None:
     """Never the nearest one."""
-    asked = replace(selection, until=name) if selection.since else replace(selection, exact=name)
-
-    with pytest.raises(ContractError):
-        compat_sweep.select(asked, WHEELS)
+    for selection in (Selection(exact=name), Selection(since="0.19", until=name)):
+        with pytest.raises(ContractError):
+            compat_sweep.select(selection, WHEELS)
 
 
 def test_changes_are_told_once_and_for_the_first_release() -> None:
