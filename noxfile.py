@@ -80,6 +80,20 @@ def bisect(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def lock(session: nox.Session) -> None:
+    """Resolve releases anew into matrix/locks: ``-- 0.28``; all of them without an argument."""
+    install(session, "compat")
+    session.run("python", "-m", "compat", "lock", *session.posargs)
+
+
+@nox.session(name="compat-all", default=False)
+def compat_all(session: nox.Session) -> None:
+    """Validate every release that has a build for this machine; resumes where it was stopped."""
+    install(session, "compat")
+    session.run("python", "-m", "compat", "sweep", *session.posargs)
+
+
+@nox.session(default=False)
 def plan(session: nox.Session) -> None:
     """Print the matrix of cells; ``-- --device cpu --github-output`` in a workflow."""
     install(session, "compat")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
@@ -10,6 +10,7 @@ from packaging.utils import canonicalize_name
 from compat import junit, runners, steps, verdict
 from compat.errors import InstallError, ReportError, ResolveError
 from compat.evidence import Cause, Depth, Facts, Verdict
+from compat.isolate import locks
 from compat.isolate.protocol import Mounts, Recipe
 from value_steer.registry import public_version
 
@@ -103,6 +104,9 @@ class Attempt:
     def _prepare(self, isolation: Isolation) -> Prepared:
         build = self._cell.candidate.build(self._cell.lane)
         recipe = recipe_of(self._cell, self._rules)
+        log = self._cell.out / "lock.log"
+        with self._progress.step("lock", log):
+            recipe = replace(recipe, lock=locks.lock(recipe, isolation.python, log))
         log = self._cell.out / "prepare.log"
         title = f"install {recipe.distribution} {recipe.version} ({isolation.kind})"
         with self._progress.step(title, log):

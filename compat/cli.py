@@ -51,6 +51,17 @@ def _parser() -> argparse.ArgumentParser:
 def _add_run(menu: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     run = menu.add_parser("run", help="validate value-steer on one release of vLLM")
     run.add_argument("version", help="a series (0.28) or a release (0.28.0)")
+    run.add_argument("--fragment", type=Path, help="write the rows here, not into the registry")
+    _add_way(run)
+    run.set_defaults(command=commands.run)
+    sweep = menu.add_parser("sweep", help="validate it on many releases, one after the other")
+    sweep.add_argument("versions", nargs="*", help="series or releases; all if there are none")
+    _add_way(sweep)
+    sweep.set_defaults(command=commands.sweeping, fragment=None)
+
+
+def _add_way(run: argparse.ArgumentParser) -> None:
+    """How a cell is run."""
     _add_place(run)
     run.add_argument(
         "--runner",
@@ -59,9 +70,8 @@ def _add_run(menu: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="the model runner that vLLM is made to build; v2 on a CPU runs interpreted",
     )
     run.add_argument("--lane", help="the lane that this must be (cpu, cuda-sm80), or it stops")
-    run.add_argument("--fragment", type=Path, help="write the rows here, not into the registry")
     run.add_argument("--force", action="store_true", help="run it whatever evidence there is")
-    run.set_defaults(command=commands.run)
+    run.add_argument("--discard", action="store_true", help="remove the environment at the end")
 
 
 def _add_matrix(menu: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -69,6 +79,11 @@ def _add_matrix(menu: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     discovery.add_argument("--prereleases", action="store_true", help="pre-releases as well")
     discovery.add_argument("--candidates", type=Path, default=plan.CANDIDATES, help="file to write")
     discovery.set_defaults(command=commands.discovery)
+    locking = menu.add_parser("lock", help="resolve releases and keep what they come to")
+    locking.add_argument("versions", nargs="*", help="series or releases; all if there are none")
+    locking.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="whose build")
+    locking.add_argument("--out", type=Path, default=Path("out"), help="folder for logs")
+    locking.set_defaults(command=commands.locking)
     planning = menu.add_parser("plan", help="print the matrix of cells as GitHub Actions reads it")
     planning.add_argument("versions", nargs="*", help="series or releases; all if there are none")
     planning.add_argument("--device", choices=("cpu", "cuda"), help="only the cells that run there")

@@ -28,8 +28,10 @@ from compat import (
     reuse,
 )
 from compat import policy as policies
-from compat.errors import ExitCode, UsageError
+from compat.attempt import Cell, recipe_of
+from compat.errors import ExitCode, InfraError, UsageError
 from compat.evidence import Verdict
+from compat.isolate import locks, resolver
 from compat.product import ROOT
 from compat.standing import Moment, name
 from value_steer import compat_story, explain, versions
@@ -48,15 +50,54 @@ _EXIT_CODES = {
     Verdict.TIMEOUT: ExitCode.TIMEOUT,
     Verdict.NO_EVIDENCE: ExitCode.NO_EVIDENCE,
 }
-_GRAVITY = (ExitCode.FAILED, ExitCode.TIMEOUT, ExitCode.NO_EVIDENCE, ExitCode.PASSED)
+_GRAVITY = (
+    ExitCode.FAILED,
+    ExitCode.TIMEOUT,
+    ExitCode.INFRA,
+    ExitCode.NO_EVIDENCE,
+    ExitCode.PASSED,
+)
 
 
 def run(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
     """Validate one cell and record what was found, in the registry or in a fragment."""
-    out = arguments.out.resolve()
-    order = pipeline.Order(
-        arguments.version, arguments.isolation, out, arguments.runner, arguments.lane
+    order = _order(arguments, arguments.version)
+    return _run(order, arguments, progress)
+
+
+def sweeping(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
+    """Validate many releases one after the other; each is recorded as soon as it is done."""
+    lane = pipeline.lane_of(_order(arguments, ""))
+    versions_ = arguments.versions or [
+        str(candidate.version) for candidate in plan.load() if candidate.serves(lane)
+    ]
+    progress.note(f"{len(versions_)} releases on lane {lane}: {', '.join(versions_)}")
+    progress.note(pipeline.space(arguments.out.resolve(), lane))
+    codes = [_continue(version, arguments, progress) for version in versions_]
+    return min(codes, key=_GRAVITY.index)
+
+
+def _continue(version: str, arguments: argparse.Namespace, progress: Progress) -> ExitCode:
+    """Run one of many; trouble of this machine ends it and not the others."""
+    try:
+        return _run(_order(arguments, version), arguments, progress)
+    except InfraError as error:
+        progress.problem(f"vLLM {version}: {error}")
+        return ExitCode.INFRA
+
+
+def _order(arguments: argparse.Namespace, version: str) -> pipeline.Order:
+    return pipeline.Order(
+        wanted=version,
+        isolation=arguments.isolation,
+        out=arguments.out.resolve(),
+        runner=arguments.runner,
+        lane=arguments.lane,
+        discard=arguments.discard,
     )
+
+
+def _run(order: pipeline.Order, arguments: argparse.Namespace, progress: Progress) -> ExitCode:
     fragment: Path | None = arguments.fragment
     if fragment is not None:
         fragment.unlink(missing_ok=True)  # an earlier run's is no evidence for this one
@@ -82,7 +123,7 @@ def run(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
 def _reused(order: pipeline.Order, known: Sequence[Row], progress: Progress) -> tuple[Row, ...]:
     """The rows that make a run superfluous, each told; none if it has to be run."""
     cell = pipeline.cell_of(order)
-    isolation = pipeline.choose(order, cell).isolation.kind
+    isolation = pipeline.choose(order, cell).isolation
     wanted = reuse.inputs(cell, isolation, policies.load())
     kept = reuse.find(wanted, known)
     for row in kept:
@@ -116,6 +157,23 @@ def discovery(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
     found = discover.discover(rules)
     write_atomically(arguments.candidates, plan.dumps(found).encode())
     progress.note(f"{len(found)} releases in {arguments.candidates}, newest {found[-1].version}")
+    return ExitCode.PASSED
+
+
+def locking(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
+    """Resolve releases anew and keep what they come to in ``matrix/locks``."""
+    rules, candidates = policies.load(), plan.load()
+    wanted = [plan.select(version, candidates) for version in arguments.versions] or candidates
+    for candidate in wanted:
+        if not candidate.serves(arguments.device):
+            progress.note(f"vLLM {candidate.version} has no {arguments.device} build")
+            continue
+        recipe = recipe_of(Cell(candidate, arguments.device, "default", arguments.out), rules)
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        log = arguments.out / f"lock-{recipe.version}.log"
+        lines = resolver.resolve(recipe, rules.python, log)
+        path = locks.write(recipe, rules.python, lines)
+        progress.note(f"{len(lines)} packages in {path.relative_to(ROOT)}")
     return ExitCode.PASSED
 
 

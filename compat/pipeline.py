@@ -40,6 +40,7 @@ class Order:
         out: Folder for logs, reports and environments.
         runner: The model runner to make the host build, or ``default`` for its own choice.
         lane: The lane that this must be, or ``None`` for the one of this machine.
+        discard: Whether the environment is removed at the end.
     """
 
     wanted: str
@@ -47,6 +48,7 @@ class Order:
     out: Path
     runner: Literal["default", "v1", "v2"] = "default"
     lane: str | None = None
+    discard: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,8 @@ def run(order: Order, progress: Progress) -> CellResult:
     _require_space(cell, rules)
     attempt = Attempt(cell, built, rules, expected, progress)
     attempt.go(choice.isolation)
+    if order.discard and attempt.prepared is not None:
+        choice.isolation.discard(attempt.prepared)
     return CellResult(
         cell=cell,
         product=built,
@@ -114,7 +118,7 @@ def cell_of(order: Order) -> Cell:
     Raises:
         UsageError: There is no such release, or this machine is another lane.
     """
-    lane = _lane(order)
+    lane = lane_of(order)
     candidate = plan.select(order.wanted, plan.load())
     return Cell(candidate, lane, order.runner, order.out / f"{candidate.version}-{lane}")
 
@@ -128,7 +132,7 @@ def choose(order: Order, cell: Cell) -> isolate.Choice:
     return isolate.choose(order.isolation, gpu=not cell.lane.startswith("cpu"))
 
 
-def _lane(order: Order) -> str:
+def lane_of(order: Order) -> str:
     """The lane of this machine, which every machine with a GPU may leave for the CPU's."""
     wanted = order.lane
     device = "cpu" if wanted is not None and wanted.startswith("cpu") else gpu.lane()
@@ -139,10 +143,23 @@ def _lane(order: Order) -> str:
     return lane
 
 
+def space(out: Path, lane: str) -> str:
+    """What the environments of a lane need, and what there is."""
+    needed, free = _needed(lane, policy.load()), _free(out)
+    return f"an environment may take {needed:.0f} GiB, {free:.1f} GiB are free below {out}"
+
+
+def _needed(lane: str, rules: Policy) -> float:
+    return rules.free_disk_gib.cpu if lane.startswith("cpu") else rules.free_disk_gib.cuda
+
+
+def _free(out: Path) -> float:
+    existing = next(path for path in (out, *out.parents) if path.exists())
+    return shutil.disk_usage(existing).free / _GIB
+
+
 def _require_space(cell: Cell, rules: Policy) -> None:
-    space = rules.free_disk_gib
-    needed = space.cpu if cell.lane.startswith("cpu") else space.cuda
-    free = shutil.disk_usage(cell.out).free / _GIB
+    needed, free = _needed(cell.lane, rules), _free(cell.out)
     if free < needed:
         msg = (
             f"{free:.1f} GiB are free below {cell.out}, an environment for lane {cell.lane} may "

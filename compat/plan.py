@@ -58,6 +58,10 @@ class Candidate:
         """The series a session is named for, such as ``0.28``."""
         return f"{self.version.major}.{self.version.minor}"
 
+    def serves(self, lane: str) -> bool:
+        """Whether there is a build for a lane."""
+        return any(build.lane == lane.partition("-")[0] for build in self.builds)
+
     def build(self, lane: str) -> Build:
         """The build for a lane; ``cuda-sm90`` is served by the ``cuda`` build.
 

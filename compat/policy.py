@@ -77,6 +77,7 @@ class Policy:
     cooldown_hours: float
     base_image: str
     debian_suite: str
+    python: str
     extras: tuple[str, ...]
     free_disk_gib: Space
     timeout_minutes: Minutes
@@ -97,8 +98,8 @@ def load(path: Path = POLICY) -> Policy:
         raise UsageError(msg) from error
     values = _exactly(Policy, body, str(path))
     cooldown = _number(values["cooldown_hours"], f"{path}: cooldown_hours")
-    if not all(isinstance(values[key], str) for key in ("base_image", "debian_suite")):
-        msg = f"{path}: base_image and debian_suite must be text"
+    if not all(isinstance(values[key], str) for key in ("base_image", "debian_suite", "python")):
+        msg = f"{path}: base_image, debian_suite and python must be text"
         raise UsageError(msg)
     extras = values["extras"]
     if not isinstance(extras, list) or not all(isinstance(extra, str) for extra in extras):
@@ -109,6 +110,7 @@ def load(path: Path = POLICY) -> Policy:
         cooldown_hours=cooldown,
         base_image=values["base_image"],
         debian_suite=values["debian_suite"],
+        python=values["python"],
         extras=tuple(extras),
         free_disk_gib=Space(**_numbers(Space, values["free_disk_gib"], f"{path}: free_disk_gib")),
         timeout_minutes=Minutes(

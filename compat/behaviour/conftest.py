@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from compat.behaviour import heads, tiny_models
 from compat.behaviour.engines import Engine, EnginePool
@@ -19,13 +19,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-# The same examples in every run, kept nowhere: where the suite lies may be read-only.
+# The same examples in every run, kept nowhere: where the suite lies may be read-only. A failure is
+# not made smaller: in the negative control that takes minutes and tells nothing.
 settings.register_profile(
     "suite",
     max_examples=3 if INTERPRETED else 20,
     deadline=None,  # an engine is no function to be timed
     derandomize=True,
     database=None,
+    phases=(Phase.explicit, Phase.generate),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 settings.load_profile("suite")

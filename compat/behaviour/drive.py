@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 _PLAYED = itertools.count()
 
 
-def main(fd: int) -> None:
+def serve(channel: socket.socket) -> None:
     """Boot the engine that the first line describes, then answer one line per call."""
-    with socket.socket(fileno=fd) as channel, channel.makefile("rw", encoding="utf-8") as lines:
+    with channel, channel.makefile("rw", encoding="utf-8") as lines:
         engine = _boot(json.loads(lines.readline()))
         _send(lines, {"value": "ready"})
         for line in lines:
@@ -154,4 +154,4 @@ _CALLS = {
 }
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    serve(socket.socket(fileno=int(sys.argv[1])))

@@ -6,12 +6,11 @@ import contextlib
 import json
 import os
 import socket
-import subprocess
-import sys
 from collections import OrderedDict
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from compat.behaviour import nursery
 from compat.behaviour.wire import Answer, Ask, EngineSpec, Timing
 
 if TYPE_CHECKING:
@@ -25,6 +24,12 @@ WORKER = os.environ.get("VALUE_STEER_SUITE_WORKER", "value_steer.worker.ValueSte
 
 _BOOT_SECONDS = 300
 _CALL_SECONDS = 300
+_ENVIRONMENT = {
+    "HF_HUB_OFFLINE": "1",
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # one process boots twice as fast
+    "VLLM_NO_USAGE_STATS": "1",
+}
 _OPTIONS = {
     "enforce_eager": True,
     "dtype": "float32",
@@ -52,14 +57,8 @@ class Engine:
         self._socket, theirs = socket.socketpair()
         self._socket.settimeout(_BOOT_SECONDS)
         self._lines = self._socket.makefile("rw", encoding="utf-8")
-        with theirs, log.open("wb") as out:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "compat.behaviour.drive", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                env=_environment(spec),
-            )
+        with theirs:
+            self._process = nursery.start(theirs, log, _ENVIRONMENT, spec.env)
         self._exchange(_llm_options(spec, model))
         self._socket.settimeout(_CALL_SECONDS)
 
@@ -101,11 +100,7 @@ class Engine:
         with contextlib.suppress(OSError):  # what was left to send has nobody to read it
             self._lines.close()
         self._socket.close()
-        try:
-            self._process.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._process.end(patience=30)
 
     def _exchange(self, message: object) -> Any:
         try:
@@ -147,7 +142,7 @@ class EnginePool:
 
     def get(self, spec: EngineSpec) -> Engine:
         """The engine of this description, booted if it is not alive."""
-        key = json.dumps(asdict(spec), sort_keys=True)
+        key = _key(spec)
         if key not in self._alive:
             while len(self._alive) >= self.capacity:
                 self._close(next(iter(self._alive)))
@@ -156,6 +151,11 @@ class EnginePool:
             self._alive[key] = (spec, Engine(spec, self.model_of(spec.model), log))
         self._alive.move_to_end(key)
         return self._alive[key][1]
+
+    def discard(self, spec: EngineSpec) -> None:
+        """End an engine if it is alive, such as one that has failed."""
+        if (key := _key(spec)) in self._alive:
+            self._close(key)
 
     def close(self) -> None:
         """End every engine."""
@@ -169,19 +169,13 @@ class EnginePool:
         engine.close()
 
 
+def _key(spec: EngineSpec) -> str:
+    return json.dumps(asdict(spec), sort_keys=True)
+
+
 def _llm_options(spec: EngineSpec, model: Path) -> dict[str, Any]:
     options = {**_OPTIONS, "model": str(model), **spec.options}
     if spec.additional_config:
         options["worker_cls"] = spec.worker or WORKER
         options["additional_config"] = spec.additional_config
     return options
-
-
-def _environment(spec: EngineSpec) -> dict[str, str]:
-    defaults = {
-        "HF_HUB_OFFLINE": "1",
-        "VLLM_CPU_KVCACHE_SPACE": "1",
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # one process boots twice as fast
-        "VLLM_NO_USAGE_STATS": "1",
-    }
-    return {**os.environ, **defaults, **spec.env}

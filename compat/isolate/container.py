@@ -43,6 +43,7 @@ class ContainerIsolation:
         self._client = client
         self._policy = policy
         self._gpu = gpu
+        self.python = policy.python
 
     def prepare(self, recipe: Recipe, workspace: Path, log: Path) -> Prepared:  # noqa: ARG002
         """See :meth:`compat.isolate.protocol.Isolation.prepare`; images lie with the daemon."""
@@ -62,6 +63,12 @@ class ContainerIsolation:
             seconds=time.monotonic() - start,
             reused=found is not None,
         )
+
+    def discard(self, prepared: Prepared) -> None:
+        """See :meth:`compat.isolate.protocol.Isolation.discard`; the layer of torch stays."""
+        assert prepared.image_id is not None  # noqa: S101  (prepare sets it)
+        with _infra("removing the image"):
+            self._client.images.remove(prepared.image_id, noprune=True)
 
     @contextlib.contextmanager
     def open(self, prepared: Prepared, mounts: Mounts) -> Iterator[ContainerBox]:

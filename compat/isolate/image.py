@@ -9,6 +9,7 @@ import shutil
 import tarfile
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeAlias
 
@@ -16,13 +17,14 @@ from docker.errors import DockerException, ImageNotFound
 from requests.exceptions import RequestException
 
 from compat.errors import InfraError
-from compat.isolate import find_links, outcome, pip_settings
-from compat.isolate.protocol import UNWANTED, Recipe
+from compat.isolate import find_links, locks, outcome, pip_settings
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from docker import DockerClient
+
+    from compat.isolate.protocol import Recipe
 
     Events: TypeAlias = "Generator[dict[str, str], None, None]"
 
@@ -34,20 +36,14 @@ _REPORTS = "/opt/reports"
 _SILENCE_SECONDS = 1800
 
 
-def arguments(recipe: Recipe, base: str) -> dict[str, str]:
+def arguments(base: str) -> dict[str, str]:
     """The build arguments of the Containerfile."""
-    return {
-        "BASE_IMAGE": base,
-        "TORCH": recipe.torch,
-        "DISTRIBUTION": recipe.distribution,
-        "VERSION": recipe.version,
-        "UNWANTED": " ".join(UNWANTED),
-    }
+    return {"BASE_IMAGE": base}
 
 
 def tag_of(recipe: Recipe, base: str) -> str:
-    """The image's name: the same for the same Containerfile, arguments and extras."""
-    inputs = [CONTAINERFILE.read_text(encoding="utf-8"), arguments(recipe, base), recipe.extras]
+    """The image's name: the same for the same Containerfile, base and recipe."""
+    inputs = [CONTAINERFILE.read_text(encoding="utf-8"), base, asdict(recipe)]
     key = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
     return f"{_REPOSITORY}:{key[:16]}"
 
@@ -119,7 +115,8 @@ def lay_out(
     (inside / "pip.conf").write_text(settings.render(address), encoding="utf-8")
     if settings.cert:
         shutil.copyfile(settings.cert, inside / Path(pip_settings.CERT_INSIDE).name)
-    (context / "extras.txt").write_text("".join(f"{e}\n" for e in recipe.extras), encoding="utf-8")
+    for name, part in zip(("torch.txt", "rest.txt"), locks.split(recipe.lock), strict=True):
+        (context / name).write_text(locks.dumps(part), encoding="utf-8")
     shutil.copyfile(CONTAINERFILE, context / "Containerfile")
 
 
@@ -128,7 +125,7 @@ def _start(client: DockerClient, context: Path, recipe: Recipe, base: str) -> Ev
         path=str(context),
         dockerfile="Containerfile",
         tag=tag_of(recipe, base),
-        buildargs=arguments(recipe, base),
+        buildargs=arguments(base),
         labels=LABEL,
         network_mode="host",
         rm=True,

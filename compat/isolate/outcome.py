@@ -11,11 +11,12 @@ from urllib.parse import unquote, urlsplit
 from packaging.utils import canonicalize_name
 
 from compat.errors import InfraError, InstallError, ResolveError
-from compat.isolate.protocol import UNWANTED, Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
+
+    from compat.isolate.protocol import Recipe
 
 _TAIL_CHARS = 20_000
 # pip reports a package that an unreachable index could not list as one that does not exist, so
@@ -25,6 +26,7 @@ _INFRA = re.compile(
     r"|NewConnectionError|ConnectionError|Connection (?:refused|reset|broken|aborted)"
     r"|(?:Read|Connect)Timeout|Read timed out|SSLError|CERTIFICATE_VERIFY_FAILED|ProxyError"
     r"|Temporary failure|Name or service not known|Network is unreachable"
+    r"|dns error|error sending request"  # uv's words
     r"|\b(?:50[0234]|429) (?:Server|Client) Error"
     r"|Unable to locate package|Failed to fetch|Could not resolve",
     re.IGNORECASE,
@@ -35,6 +37,7 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _SURVIVED = re.compile(r"^.*Retrying \(Retry\(total=[1-9].*$", re.MULTILINE)
 _RESOLVE = re.compile(
     r"No matching distribution found|ResolutionImpossible|requires a different Python"
+    r"|No solution found"  # uv's words
     r"|resolution-too-deep|Could not find a version that satisfies"
 )
 
@@ -93,8 +96,6 @@ def installed(reports: Iterable[str], recipe: Recipe) -> Installed:
     except (ValueError, KeyError, TypeError) as error:
         msg = f"pip's installation report cannot be read ({error!r}); prepare it again"
         raise InstallError(msg) from error
-    for name in UNWANTED:
-        packages.pop(name, None)
     vllm = packages.get(canonicalize_name(recipe.distribution))
     if vllm is None or not vllm.filename.endswith(".whl"):
         msg = f"{recipe.distribution}=={recipe.version}: pip installed no wheel of it"

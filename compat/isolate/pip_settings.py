@@ -50,14 +50,21 @@ class PipSettings:
             address: Where the folders of :meth:`local_folders` are served. Local paths that do
                 not exist are left out.
         """
-        names = {root: name for name, root in self.local_folders().items()}
         lines = ["[global]", "disable-pip-version-check = true"]
         lines += [f"cert = {CERT_INSIDE}"] if self.cert else []
-        for option, values in self.values.items():
-            kept = [_rewritten(value, names, address) for value in values]
-            kept = [value for value in kept if value] if option in _PLACES else list(values)
-            lines += [f"{option} =", *(f"    {value}" for value in kept)] if kept else []
+        for option, values in self.places(address).items():
+            lines += [f"{option} =", *(f"    {value}" for value in values)] if values else []
         return "\n".join(lines) + "\n"
+
+    def places(self, address: str) -> dict[str, tuple[str, ...]]:
+        """The options, with local folders read from ``address``; see :meth:`render`."""
+        names = {root: name for name, root in self.local_folders().items()}
+        options = dict(self.values)
+        for option in _PLACES:
+            if option in options:
+                rewritten = [_rewritten(value, names, address) for value in options[option]]
+                options[option] = tuple(value for value in rewritten if value)
+        return options
 
 
 def read(environ: Mapping[str, str] = os.environ) -> PipSettings:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-# They come as CUDA builds, which do not load beside a CPU build of torch and break transformers.
+# Their CUDA builds do not load beside a CPU build of torch and break transformers.
 UNWANTED = ("torchaudio", "torchcodec", "torchvision")
 NO_ENV: Mapping[str, str] = MappingProxyType({})
 
@@ -26,12 +26,19 @@ class Recipe:
         version: Its exact version.
         torch: The exact version of torch that it requires.
         extras: Further requirements, as pip writes them.
+        lock: What all of this comes to; see :mod:`compat.isolate.locks`.
     """
 
     distribution: str
     version: str
     torch: str
     extras: tuple[str, ...]
+    lock: tuple[str, ...] = ()
+
+    @property
+    def pins(self) -> tuple[str, str]:
+        """The requirements on vLLM and on torch."""
+        return f"{self.distribution}=={self.version}", f"torch=={self.torch}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,15 +131,21 @@ class Box(Protocol):
 
 
 class Isolation(Protocol):
-    """A way to keep an environment apart from the rest of the machine."""
+    """A way to keep an environment apart from the rest of the machine.
+
+    Attributes:
+        kind: ``container`` or ``venv``.
+        python: Version of its Python, such as ``3.11``.
+    """
 
     kind: str
+    python: str
 
     def prepare(self, recipe: Recipe, workspace: Path, log: Path) -> Prepared:
         """Install a recipe, or find it installed.
 
         Args:
-            recipe: What to install.
+            recipe: What to install, with its lock.
             workspace: Folder for environments and temporary files; kept between runs.
             log: File that receives pip's output.
 
@@ -140,6 +153,14 @@ class Isolation(Protocol):
             InfraError: This machine is in the way.
             ResolveError: pip finds no fitting packages.
             InstallError: pip finds them and cannot install them.
+        """
+        ...
+
+    def discard(self, prepared: Prepared) -> None:
+        """Remove an environment; what others share with it stays.
+
+        Raises:
+            InfraError: It cannot be removed.
         """
         ...
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from compat.errors import InfraError
-from compat.isolate import outcome, processes, surroundings
-from compat.isolate.protocol import NO_ENV, UNWANTED, Completed, Mounts, Prepared, Recipe
+from compat.isolate import locks, outcome, processes, surroundings
+from compat.isolate.protocol import NO_ENV, Completed, Mounts, Prepared, Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -37,6 +37,7 @@ class VenvIsolation:
     """One virtual environment per recipe, made with plain ``venv`` and ``pip``."""
 
     kind = "venv"
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
@@ -66,6 +67,15 @@ class VenvIsolation:
             reused=reused,
             folder=folder,
         )
+
+    def discard(self, prepared: Prepared) -> None:
+        """See :meth:`compat.isolate.protocol.Isolation.discard`."""
+        assert prepared.folder is not None  # noqa: S101  (prepare sets it)
+        try:
+            shutil.rmtree(prepared.folder)
+        except OSError as error:
+            msg = f"the virtual environment cannot be removed: {error}"
+            raise InfraError(msg) from error
 
     @contextlib.contextmanager
     def open(self, prepared: Prepared, mounts: Mounts) -> Iterator[VenvBox]:
@@ -124,7 +134,7 @@ class VenvBox:
 
 
 def _key(recipe: Recipe) -> str:
-    inputs = [asdict(recipe), UNWANTED, platform.python_version(), platform.machine()]
+    inputs = [asdict(recipe), platform.python_version(), platform.machine()]
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -159,12 +169,10 @@ def _install(folder: Path, recipe: Recipe, log: Path, timeout: float) -> None:
 def _commands(folder: Path, recipe: Recipe) -> list[list[str]]:
     """The same steps as in ``matrix/Containerfile``."""
     python, reports = str(folder / "bin" / "python"), folder / _REPORTS
-    torch, vllm = f"torch=={recipe.torch}", f"{recipe.distribution}=={recipe.version}"
-    install = [python, *_PIP, "install", "--progress-bar", "off", "--report"]
+    install = [python, *_PIP, "install", "--progress-bar", "off", "--no-deps", "--require-hashes"]
+    requirements = folder / "lock.txt"
+    requirements.write_text(locks.dumps(recipe.lock), encoding="utf-8")
     return [
         [sys.executable, "-m", "venv", str(folder)],
-        [*install, str(reports / "1-torch.json"), torch],
-        [*install, str(reports / "2-vllm.json"), torch, vllm],
-        [python, *_PIP, "uninstall", "--yes", *UNWANTED],
-        [*install, str(reports / "3-extras.json"), *recipe.extras],
+        [*install, "--report", str(reports / "1.json"), "--requirement", str(requirements)],
     ]

@@ -43,7 +43,7 @@ def test_the_shipped_policy_is_read() -> None:
         ({"cells": [CPU | {"since": "soon"}]}, r"cells\[0\]\.since = 'soon'"),
         ({"cells": [{"lane": "cpu"}]}, r"cells\[0\]\.runner: missing"),
         ({"release": {"depth": "deep"}}, r"release\.depth = 'deep': must be"),
-        ({"debian_suite": 12}, "debian_suite must be text"),
+        ({"debian_suite": 12}, "debian_suite and python must be text"),
         ({"extras": "pytest"}, "extras must be a list"),
         ({"extras": ["pytest", 8]}, "extras must be a list"),
         ({"free_disk_gib": {"cpu": 6}}, "free_disk_gib: missing keys: cuda"),

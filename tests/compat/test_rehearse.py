@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
-from compat import actions, cli, commands, fragments, record, rehearse
+from compat import actions, cli, fragments, record, rehearse
 from compat.errors import ExitCode, UsageError
 from compat.evidence import Row, Verdict
 from compat.progress import Progress
@@ -107,7 +107,7 @@ def test_a_process_is_killed_with_what_it_has_not_yet_written(
     program = tmp_path / "python"
     program.write_text(f"#!{sys.executable}\nimport time\ntime.sleep(60)\n", encoding="utf-8")
     program.chmod(0o755)
-    monkeypatch.setattr(rehearse.sys, "executable", str(program))
+    monkeypatch.setattr(sys, "executable", str(program))
     start = time.monotonic()
 
     status = rehearse.run_process(CELLS[0], tmp_path / "fragments" / CELLS[0].name, 0.2)
@@ -121,7 +121,7 @@ def test_the_command_rehearses_what_the_plan_says(
 ) -> None:
     """Releases by series, cells from the policy, the last one killed."""
     jobs = FakeJobs()
-    monkeypatch.setattr(commands.rehearse, "run_process", jobs)
+    monkeypatch.setattr(rehearse, "run_process", jobs)
     out = tmp_path / "out"
 
     code = cli.main(["rehearse", "0.27", "0.28", "--out", str(out), "--kill-after", "7"])

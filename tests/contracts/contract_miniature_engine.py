@@ -92,6 +92,9 @@ class SchedulerConfig:
     "vllm/config/model.py": """
 @config
 class ModelConfig:
+    model: str = "a-model"
+    dtype: str = "auto"
+
     def __post_init__(self):
         self.runner_type = self._get_runner_type()
 

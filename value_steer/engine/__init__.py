@@ -1,18 +1,34 @@
 """The only place that touches vLLM.
 
-``worker``    the worker class: start-up, the two calls of a step, the reporting calls
-``host``      what vLLM will run, and what value-steer refuses to run on
-``hooks``     the two seams: the feature at ``compute_logits``, the decision at the sampler
-``requests``  what is known of each live request
-``rows``      kept per-row buffers of the batch that is being sampled
-``abstain``   the abstention decision on one batch
-``steering``  one sampled batch from end to end
-``guard``     what happens when a decision fails
-``filtering`` value filtering of one sampled batch
-``search``    the search for an acceptable token in one row
-``draws``     further draws from the distribution that the host's sampler drew from
-``run_ahead`` the next decode step, run before the scheduler asks for it
-``lookahead`` the slot of the token that is run ahead
-``ledger``    outcomes and counters
-``self_test`` proof at start-up that the seams are reached
+Start-up
+    ``worker``    the worker class: start-up, the two calls of a step, the reporting calls
+    ``assembly``  the parts below, put together from the settings of one engine
+    ``host``      what vLLM will run, and what value-steer refuses to run on
+    ``hooks``     the two seams: the feature at ``compute_logits``, the decision at the sampler
+    ``lookahead`` the scheduler's slot for the token that is run ahead
+    ``self_test`` proof that the seams are reached
+
+Both modes
+    ``requests``  what is known of each live request
+    ``rows``      kept per-row buffers of the batch that is being sampled
+    ``steering``  one sampled batch from end to end
+    ``scoring``   the head on a batch of hidden states
+    ``agreement`` the same decision on every rank
+    ``guard``     what happens when a decision fails
+    ``ledger``    outcomes and counters
+
+Abstention
+    ``abstain``   the decision on one batch
+
+Value filtering
+    ``filtering``    one sampled batch
+    ``run_ahead``    the next decode step, run before the scheduler asks for it
+    ``looks``        what a step that was run ahead shows of each row
+    ``search``       the search for an acceptable token in one row
+    ``draws``        further draws from the distribution that the host's sampler drew from
+    ``trials``       how other tokens are tried: in the whole batch again
+    ``side_batch``   or in a batch of their own
+    ``spare_blocks`` the cache blocks that a batch of its own writes to
+    ``pace``         how many candidates of a row are tried at once
+    ``runners``      what differs between the host's two model runners
 """

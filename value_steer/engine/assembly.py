@@ -23,7 +23,11 @@ from value_steer.engine.spare_blocks import SpareBlocks
 from value_steer.engine.steering import Steering
 from value_steer.engine.trials import WholeBatch
 from value_steer.errors import SettingsError
-from value_steer.operating_point import resolve_abstain_threshold, resolve_vfd_threshold
+from value_steer.operating_point import (
+    check_settings,
+    resolve_abstain_threshold,
+    resolve_vfd_threshold,
+)
 from value_steer.value_probe import Polarity, load_value_head, oriented
 
 if TYPE_CHECKING:
@@ -95,17 +99,17 @@ def prepare(settings: SteerSettings, model_config: ModelConfig) -> Modes | None:
 
     Raises:
         CheckpointError: A head cannot be loaded or does not fit the model.
-        CalibrationError: The operating point is not covered by the head's calibration.
+        CalibrationError: The operating point is not covered by the head's calibration, or that was
+            made with another model or engine and ``strict`` is set.
         SettingsError: There is no threshold, or ``strict`` is set and nothing states what the
             head scores.
     """
     abstention, filtering = None, None
-    hidden_size = model_config.get_hidden_size()
     if (abstain := settings.abstain) is not None and abstain.enabled:
-        head = _head(abstain, "abstain", Polarity.P_GOOD, hidden_size)
+        head = _head(abstain, "abstain", Polarity.P_GOOD, model_config)
         abstention = Abstention(abstain, head, resolve_abstain_threshold(abstain, head.card))
     if (vfd := settings.vfd) is not None and vfd.enabled:
-        head = _head(vfd, "vfd", Polarity.P_UNDESIRABLE, hidden_size)
+        head = _head(vfd, "vfd", Polarity.P_UNDESIRABLE, model_config)
         filtering = Filtering(vfd, head, resolve_vfd_threshold(vfd, head.card))
     return Modes(abstention, filtering) if abstention or filtering else None
 
@@ -176,9 +180,9 @@ def _prober(runner: Any, run_ahead: RunAhead, sizes: Sequence[int], config: Vllm
 
 
 def _head(
-    settings: AbstainSettings | VfdSettings, section: str, wants: Polarity, hidden_size: int
+    settings: AbstainSettings | VfdSettings, section: str, wants: Polarity, config: ModelConfig
 ) -> ValueHead:
-    head = load_value_head(settings.value_head_path, hidden_size=hidden_size)
+    head = load_value_head(settings.value_head_path, hidden_size=config.get_hidden_size())
     turned = oriented(head, wants, settings.scores)
     if turned.assumed and settings.strict:
         msg = (
@@ -186,6 +190,8 @@ def _head(
             '"scores" to "p_good" or "p_undesirable", here or in its sidecar'
         )
         raise SettingsError(msg)
+    at = f"additional_config.{section}"
+    check_settings(turned.head.card, host.fingerprint(config), at, strict=settings.strict)
     return turned.head
 
 

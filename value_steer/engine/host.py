@@ -10,9 +10,10 @@ from vllm import envs
 from vllm.platforms import current_platform
 
 from value_steer.errors import UnsupportedError
+from value_steer.value_probe.fingerprint import SettingsFingerprint
 
 if TYPE_CHECKING:
-    from vllm.config import VllmConfig
+    from vllm.config import ModelConfig, VllmConfig
     from vllm.v1.worker.gpu_worker import Worker
 
 
@@ -30,6 +31,15 @@ def worker_base() -> type[Worker]:
 def vllm_version() -> str:
     """The version of the vLLM that runs, whatever its distribution is called."""
     return vllm.__version__
+
+
+def fingerprint(model_config: ModelConfig) -> SettingsFingerprint:
+    """What this engine knows of the settings that a calibration depends on."""
+    return SettingsFingerprint(
+        model=model_config.model,
+        dtype=str(model_config.dtype).removeprefix("torch."),
+        engine=f"vllm {vllm_version()}",
+    )
 
 
 def lane() -> str:

