@@ -20,6 +20,17 @@ nox.options.error_on_external_run = True
 
 GROUPS = nox.project.load_toml("pyproject.toml")
 BENCHED = "0.28.0"
+GITHUB = Path(".github")
+# What each of GitHub's schemas describes, as check-jsonschema names them.
+GITHUB_SCHEMAS = {
+    "github-workflows": [*GITHUB.glob("workflows/*.yml")],
+    "github-actions": [*GITHUB.glob("actions/*/action.yml")],
+    "dependabot": [GITHUB / "dependabot.yml"],
+    "github-issue-config": [GITHUB / "ISSUE_TEMPLATE" / "config.yml"],
+    "github-issue-forms": [
+        path for path in GITHUB.glob("ISSUE_TEMPLATE/*.yml") if path.stem != "config"
+    ],
+}
 CANDIDATES = json.loads(Path("matrix/candidates.json").read_text(encoding="utf-8"))["candidates"]
 
 
@@ -38,10 +49,13 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style, imports, layers, formatting."""
+    """Style, imports, layers, formatting; the workflows, their security and their schema."""
     install(session, "lint")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    session.run("zizmor", "--offline", "--persona", "auditor", "--quiet", ".github")
+    for schema, files in GITHUB_SCHEMAS.items():
+        session.run("check-jsonschema", "--builtin-schema", f"vendor.{schema}", *map(str, files))
 
 
 @nox.session
@@ -53,7 +67,8 @@ def types(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def contracts(session: nox.Session) -> None:
-    """Check the contracts against a vLLM source: ``-- --source DIR``, or the installed one."""
+    """Check the contracts against a vLLM source: ``-- --source DIR``, or ``-- --all`` releases."""
+    install(session, "compat")
     session.run("python", "-m", "value_steer.compat_check", *session.posargs)
 
 
@@ -126,7 +141,7 @@ def build(session: nox.Session) -> None:
     """Build wheel and source distribution into dist/, twice to the same bytes, and check them."""
     install(session, "compat")
     session.install("twine>=6.0")
-    session.run("python", "-m", "compat", "build", *session.posargs)
+    session.run("python", "-m", "compat", "build", "--out", "dist")
     session.run("twine", "check", "--strict", *map(str, sorted(Path("dist").iterdir())))
 
 
@@ -149,6 +164,34 @@ def bench(session: nox.Session) -> None:
     session.run("pip", "uninstall", "--yes", "torchaudio", "torchcodec", "torchvision")
     session.install("--no-deps", "-e", ".")
     session.run("python", "-m", "benchmarks.decode", *session.posargs)
+
+
+@nox.session(default=False)
+def recheck(session: nox.Session) -> None:
+    """Ask the package index whether what was tested has been yanked, and withdraw it."""
+    install(session, "compat")
+    session.run("python", "-m", "compat", "recheck", *session.posargs)
+
+
+@nox.session(default=False)
+def derive(session: nox.Session) -> None:
+    """Write what follows from the registry: the extra, the README's table, badges, the matrix."""
+    install(session, "compat")
+    session.run("python", "-m", "compat", "derive", *session.posargs)
+
+
+@nox.session(default=False)
+def image(session: nox.Session) -> None:
+    """Build the image of a release, the newest CPU build if none is named: ``-- 0.28.0``."""
+    install(session, "compat")
+    session.run("python", "-m", "compat", "image", *session.posargs)
+
+
+@nox.session(default=False)
+def docs(session: nox.Session) -> None:
+    """Build the documentation site into out/site; a warning or a broken link is an error."""
+    install(session, "docs")
+    session.run("mkdocs", "build", *session.posargs, env={"NO_MKDOCS_2_WARNING": "1"})
 
 
 def _compat_session(series: str) -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
 
-from compat import junit, runners, steps, verdict
+from compat import junit, recipes, runners, steps, verdict
 from compat.errors import InstallError, ReportError, ResolveError
 from compat.evidence import Cause, Depth, Facts, Verdict
-from compat.isolate import locks
-from compat.isolate.protocol import Mounts, Recipe
+from compat.isolate.protocol import Mounts
 from value_steer.registry import public_version
 
 if TYPE_CHECKING:
@@ -103,10 +102,10 @@ class Attempt:
 
     def _prepare(self, isolation: Isolation) -> Prepared:
         build = self._cell.candidate.build(self._cell.lane)
-        recipe = recipe_of(self._cell, self._rules)
+        recipe = recipes.recipe(self._cell.candidate, self._cell.lane, self._rules)
         log = self._cell.out / "lock.log"
         with self._progress.step("lock", log):
-            recipe = replace(recipe, lock=locks.lock(recipe, isolation.python, log))
+            recipe = recipes.locked(recipe, isolation, log)
         log = self._cell.out / "prepare.log"
         title = f"install {recipe.distribution} {recipe.version} ({isolation.kind})"
         with self._progress.step(title, log):
@@ -162,16 +161,6 @@ class Attempt:
             return junit.read_report(self._cell.out / f"{name}.xml")
         except ReportError as error:
             return error
-
-
-def recipe_of(cell: Cell, rules: Policy) -> Recipe:
-    """What is installed to test a cell."""
-    return Recipe(
-        distribution=cell.candidate.build(cell.lane).distribution,
-        version=str(cell.candidate.version),
-        torch=cell.candidate.torch,
-        extras=rules.extras,
-    )
 
 
 def _failed(cause: Cause, reason: str, depth: Depth) -> Judgement:

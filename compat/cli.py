@@ -92,9 +92,14 @@ def _add_matrix(menu: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "--github-output", action="store_true", help="also set a step's outputs matrix and count"
     )
     planning.set_defaults(command=commands.planning)
+    imaging = menu.add_parser("image", help="build the image of a release, ahead of its cells")
+    imaging.add_argument("version", nargs="?", help="a series or a release; the newest if none")
+    imaging.add_argument("--out", type=Path, default=Path("out"), help="folder for the log")
+    imaging.set_defaults(command=commands.imaging)
     rehearsing = menu.add_parser("rehearse", help="the whole matrix here, one job killed")
     rehearsing.add_argument("versions", nargs="+", help="series or releases")
     rehearsing.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="which cells")
+    _add_isolation(rehearsing)
     rehearsing.add_argument("--kill", metavar="NAME", help="the cell to kill; the last by default")
     rehearsing.add_argument("--kill-after", type=float, default=60, metavar="SECONDS")
     rehearsing.add_argument("--out", type=Path, default=Path("out/rehearsal"), help="folder for it")
@@ -144,12 +149,16 @@ def _add_bisect(menu: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def _add_place(command: argparse.ArgumentParser) -> None:
     """Where cells are run."""
+    _add_isolation(command)
+    command.add_argument(
+        "--out", type=Path, default=Path("out"), help="folder for logs and reports"
+    )
+
+
+def _add_isolation(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--isolation",
         choices=("auto", "container", "venv"),
         default="auto",
         help="where vLLM is installed; auto: a container if a Docker daemon answers",
-    )
-    command.add_argument(
-        "--out", type=Path, default=Path("out"), help="folder for logs and reports"
     )

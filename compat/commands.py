@@ -17,18 +17,19 @@ from compat import (
     flat_registry,
     fragments,
     gate,
+    images,
     knowledge,
     package,
     pipeline,
     plan,
     recheck,
+    recipes,
     record,
     rehearse,
     report,
     reuse,
 )
 from compat import policy as policies
-from compat.attempt import Cell, recipe_of
 from compat.errors import ExitCode, InfraError, UsageError
 from compat.evidence import Verdict
 from compat.isolate import locks, resolver
@@ -168,7 +169,7 @@ def locking(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
         if not candidate.serves(arguments.device):
             progress.note(f"vLLM {candidate.version} has no {arguments.device} build")
             continue
-        recipe = recipe_of(Cell(candidate, arguments.device, "default", arguments.out), rules)
+        recipe = recipes.recipe(candidate, arguments.device, rules)
         arguments.out.mkdir(parents=True, exist_ok=True)
         log = arguments.out / f"lock-{recipe.version}.log"
         lines = resolver.resolve(recipe, rules.python, log)
@@ -191,6 +192,13 @@ def planning(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
     return ExitCode.PASSED
 
 
+def imaging(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
+    """Build the image of a release, and nothing else."""
+    prepared = images.build(arguments.version, arguments.out.resolve(), progress)
+    progress.note(f"image {prepared.image_id} with {prepared.wheel}")
+    return ExitCode.PASSED
+
+
 def recording(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
     """Merge the fragments of parallel jobs; a planned cell that sent none is no evidence."""
     planned = actions.load(arguments.plan) if arguments.plan else None
@@ -206,14 +214,11 @@ def recording(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
 def rehearsing(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
     """Run the whole matrix for some releases here, with one job killed on purpose."""
     cells = _cells(arguments)
-    order = rehearse.Order(
-        cells,
-        arguments.kill or cells[-1].name,
-        arguments.kill_after,
-        arguments.registry,
-        arguments.out.resolve(),
-    )
-    outcome = rehearse.rehearse(order, rehearse.run_process, progress)
+    out = arguments.out.resolve()
+    killed = arguments.kill or cells[-1].name
+    order = rehearse.Order(cells, killed, arguments.kill_after, arguments.registry, out)
+    processes = rehearse.Processes(arguments.isolation, out / "work")
+    outcome = rehearse.rehearse(order, processes, progress)
     progress.console.print(report.run_table(outcome.rows))
     for obstacle in outcome.obstacles:
         progress.note(f"the gate is shut: {obstacle}")

@@ -156,6 +156,9 @@ def _read(path: Path, folder: Path, plan: Sequence[PlannedCell] | None) -> tuple
         raise ReportError(msg)
     rows = record.load(path)
     record.refuse_unrecordable(rows)
+    if any(row.verdict is Verdict.WITHDRAWN for row in rows):
+        msg = f"{path}: withdraws something, for good, which no run of a cell does"
+        raise ReportError(msg)
     strangers = [row.cell for row in rows if plan is not None and not _is_planned(row, plan)]
     if strangers:
         msg = f"{path}: {strangers[0]} is in no job of the plan"

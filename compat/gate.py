@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
+from packaging.version import Version
+
 from compat import derive, knowledge, overrides
 from compat.errors import CompatError
 from compat.standing import Moment
@@ -60,6 +62,7 @@ def examine(
     days = known.rules.release.override_days
     checks = (
         lambda: overrides.problems(known.overrides, at.now.date(), days),
+        lambda: _misnamed(known),
         lambda: _unsupported(root, known, at),
         lambda: unsettled(plan, known.rows),
         lambda: _drifted(root, known),
@@ -91,6 +94,12 @@ def _told(check: Callable[[], Iterator[str]]) -> list[str]:
 def _drifted(root: Path, known: Knowledge) -> Iterator[str]:
     for path in derive.drift(root, known):
         yield f"{path.relative_to(root)} has drifted; `python -m compat derive` writes it anew"
+
+
+def _misnamed(known: Knowledge) -> Iterator[str]:
+    for override in known.overrides:
+        if Version(override.vllm) not in known.known:
+            yield f"override for vLLM {override.vllm}: no such release is known"
 
 
 def _unsupported(root: Path, known: Knowledge, moment: Moment) -> Iterator[str]:

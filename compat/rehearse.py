@@ -89,26 +89,38 @@ def rehearse(order: Order, run_cell: CellRunner, progress: Progress) -> Outcome:
     return Outcome(gained, examined.obstacles, tuple(_faults(order, merged, examined, registry)))
 
 
-def run_process(cell: PlannedCell, folder: Path, kill_after: float | None) -> int:
-    """Run a cell as a job does, in a process of its own, into a folder of its own."""
-    folder.mkdir(parents=True)
-    command = [sys.executable, "-m", "compat", "run", cell.vllm, "--lane", cell.lane]
-    command += ["--runner", cell.runner, "--fragment", str(folder / "fragment.json")]
-    # Environments are shared by all cells and kept for the next rehearsal; evidence is not.
-    command += ["--out", str(folder.parents[1] / "work"), "--force"]
-    with (folder / "log.txt").open("wb") as log:
-        process = subprocess.Popen(
-            command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-        )
-        try:
-            return process.wait(kill_after)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            return process.wait()
-        finally:
-            # Ctrl-C reaches this process alone, and ends what it started.
-            process.terminate()
-            process.wait()
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """Runs cells as jobs do, each in a process of its own, into a folder of its own.
+
+    Attributes:
+        isolation: ``container``, ``venv`` or ``auto``.
+        work: Where environments are shared by all cells and kept for the next rehearsal.
+    """
+
+    isolation: str
+    work: Path
+
+    def __call__(self, cell: PlannedCell, folder: Path, kill_after: float | None) -> int:
+        """Run a cell, or as much of it as fits into the time."""
+        folder.mkdir(parents=True)
+        command = [sys.executable, "-m", "compat", "run", cell.vllm, "--lane", cell.lane]
+        command += ["--runner", cell.runner, "--isolation", self.isolation]
+        command += ["--fragment", str(folder / "fragment.json"), "--out", str(self.work)]
+        command.append("--force")  # a job that reuses evidence rehearses nothing
+        with (folder / "log.txt").open("wb") as log:
+            process = subprocess.Popen(
+                command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+            try:
+                return process.wait(kill_after)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                return process.wait()
+            finally:
+                # Ctrl-C reaches this process alone, and ends what it started.
+                process.terminate()
+                process.wait()
 
 
 def _faults(

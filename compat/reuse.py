@@ -13,7 +13,7 @@ import platform
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from compat import attempt, git, product
+from compat import git, product, recipes
 from compat.evidence import Cell, Verdict
 from compat.isolate import locks
 from compat.isolate.image import CONTAINERFILE
@@ -56,11 +56,12 @@ class Inputs:
 
 def inputs(cell: Wanted, isolation: Isolation, rules: Policy) -> Inputs:
     """What a run of a cell would come of now."""
+    recipe = recipes.recipe(cell.candidate, cell.lane, rules)
     return Inputs(
         cell=cell,
         isolation=isolation.kind,
         setup_sha256=setup_digest(cell, isolation.kind, rules),
-        lock_sha256=kept_lock(locks.path_of(attempt.recipe_of(cell, rules), isolation.python)),
+        lock_sha256=kept_lock(locks.path_of(recipe, isolation.python)),
         package=product.checkout(),
     )
 
@@ -82,7 +83,7 @@ def setup_digest(cell: Wanted, isolation: str, rules: Policy) -> str:
     else:
         base = list(platform.python_version_tuple()[:2])
         python = ".".join(base)
-    recipe = attempt.recipe_of(cell, rules)
+    recipe = recipes.recipe(cell.candidate, cell.lane, rules)
     kept = locks.path_of(recipe, python)
     lock = kept.read_text(encoding="utf-8") if kept.exists() else None
     asked = [isolation, cell.runner, cell.lane, asdict(recipe), base, UNWANTED, lock]

@@ -14,11 +14,13 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import nox
 import packaging
 import pytest
 
 from compat import package
 from compat.errors import UsageError
+from hatch_build import GATE_NEEDS
 from tests.compat.checkouts import CLEAN, ROOT, checkout, edit, evidence
 from value_steer.registry import read_rows
 from value_steer.versions import engine_digest
@@ -148,6 +150,13 @@ def test_the_gate_is_shut_for_the_command_too(tmp_path: Path) -> None:
     """`python -m compat build` fails with the same list."""
     with pytest.raises(UsageError, match="must not be released"):
         package.build(tmp_path / "dist", release(tmp_path, STALE))
+
+
+def test_the_gate_asks_a_build_for_what_the_machine_asks_for() -> None:
+    """What the hook has installed is part of the group of `python -m compat`, bounds and all."""
+    groups = nox.project.load_toml(ROOT / "pyproject.toml")
+
+    assert set(GATE_NEEDS) <= set(nox.project.dependency_groups(groups, "compat"))
 
 
 _ASK = """

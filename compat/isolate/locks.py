@@ -56,7 +56,7 @@ def lock(recipe: Recipe, python: str, log: Path) -> Lock:
 def write(recipe: Recipe, python: str, lines: Lock) -> Path:
     """Keep a lock; the file is complete or as it was."""
     path = path_of(recipe, python)
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     head = f"# {recipe.distribution} {recipe.version} for Python {python}, made by `nox -s lock`\n"
     draft = path.with_suffix(".part")
     draft.write_text(head + dumps(lines), encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import pytest
 
 from compat import actions, cli, fragments, gpu, pipeline, plan, record
 from compat.errors import ExitCode
+from compat.isolate import locks, resolver
 from tests.compat.checkouts import ROOT, evidence
 
 if TYPE_CHECKING:
@@ -93,7 +95,23 @@ def test_a_machine_with_a_gpu_can_run_the_lanes_of_the_cpu(
     monkeypatch.setattr(gpu, "lane", lambda: device)
     order = pipeline.Order("0.28", "auto", tmp_path, runner, lane)  # type: ignore[arg-type]
 
-    assert pipeline._lane(order) == expected
+    assert pipeline.lane_of(order) == expected
+
+
+def test_locks_are_made_for_releases_with_such_a_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A series is its newest release; one without a build for the device is named and left out."""
+    monkeypatch.setattr(locks, "FOLDER", ROOT / "out" / tmp_path.name)
+    monkeypatch.setattr(resolver, "resolve", lambda recipe, *_: (recipe.pins[0],))
+
+    assert cli.main(["lock", "0.28", "0.33", "--out", str(tmp_path)]) == ExitCode.PASSED
+
+    told = capsys.readouterr().out
+    (path,) = locks.FOLDER.iterdir()
+    assert path.read_text("utf-8").endswith("\nvllm-cpu==0.28.0\n")
+    assert "vLLM 0.33.0 has no cpu build" in told
+    shutil.rmtree(locks.FOLDER)
 
 
 def test_recording_merges_and_tells_what_is_missing(

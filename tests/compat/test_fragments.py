@@ -72,6 +72,15 @@ def test_a_fragment_speaks_for_the_jobs_of_the_plan_alone(tmp_path: Path) -> Non
     assert "no job of the plan" in gathered.problems[0]
 
 
+def test_no_job_withdraws_anything(tmp_path: Path) -> None:
+    """A withdrawal outweighs all evidence for good, so it comes from the package index alone."""
+    _write(tmp_path, replace(VOID, verdict=Verdict.WITHDRAWN, reason="because"))
+
+    gathered = fragments.gather(tmp_path)
+    assert gathered.rows == ()
+    assert "withdraws something" in gathered.problems[0]
+
+
 def test_a_link_is_no_fragment(tmp_path: Path) -> None:
     """What lies outside of the folder is not read."""
     outside = _write(tmp_path / "outside", PASSED)

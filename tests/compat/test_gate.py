@@ -110,6 +110,14 @@ def test_an_expired_override_shuts_it(root: Path) -> None:
     assert "override for vLLM 0.28.0 (include) expired on 2020-05-07" in obstacle
 
 
+def test_an_override_for_an_unknown_release_shuts_it(root: Path) -> None:
+    """A misspelt version would else decide nothing, silently."""
+    text = OVERRIDE.format(action="exclude", expires="2020-06-01").replace("0.28.0", "0.28.9")
+    (root / "matrix" / "overrides.yaml").write_text(text, encoding="utf-8")
+
+    assert obstacles(root) == ("override for vLLM 0.28.9: no such release is known",)
+
+
 def test_an_override_stands_in_for_old_evidence_and_is_told(root: Path) -> None:
     """It opens the gate until it expires, and says so."""
     late = replace(MOMENT, now=MOMENT.now + timedelta(days=60))

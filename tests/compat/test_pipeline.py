@@ -50,6 +50,11 @@ class FakeIsolation:
     killed: bool = False
     wheel_sha256: str = plan.select("0.28.0", plan.load()).build("cpu").wheels[0].sha256
     ran: list[str] = field(default_factory=list)
+    discarded: list[Prepared] = field(default_factory=list)
+
+    def discard(self, prepared: Prepared) -> None:
+        """Remember what was to be removed."""
+        self.discarded.append(prepared)
 
     def prepare(self, recipe: Recipe, workspace: Path, log: Path) -> Prepared:
         """Pretend to install."""
@@ -174,6 +179,46 @@ def test_a_good_run_is_recorded_as_passed(run: Run) -> None:
     assert fake.ran == ["preflight", "contracts", "suite", "control"]
     assert {row.cell.mode for row in rows} == {"abstain", "vfd"}
     assert {(row.verdict, row.cell.runner) for row in rows} == {(Verdict.PASSED, "v1")}
+
+
+@pytest.fixture
+def sweep(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs two releases one after the other, of which the fake isolation is the second."""
+    del run  # its setup is the same
+
+    def command(fake: FakeIsolation) -> tuple[int, Path]:
+        choice = isolate.Choice(fake, "the test says so")
+        monkeypatch.setattr(isolate, "choose", lambda *_, **__: choice)
+        registry = tmp_path / "validated_versions.json"
+        arguments = ["--registry", str(registry), "sweep", "0.28", "0.28.0"]
+        return cli.main([*arguments, "--force", "--discard", "--out", str(tmp_path)]), registry
+
+    return command
+
+
+def test_a_sweep_records_each_release_and_cleans_up(
+    sweep: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What it needs is said first; every environment that it made is removed."""
+    fake = FakeIsolation()
+
+    code, registry = sweep(fake)
+
+    told = capsys.readouterr().out
+    assert code == ExitCode.PASSED
+    assert [len(_added(registry)), len(fake.discarded)] == [4, 2]
+    assert told.index("2 releases on lane cpu") < told.index("GiB are free") < told.index("wheel")
+
+
+def test_trouble_of_the_machine_does_not_end_a_sweep(
+    sweep: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The other releases are still tried, and the exit code says that evidence is missing."""
+    code, registry = sweep(FakeIsolation(prepare_error=InfraError("no network")))
+
+    assert code == ExitCode.INFRA
+    assert _added(registry) == []
+    assert capsys.readouterr().out.count("no network") == 2
 
 
 @pytest.mark.parametrize(

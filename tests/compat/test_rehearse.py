@@ -110,7 +110,8 @@ def test_a_process_is_killed_with_what_it_has_not_yet_written(
     monkeypatch.setattr(sys, "executable", str(program))
     start = time.monotonic()
 
-    status = rehearse.run_process(CELLS[0], tmp_path / "fragments" / CELLS[0].name, 0.2)
+    run = rehearse.Processes("venv", tmp_path / "work")
+    status = run(CELLS[0], tmp_path / "fragments" / CELLS[0].name, 0.2)
 
     assert status == -9
     assert time.monotonic() - start < 30
@@ -121,7 +122,7 @@ def test_the_command_rehearses_what_the_plan_says(
 ) -> None:
     """Releases by series, cells from the policy, the last one killed."""
     jobs = FakeJobs()
-    monkeypatch.setattr(rehearse, "run_process", jobs)
+    monkeypatch.setattr(rehearse, "Processes", lambda *_: jobs)
     out = tmp_path / "out"
 
     code = cli.main(["rehearse", "0.27", "0.28", "--out", str(out), "--kill-after", "7"])
