@@ -168,6 +168,17 @@ def _row(body: object, at: str, problems: list[str]) -> Row | None:
     return row
 
 
+def _imported(body: object, at: str, problems: list[str]) -> Imported | None:
+    claim = decode(Imported, body, at, problems)
+    if claim is None:
+        return None
+    if not _TIME.fullmatch(claim.imported_at):
+        problems.append(f"{at}.imported_at = {claim.imported_at!r}: must be UTC to the second")
+    if claim.vllm != public_version(claim.vllm):
+        problems.append(f"{at}.vllm = {claim.vllm!r}: must be a normalised public version")
+    return claim
+
+
 def _encoded(row: Row) -> dict[str, object]:
     body: dict[str, dict[str, object]] = encode(row)
     for part, name in _LATER:
@@ -185,17 +196,6 @@ def _completed(body: object) -> object:
         if isinstance(complete.get(part), dict):
             complete[part] = {name: None, **complete[part]}
     return complete
-
-
-def _imported(body: object, at: str, problems: list[str]) -> Imported | None:
-    claim = decode(Imported, body, at, problems)
-    if claim is None:
-        return None
-    if not _TIME.fullmatch(claim.imported_at):
-        problems.append(f"{at}.imported_at = {claim.imported_at!r}: must be UTC to the second")
-    if claim.vllm != public_version(claim.vllm):
-        problems.append(f"{at}.vllm = {claim.vllm!r}: must be a normalised public version")
-    return claim
 
 
 def _shape(row: Row) -> list[str]:
