@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compat import commands, first_bad, plan
+from compat import commands, first_bad, plan, running
 from compat.errors import CompatError, ExitCode
 from compat.product import ROOT
 from compat.progress import Progress
@@ -53,11 +53,11 @@ def _add_run(menu: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     run.add_argument("version", help="a series (0.28) or a release (0.28.0)")
     run.add_argument("--fragment", type=Path, help="write the rows here, not into the registry")
     _add_way(run)
-    run.set_defaults(command=commands.run)
+    run.set_defaults(command=running.run)
     sweep = menu.add_parser("sweep", help="validate it on many releases, one after the other")
     sweep.add_argument("versions", nargs="*", help="series or releases; all if there are none")
     _add_way(sweep)
-    sweep.set_defaults(command=commands.sweeping, fragment=None)
+    sweep.set_defaults(command=running.sweeping, fragment=None)
 
 
 def _add_way(run: argparse.ArgumentParser) -> None:
