@@ -107,6 +107,7 @@ class Processes:
         command = [sys.executable, "-m", "compat", "run", cell.vllm, "--lane", cell.lane]
         command += ["--runner", cell.runner, "--isolation", self.isolation]
         command += ["--fragment", str(folder / "fragment.json"), "--out", str(self.work)]
+        command.append("--force")  # a job that reuses evidence rehearses nothing
         with (folder / "log.txt").open("wb") as log:
             process = subprocess.Popen(
                 command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True

@@ -24,9 +24,11 @@ from value_steer.registry import public_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from compat.attempt import Cell as Wanted
     from compat.evidence import Package, Row
+    from compat.isolate.protocol import Isolation
     from compat.policy import Policy
 
 _RUNNERS_OF_LANES = {"cpu": "v1", "cpu-interpreted": "v2"}
@@ -41,19 +43,36 @@ class Inputs:
         cell: What is to be tested.
         isolation: ``container`` or ``venv``.
         setup_sha256: See :func:`setup_digest`.
+        lock_sha256: Hash of the kept lock; ``None`` if there is none, so that any will do.
         package: The checkout.
     """
 
     cell: Wanted
     isolation: str
     setup_sha256: str
+    lock_sha256: str | None
     package: Package
 
 
-def inputs(cell: Wanted, isolation: str, rules: Policy) -> Inputs:
+def inputs(cell: Wanted, isolation: Isolation, rules: Policy) -> Inputs:
     """What a run of a cell would come of now."""
-    setup = setup_digest(cell, isolation, rules)
-    return Inputs(cell, isolation, setup, product.checkout())
+    recipe = recipes.recipe(cell.candidate, cell.lane, rules)
+    return Inputs(
+        cell=cell,
+        isolation=isolation.kind,
+        setup_sha256=setup_digest(cell, isolation.kind, rules),
+        lock_sha256=kept_lock(locks.path_of(recipe, isolation.python)),
+        package=product.checkout(),
+    )
+
+
+def kept_lock(path: Path) -> str | None:
+    """The hash of a lock, as rows state that of what was installed; ``None`` without a file."""
+    if not path.exists():
+        return None
+    lines = path.read_text(encoding="utf-8").splitlines()
+    packages = tuple(line for line in lines if not line.startswith("#"))
+    return hashlib.sha256(locks.dumps(packages).encode()).hexdigest()
 
 
 def setup_digest(cell: Wanted, isolation: str, rules: Policy) -> str:
@@ -127,7 +146,8 @@ def _is_same_setup(row: Row, wanted: Inputs) -> bool:
     cell, environment = wanted.cell, row.environment
     torch = environment.torch and public_version(environment.torch)
     sure = _RUNNERS_OF_LANES.get(cell.lane) == row.cell.runner or cell.runner != "default"
-    return sure and environment.isolation == wanted.isolation and torch == cell.candidate.torch
+    fits = environment.isolation == wanted.isolation and torch == cell.candidate.torch
+    return sure and fits and wanted.lock_sha256 in (None, environment.lock_sha256)
 
 
 def _contracts(package: Package) -> str | None:

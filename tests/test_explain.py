@@ -14,12 +14,14 @@ from compat import cli, record
 from compat.evidence import Cause, Imported, Registry
 from tests.compat.checkouts import ROOT, evidence
 from tests.compat.samples import CELL, HASH, VOID, failed
-from value_steer import compat_check, explain, versions
+from value_steer import compat_check, compat_story, explain, versions
+from value_steer.errors import ContractError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from compat.evidence import Row
+    from value_steer.compat_story import Story
 
 NOW = datetime(2020, 5, 20, 12, tzinfo=timezone.utc)
 GOOD = evidence("0.28.0")
@@ -94,6 +96,24 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+@pytest.fixture(autouse=True)
+def _no_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package index does not answer."""
+
+    def story(version: str) -> Story:
+        msg = f"no index for {version}"
+        raise ContractError(msg)
+
+    monkeypatch.setattr(compat_story, "story", story)
+
+
+@pytest.mark.usefixtures("registry")
+def test_the_contracts_are_told_after_the_evidence(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without an index the registry's part stands, and the other says why it is missing."""
+    assert compat_check.main(["--explain", "0.28"]) == 0
+    assert capsys.readouterr().out.endswith("contracts: not read: no index for 0.28\n")
+
+
 @pytest.mark.parametrize("name", ["0.28.0", "0.28", "v0.28.0"])
 @pytest.mark.usefixtures("registry")
 def test_the_command_explains(name: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -134,7 +154,9 @@ def test_explaining_needs_no_torch() -> None:
     """A registry is asked on any machine."""
     program = (
         "import sys\n"
+        "from value_steer import compat_story\n"
         "from value_steer.compat_check import main\n"
+        "compat_story.told = lambda version: [version]\n"
         "assert main(['--explain', '0.28.0']) == 0\n"
         "assert not {'torch', 'vllm', 'numpy'} & set(sys.modules), 'imported'\n"
     )

@@ -12,7 +12,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from value_steer import compat_lines, compat_sweep, explain, versions
+from value_steer import compat_lines, compat_story, compat_sweep, explain, versions
 from value_steer.contracts.checker import check
 from value_steer.contracts.source import directory_tree, installed_tree
 from value_steer.contracts.surface import Mode, Runner
@@ -70,7 +70,7 @@ def _explain(version: str) -> ExitCode:
         return ExitCode.NOT_CHECKED
     registry = read_registry(versions.registry_path())
     story = explain.lines(vllm, registry, versions.engine_digest())
-    sys.stdout.write("\n".join(story) + "\n")
+    sys.stdout.write("\n".join((*story, *compat_story.told(vllm))) + "\n")
     return ExitCode.FINE
 
 

@@ -11,6 +11,7 @@ from value_steer.compat_sweep import OLDEST, USED_BY, Selection, change_json
 from value_steer.contracts.history import default_changes, turns
 from value_steer.contracts.surface import Mode, Runner
 from value_steer.contracts.watched import WATCHES
+from value_steer.errors import ContractError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,17 +98,25 @@ def tell(found: Sweep) -> Story:
     )
 
 
-def lines(told: Story) -> Iterator[str]:
+def told(version: str) -> Iterator[str]:
+    """The story of a release as text, or one line that says why there is none."""
+    try:
+        yield from lines(story(version))
+    except ContractError as err:
+        yield f"contracts: not read: {err}"
+
+
+def lines(of: Story) -> Iterator[str]:
     """The story as text."""
-    since = f", {len(told.changes)} changed since {told.previous}" if told.previous else ""
-    yield f"{told.rows} contracts with vLLM {told.version}{since}"
-    holdings = (f"{h.mode.value}/{h.runner.value} {verdict(h.holds)}" for h in told.holdings)
+    since = f", {len(of.changes)} changed since {of.previous}" if of.previous else ""
+    yield f"{of.rows} contracts with vLLM {of.version}{since}"
+    holdings = (f"{h.mode.value}/{h.runner.value} {verdict(h.holds)}" for h in of.holdings)
     yield f"  static verdict: {', '.join(holdings)}"
-    yield f"  default model runner: {told.default}, since {told.default_since}"
-    for row in told.broken:
+    yield f"  default model runner: {of.default}, since {of.default_since}"
+    for row in of.broken:
         yield f"  does not hold: {row.id}: {row.detail} [must change: {USED_BY[row.id]}]"
-    yield from (f"  {line}" for line in change_lines(told.changes))
-    for watched in told.watched:
+    yield from (f"  {line}" for line in change_lines(of.changes))
+    for watched in of.watched:
         when = "changed in" if watched.last.before else "as in"
         yield f"  not bound to: {watched.watch.id}, {when} {watched.last.version}: {watched.last}"
         yield f"    {watched.watch.why}"

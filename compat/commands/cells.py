@@ -98,7 +98,7 @@ def _run(order: pipeline.Order, arguments: argparse.Namespace, progress: Progres
 def _reused(order: pipeline.Order, known: Sequence[Row], progress: Progress) -> tuple[Row, ...]:
     """The rows that make a run superfluous, each told; none if it has to be run."""
     cell = pipeline.cell_of(order)
-    isolation = pipeline.choose(order, cell).isolation.kind
+    isolation = pipeline.choose(order, cell).isolation
     wanted = reuse.inputs(cell, isolation, policies.load())
     kept = reuse.find(wanted, known)
     for row in kept:

@@ -22,7 +22,7 @@ from compat import (
 from compat.errors import ExitCode
 from compat.product import ROOT
 from compat.standing import Moment, name
-from value_steer import explain, versions
+from value_steer import compat_story, explain, versions
 
 if TYPE_CHECKING:
     import argparse
@@ -50,7 +50,7 @@ def explaining(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
     story += [f"lacking: {s.text}" for s in known.shortcomings(version, moment)]
     place = "inside" if Version(version) in known.supported else "outside"
     story.append(f"extra: {place} of `vllm{derive.stated_extra(ROOT).specifier}`")
-    for line in story:
+    for line in (*story, *compat_story.told(version)):
         progress.console.print(line, markup=False)
     return ExitCode.PASSED
 

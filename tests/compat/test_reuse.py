@@ -12,6 +12,7 @@ import pytest
 from compat import git, plan, policy, product, reuse
 from compat.attempt import Cell as Wanted
 from compat.evidence import Verdict
+from compat.isolate.protocol import Prepared
 from tests.compat.samples import CELL, FAILED, HASH, PASSED
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 CANDIDATE = plan.select("0.28.0", plan.load())
 WANTED = Wanted(CANDIDATE, "cpu", "default", Path("out"))
 NOW = replace(product.checkout(), contracts_digest=HASH)
-INPUTS = reuse.Inputs(WANTED, "venv", HASH, NOW)
+INPUTS = reuse.Inputs(WANTED, "venv", HASH, HASH, NOW)
 UPSTREAM = replace(PASSED.upstream, sha256=CANDIDATE.build("cpu").wheels[0].sha256)
 ENVIRONMENT = replace(PASSED.environment, setup_sha256=HASH)
 GOOD = replace(PASSED, package=NOW, upstream=UPSTREAM, environment=ENVIRONMENT)
@@ -119,6 +120,7 @@ OLD = replace(
         (replace(OLD, package=replace(OLD.package, commit="b" * 40)), ("the contracts",)),
         (replace(OLD, environment=replace(OLD.environment, torch="2.0.0")), ("the setup",)),
         (replace(OLD, environment=replace(OLD.environment, isolation="x")), ("the setup",)),
+        (replace(OLD, environment=replace(OLD.environment, lock_sha256="0" * 64)), ("the setup",)),
     ],
 )
 def test_a_row_without_the_later_fields_is_judged_by_what_it_has(
@@ -160,6 +162,19 @@ def _setups(rules: Policy) -> list[tuple[Wanted, str, Policy]]:
         (older, "venv", rules),
         (WANTED, "venv", replace(rules, extras=(*rules.extras, "more"))),
     ]
+
+
+def test_a_kept_lock_is_hashed_as_what_was_installed_is(tmp_path: Path) -> None:
+    """Comments aside, line by line; without a lock any will do."""
+    lines = ("a==1 --hash=sha256:00", "b==2 --hash=sha256:11")
+    path = tmp_path / "lock.txt"
+    path.write_text("# how it came to be\n" + "".join(f"{x}\n" for x in lines), encoding="utf-8")
+    prepared = Prepared("venv", None, lines, "w.whl", HASH, 1.0, reused=False)
+
+    assert reuse.kept_lock(path) == prepared.lock_sha256
+    assert reuse.kept_lock(tmp_path / "none.txt") is None
+    unlocked = replace(OLD, package=NOW, environment=replace(OLD.environment, lock_sha256=None))
+    assert reuse.differences(unlocked, replace(INPUTS, lock_sha256=None)) == ()
 
 
 def test_files_are_read_out_of_a_commit(tmp_path: Path) -> None:

@@ -44,8 +44,8 @@ class RangeFile(io.RawIOBase):
         self._size = self._fetch(f"bytes=-{_TAIL}")
 
     def prefetch(self, spans: Iterable[tuple[int, int]]) -> None:
-        """Fetch several ``(start, stop)`` spans at once."""
-        missing = [(a, min(b, self._size)) for a, b in spans if self._held(a) is None]
+        """Fetch several ``(start, stop)`` spans at once; those close together as one."""
+        missing = _joined((a, min(b, self._size)) for a, b in spans if self._held(a) is None)
         with ThreadPoolExecutor(_CONNECTIONS) as pool:
             for _ in pool.map(self._fetch, [f"bytes={a}-{b - 1}" for a, b in missing]):
                 pass
@@ -108,3 +108,15 @@ class RangeFile(io.RawIOBase):
             raise ContractError(msg)
         self._parts.append((start, data))
         return size
+
+
+def _joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Fewer spans: a request costs more than the few bytes between two of them."""
+    joined: list[tuple[int, int]] = []
+    for start, stop in sorted(spans):
+        if joined and start - joined[-1][1] <= _CHUNK:
+            first, last = joined.pop()
+            joined.append((first, max(last, stop)))
+        else:
+            joined.append((start, stop))
+    return joined

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,12 +22,9 @@ from value_steer.contracts.watched import WATCHES
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from value_steer.contracts.lookup import Module
     from value_steer.contracts.source import SourceTree
     from value_steer.contracts.surface import Runner
-
-
-# Most files are the same in neighbouring releases, and nothing here changes a module.
-_remembered = lru_cache(maxsize=48)(parse)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +60,33 @@ class Snapshot:
         return all(found) if found else None
 
 
+class LastVersions:
+    """Parses files, and remembers the last version of each.
+
+    Most files are the same in neighbouring releases, and nothing here changes a module.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[str, Module]] = {}
+
+    def __call__(self, path: str, text: str) -> Module:
+        """The module in the text of a file, as :func:`value_steer.contracts.lookup.parse`."""
+        kept = self._kept.get(path)
+        if kept is None or kept[0] != text:
+            self._kept[path] = kept = (text, parse(path, text))
+        return kept[1]
+
+
+_REMEMBERED = LastVersions()
+
+
 def take(tree: SourceTree) -> Snapshot:
     """Check every row of every mode against a tree.
 
     Raises:
         ContractError: The tree cannot be read.
     """
-    sources = Sources(tree, _remembered)
+    sources = Sources(tree, _REMEMBERED)
     report = check_sources(tree.version(), sources, tuple(Mode))
     standings = [
         Standing(f.surface.id, f.status, f.detail, shape(f.surface, sources))

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from value_steer.contracts.package_index import IndexSettings, IndexWheel
     from value_steer.contracts.snapshot import Snapshot
 
-_MOST_WORKERS = 8
+# Each holds the syntax trees of one release, which take 100 MiB.
+_MOST_WORKERS = 3
 
 
 def sweep(
