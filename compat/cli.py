@@ -7,8 +7,7 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compat import first_bad, plan
-from compat.commands import cells, evidence, matrix
+from compat import commands, first_bad, plan, running
 from compat.errors import CompatError, ExitCode
 from compat.product import ROOT
 from compat.progress import Progress
@@ -54,11 +53,11 @@ def _add_run(menu: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     run.add_argument("version", help="a series (0.28) or a release (0.28.0)")
     run.add_argument("--fragment", type=Path, help="write the rows here, not into the registry")
     _add_way(run)
-    run.set_defaults(command=cells.run)
+    run.set_defaults(command=running.run)
     sweep = menu.add_parser("sweep", help="validate it on many releases, one after the other")
     sweep.add_argument("versions", nargs="*", help="series or releases; all if there are none")
     _add_way(sweep)
-    sweep.set_defaults(command=cells.sweeping, fragment=None)
+    sweep.set_defaults(command=running.sweeping, fragment=None)
 
 
 def _add_way(run: argparse.ArgumentParser) -> None:
@@ -79,12 +78,12 @@ def _add_matrix(menu: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     discovery = menu.add_parser("discover", help="list the releases on the package index")
     discovery.add_argument("--prereleases", action="store_true", help="pre-releases as well")
     discovery.add_argument("--candidates", type=Path, default=plan.CANDIDATES, help="file to write")
-    discovery.set_defaults(command=matrix.discovery)
+    discovery.set_defaults(command=commands.discovery)
     locking = menu.add_parser("lock", help="resolve releases and keep what they come to")
     locking.add_argument("versions", nargs="*", help="series or releases; all if there are none")
     locking.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="whose build")
     locking.add_argument("--out", type=Path, default=Path("out"), help="folder for logs")
-    locking.set_defaults(command=matrix.locking)
+    locking.set_defaults(command=commands.locking)
     planning = menu.add_parser("plan", help="print the matrix of cells as GitHub Actions reads it")
     planning.add_argument("versions", nargs="*", help="series or releases; all if there are none")
     planning.add_argument("--device", choices=("cpu", "cuda"), help="only the cells that run there")
@@ -92,11 +91,11 @@ def _add_matrix(menu: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     planning.add_argument(
         "--github-output", action="store_true", help="also set a step's outputs matrix and count"
     )
-    planning.set_defaults(command=matrix.planning)
+    planning.set_defaults(command=commands.planning)
     imaging = menu.add_parser("image", help="build the image of a release, ahead of its cells")
     imaging.add_argument("version", nargs="?", help="a series or a release; the newest if none")
     imaging.add_argument("--out", type=Path, default=Path("out"), help="folder for the log")
-    imaging.set_defaults(command=matrix.imaging)
+    imaging.set_defaults(command=commands.imaging)
     rehearsing = menu.add_parser("rehearse", help="the whole matrix here, one job killed")
     rehearsing.add_argument("versions", nargs="+", help="series or releases")
     rehearsing.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="which cells")
@@ -104,33 +103,33 @@ def _add_matrix(menu: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     rehearsing.add_argument("--kill", metavar="NAME", help="the cell to kill; the last by default")
     rehearsing.add_argument("--kill-after", type=float, default=60, metavar="SECONDS")
     rehearsing.add_argument("--out", type=Path, default=Path("out/rehearsal"), help="folder for it")
-    rehearsing.set_defaults(command=matrix.rehearsing)
+    rehearsing.set_defaults(command=commands.rehearsing)
     recording = menu.add_parser("record", help="merge the fragments of parallel jobs")
     recording.add_argument("fragments", type=Path, help="folder that holds them, however deep")
     recording.add_argument("--plan", type=Path, help="what plan printed: a cell without rows shows")
-    recording.set_defaults(command=matrix.recording)
+    recording.set_defaults(command=commands.recording)
 
 
 def _add_registry(menu: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     registry = menu.add_parser("registry", help="validate and show the registry")
-    registry.set_defaults(command=evidence.registry)
+    registry.set_defaults(command=commands.registry)
     explaining = menu.add_parser("explain", help="all that is known about one release of vLLM")
     explaining.add_argument("version", help="a release (0.28.0) or a series")
-    explaining.set_defaults(command=evidence.explaining)
+    explaining.set_defaults(command=commands.explaining)
     rechecking = menu.add_parser("recheck", help="ask the index whether tested wheels were yanked")
-    rechecking.set_defaults(command=evidence.rechecking)
+    rechecking.set_defaults(command=commands.rechecking)
     gating = menu.add_parser("gate", help="whether a release may be built, and why not")
     gating.add_argument("--plan", type=Path, help="what plan printed: each cell needs a verdict")
-    gating.set_defaults(command=evidence.gating)
+    gating.set_defaults(command=commands.gating)
     deriving = menu.add_parser("derive", help="generate the extra, the table, badges, the matrix")
     deriving.add_argument("--check", action="store_true", help="write nothing, say what drifted")
-    deriving.set_defaults(command=evidence.deriving)
+    deriving.set_defaults(command=commands.deriving)
     building = menu.add_parser("build", help="build both distributions twice and compare them")
     building.add_argument("--out", type=Path, default=Path("dist"), help="folder to fill anew")
-    building.set_defaults(command=evidence.building)
+    building.set_defaults(command=commands.building)
     importing = menu.add_parser("import-registry", help="keep the claims of a flat registry")
     importing.add_argument("file", type=Path, help='{"0.19.1": {"result": "pass", …}, …}')
-    importing.set_defaults(command=evidence.importing)
+    importing.set_defaults(command=commands.importing)
 
 
 def _add_bisect(menu: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

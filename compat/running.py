@@ -1,11 +1,21 @@
-"""Commands that run cells: one of them, or many one after the other."""
+"""Running cells from the command line, and recording what was found."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from compat import actions, booking, fragments, gate, pipeline, plan, record, report, reuse
-from compat import policy as policies
+from compat import (
+    actions,
+    booking,
+    fragments,
+    gate,
+    pipeline,
+    plan,
+    policy,
+    record,
+    report,
+    reuse,
+)
 from compat.errors import ExitCode, InfraError
 from compat.evidence import Verdict
 
@@ -41,12 +51,12 @@ def run(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
 def sweeping(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
     """Validate many releases one after the other; each is recorded as soon as it is done."""
     lane = pipeline.lane_of(_order(arguments, ""))
-    versions_ = arguments.versions or [
+    releases = arguments.versions or [
         str(candidate.version) for candidate in plan.load() if candidate.serves(lane)
     ]
-    progress.note(f"{len(versions_)} releases on lane {lane}: {', '.join(versions_)}")
+    progress.note(f"{len(releases)} releases on lane {lane}: {', '.join(releases)}")
     progress.note(pipeline.space(arguments.out.resolve(), lane))
-    codes = [_continue(version, arguments, progress) for version in versions_]
+    codes = [_continue(version, arguments, progress) for version in releases]
     return min(codes, key=_GRAVITY.index)
 
 
@@ -99,7 +109,7 @@ def _reused(order: pipeline.Order, known: Sequence[Row], progress: Progress) -> 
     """The rows that make a run superfluous, each told; none if it has to be run."""
     cell = pipeline.cell_of(order)
     isolation = pipeline.choose(order, cell).isolation
-    wanted = reuse.inputs(cell, isolation, policies.load())
+    wanted = reuse.inputs(cell, isolation, policy.load())
     kept = reuse.find(wanted, known)
     for row in kept:
         progress.note(f"{_passed(row)}, reused; --force runs it again")

@@ -1,21 +1,28 @@
-"""Commands of the whole matrix: what there is to run, and what came of it."""
+"""What each command of ``python -m compat`` does."""
 
 from __future__ import annotations
 
 import os
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from packaging.version import Version
 
 from compat import (
     actions,
     derive,
     discover,
+    flat_registry,
     fragments,
+    gate,
     images,
     knowledge,
+    package,
     plan,
+    recheck,
     recipes,
+    record,
     rehearse,
     report,
 )
@@ -23,12 +30,23 @@ from compat import policy as policies
 from compat.errors import ExitCode, UsageError
 from compat.isolate import locks, resolver
 from compat.product import ROOT
+from compat.standing import Moment, name
+from value_steer import compat_story, explain, versions
 from value_steer.contracts.wheel import write_atomically
 
 if TYPE_CHECKING:
     import argparse
 
     from compat.progress import Progress
+
+
+def registry(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
+    """Validate the registry and show what it says of the code in this checkout."""
+    rows = record.load(arguments.registry)
+    digest = versions.engine_digest(ROOT / "value_steer")
+    progress.console.print(report.registry_table(rows, digest))
+    progress.note(f"{len(rows)} rows, all valid")
+    return ExitCode.PASSED
 
 
 def discovery(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
@@ -60,13 +78,6 @@ def locking(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
     return ExitCode.PASSED
 
 
-def imaging(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
-    """Build the image of a release, and nothing else."""
-    prepared = images.build(arguments.version, arguments.out.resolve(), progress)
-    progress.note(f"image {prepared.image_id} with {prepared.wheel}")
-    return ExitCode.PASSED
-
-
 def planning(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
     """Print the matrix of cells, for GitHub Actions or for a person."""
     chosen = _cells(arguments)
@@ -78,6 +89,13 @@ def planning(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
         progress.console.out(text, end="", highlight=False)
     if arguments.github_output:
         _tell_actions(chosen)
+    return ExitCode.PASSED
+
+
+def imaging(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
+    """Build the image of a release, and nothing else."""
+    prepared = images.build(arguments.version, arguments.out.resolve(), progress)
+    progress.note(f"image {prepared.image_id} with {prepared.wheel}")
     return ExitCode.PASSED
 
 
@@ -109,6 +127,13 @@ def rehearsing(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
     return ExitCode.FAILED if outcome.faults else ExitCode.PASSED
 
 
+def building(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
+    """Build both distributions, reproducibly, if the gate lets them pass."""
+    for path in package.build(arguments.out):
+        progress.note(f"{path}, {path.stat().st_size / 1024:.0f} KiB, the same bytes twice")
+    return ExitCode.PASSED
+
+
 def _cells(arguments: argparse.Namespace) -> tuple[actions.PlannedCell, ...]:
     """The cells of the devices and releases that are asked for."""
     candidates = plan.load()
@@ -130,3 +155,68 @@ def _tell_actions(cells: tuple[actions.PlannedCell, ...]) -> None:
     matrix = " ".join(actions.dumps(cells).split())
     with Path(target).open("a", encoding="utf-8", newline="\n") as file:
         file.write(f"matrix={matrix}\ncount={len(cells)}\n")
+
+
+def explaining(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
+    """Tell what the registry knows about a release, and what it lacks for the extra."""
+    known = knowledge.load(ROOT, arguments.registry)
+    version = arguments.version
+    if version not in map(str, known.known):
+        version = str(plan.select(version, known.candidates).version)
+    moment = Moment(versions.engine_digest(ROOT / "value_steer"), datetime.now(timezone.utc))
+    story = [*explain.lines(version, known.registry, moment.engine_digest, moment.now)]
+    story += [f"lacking: {s.text}" for s in known.shortcomings(version, moment)]
+    place = "inside" if Version(version) in known.supported else "outside"
+    story.append(f"extra: {place} of `vllm{derive.stated_extra(ROOT).specifier}`")
+    for line in (*story, *compat_story.told(version)):
+        progress.console.print(line, markup=False)
+    return ExitCode.PASSED
+
+
+def rechecking(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
+    """Withdraw what the package index has yanked."""
+    rows = record.load(arguments.registry)
+    found = recheck.recheck(rows)
+    record.append(arguments.registry, found.withdrawn)
+    for row in found.withdrawn:
+        progress.problem(f"{name(row)} now says withdrawn: {row.reason}")
+    for wheel in found.unlisted:
+        progress.note(f"{wheel} is no longer listed; nothing was concluded from that")
+    progress.note(f"{len(found.withdrawn)} rows withdrawn")
+    return ExitCode.FAILED if found.withdrawn else ExitCode.PASSED
+
+
+def gating(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
+    """Say everything that keeps the gate shut."""
+    planned = actions.load(arguments.plan) if arguments.plan else ()
+    found = gate.examine(ROOT, arguments.registry, planned)
+    for note in found.waived:
+        progress.note(note)
+    for obstacle in found.obstacles:
+        progress.problem(obstacle)
+    progress.note("the gate is open" if found.is_open else "the gate is shut")
+    return ExitCode.PASSED if found.is_open else ExitCode.FAILED
+
+
+def deriving(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
+    """Generate what follows from the registry, or say what has drifted."""
+    known = knowledge.load(ROOT, arguments.registry)
+    work = derive.drift if arguments.check else derive.write
+    changed = work(ROOT, known)
+    for path in changed:
+        name = path.relative_to(ROOT)
+        if arguments.check:
+            progress.problem(f"{name} has drifted; `python -m compat derive` writes it anew")
+        else:
+            progress.note(f"{name} written" if path.exists() else f"{name} removed")
+    if not changed:
+        progress.note("nothing has drifted")
+    return ExitCode.FAILED if arguments.check and changed else ExitCode.PASSED
+
+
+def importing(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
+    """Keep the entries of a flat registry as claims that count for nothing."""
+    claims = flat_registry.read(arguments.file)
+    record.append(arguments.registry, (), claims)
+    progress.note(f"{len(claims)} claims kept in {arguments.registry}; none counts as evidence")
+    return ExitCode.PASSED

@@ -1,1 +1,0 @@
-"""What each command of ``python -m compat`` does."""
