@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from compat import booking, fragments, pipeline, plan, policy, record, report, reuse
+from compat import (
+    actions,
+    booking,
+    fragments,
+    gate,
+    pipeline,
+    plan,
+    policy,
+    record,
+    report,
+    reuse,
+)
 from compat.errors import ExitCode, InfraError
 from compat.evidence import Verdict
 
@@ -74,7 +85,9 @@ def _run(order: pipeline.Order, arguments: argparse.Namespace, progress: Progres
     if fragment is not None:
         fragment.unlink(missing_ok=True)  # an earlier run's is no evidence for this one
     known = record.load(arguments.registry)  # broken, it is noticed before an hour of work
-    if not arguments.force and (kept := _reused(order, known, progress)):
+    # The gate asks for the newest run of each job; after one that came to nothing, one is run.
+    forced = arguments.force or (fragment is not None and _is_unsettled(order, known))
+    if not forced and (kept := _reused(order, known, progress)):
         if fragment is not None:
             fragments.write(fragment, kept)  # the plan waits for an answer of each of its jobs
         return ExitCode.PASSED
@@ -103,6 +116,12 @@ def _reused(order: pipeline.Order, known: Sequence[Row], progress: Progress) -> 
     for row, changed in () if kept else reuse.outdated(wanted, known):
         progress.note(f"{_passed(row)}, not reused: {' and '.join(changed)} changed since")
     return kept
+
+
+def _is_unsettled(order: pipeline.Order, known: Sequence[Row]) -> bool:
+    cell = pipeline.cell_of(order)
+    job = actions.cell(str(cell.candidate.version), cell.lane, order.runner)
+    return any(gate.unsettled([job], known))
 
 
 def _passed(row: Row) -> str:

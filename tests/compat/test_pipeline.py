@@ -300,7 +300,7 @@ def test_infrastructure_is_not_recorded(run: Run) -> None:
 def test_a_job_writes_a_fragment_and_leaves_the_registry_alone(run: Run, tmp_path: Path) -> None:
     """The rows of its one cell; and a job that dies leaves none of an earlier one behind."""
     fragment = tmp_path / "jobs" / "fragment.json"
-    options = ("--lane", "cpu", "--fragment", str(fragment))
+    options = ("--lane", "cpu", "--force", "--fragment", str(fragment))
     code, registry = run(FakeIsolation(), *options)
 
     assert code == ExitCode.PASSED
@@ -352,6 +352,17 @@ def test_a_job_that_reuses_evidence_hands_it_in(run: Run, tmp_path: Path) -> Non
     run(FakeIsolation(), "--fragment", str(fragment))
 
     assert set(read_rows(fragment)) == set(_added(registry))
+
+
+def test_a_job_after_a_void_run_is_run(run: Run, tmp_path: Path) -> None:
+    """The gate asks for the newest run of a job, so an older pass is no answer to it."""
+    run(FakeIsolation())
+    run(FakeIsolation(control_passes=True), "--force")
+    again = FakeIsolation()
+
+    run(again, "--fragment", str(tmp_path / "fragment.json"))
+
+    assert again.ran
 
 
 def test_a_failure_is_run_again(run: Run) -> None:
