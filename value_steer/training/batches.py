@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -11,6 +11,8 @@ import torch
 from value_steer.training.errors import TrainingError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from torch import Tensor
 
 RawBatch: TypeAlias = "Mapping[str, Tensor]"
@@ -34,7 +36,7 @@ class CachedBatch(Protocol):
     def labels(self) -> Tensor: ...  # noqa: D102
 
 
-Loader: TypeAlias = Iterable[RawBatch] | Iterable[CachedBatch]
+Loader: TypeAlias = "Iterable[RawBatch | CachedBatch]"
 """Yields batches anew whenever it is iterated over, such as a ``DataLoader`` or a list."""
 
 _KEYS = ("input_ids", "hidden_states", "attention_mask", "response_mask", "labels")
