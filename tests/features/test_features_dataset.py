@@ -94,5 +94,5 @@ def test_a_missing_label_is_an_error(cache: FeatureCache) -> None:
     """It says which, and how many; so does a split that keeps nothing."""
     with pytest.raises(FeatureCacheError, match=r"5 responses without a label.*p1"):
         FeatureDataset(cache, {ResponseKey("p0", 0): 1.0})
-    with pytest.raises(FeatureCacheError, match="no response is kept"):
+    with pytest.raises(FeatureCacheError, match="no response of its 6 is kept"):
         FeatureDataset(cache, keep=lambda _: False)
