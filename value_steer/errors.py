@@ -4,6 +4,7 @@ ValueSteerError
 ├── SettingsError      a key of additional_config or extra_args
 ├── CheckpointError    a value-head file or its sidecar
 ├── CalibrationError   a threshold cannot be resolved from the head's calibration
+├── DataError          trajectories, labels or features cannot be used
 ├── RegistryError      the version registry is missing or malformed
 ├── ContractError      vLLM's source cannot be read for a contract check
 ├── UnsupportedError   the engine is configured in a way that cannot be steered
@@ -29,6 +30,10 @@ class CheckpointError(ValueSteerError):
 
 class CalibrationError(ValueSteerError, ValueError):
     """A requested operating point is not covered by the head's calibration."""
+
+
+class DataError(ValueSteerError, ValueError):
+    """A record or a file of prompts, labels, features or trajectories cannot be used."""
 
 
 class RegistryError(ValueSteerError):

@@ -2,6 +2,7 @@
 
 from value_steer.value_probe.card import CalibrationCurve, FeatureSpec, HeadCard, Polarity
 from value_steer.value_probe.checkpoint import load_value_head, save_value_head
+from value_steer.value_probe.fingerprint import SettingsFingerprint
 from value_steer.value_probe.head import ValueHead
 from value_steer.value_probe.polarity import OrientedHead, oriented
 
@@ -11,6 +12,7 @@ __all__ = [
     "HeadCard",
     "OrientedHead",
     "Polarity",
+    "SettingsFingerprint",
     "ValueHead",
     "load_value_head",
     "oriented",

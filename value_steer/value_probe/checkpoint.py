@@ -7,9 +7,7 @@ that published heads have. The card is in ``<file>.meta.json`` beside either.
 from __future__ import annotations
 
 import io
-import os
 import pickle
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,10 +16,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 
 from value_steer.errors import CheckpointError
+from value_steer.files import replacing
 from value_steer.value_probe import card_json
 from value_steer.value_probe.head import ValueHead
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Mapping
 
     from torch import Tensor
@@ -82,8 +82,9 @@ def save_value_head(path: str | os.PathLike[str], head: ValueHead, card: HeadCar
         buffer = io.BytesIO()
         torch.save(weights, buffer)
         body = buffer.getvalue()
-    _replace(file, body)
-    _replace(sidecar(file), text.encode())
+    for target, content in ((file, body), (sidecar(file), text.encode())):
+        with replacing(target) as handle:
+            handle.write(content)
 
 
 def sidecar(path: Path) -> Path:
@@ -199,16 +200,3 @@ def _agree(file: Path, says: str, expected: int, size: int) -> None:
 
 def _named(keys: Iterable[object]) -> str:
     return ", ".join(sorted(map(str, keys))) or "none"
-
-
-def _replace(file: Path, body: bytes) -> None:
-    """Write through a temporary file in the same folder, so that no reader sees half of it."""
-    temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
-    try:
-        with temporary.open("wb") as handle:
-            handle.write(body)
-            handle.flush()
-            os.fsync(handle.fileno())
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
