@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 from tests.features.samples import HIDDEN, features, same
 from value_steer.features import CacheSpec, FeatureCache, ResponseFeatures, ResponseKey
 from value_steer.features.errors import FeatureCacheError
+from value_steer.value_probe.fingerprint import SettingsFingerprint
 
 ROOT = Path(__file__).parents[2]
-SPEC = CacheSpec(HIDDEN, backbone="tiny", meta={"temperature": 1.0})
+SPEC = CacheSpec(HIDDEN, settings=SettingsFingerprint(model="tiny", temperature=1.0))
 
 
 @pytest.fixture
@@ -184,7 +185,7 @@ def test_a_loader_process_gets_names_not_contents(cache: FeatureCache) -> None:
 def test_another_cache_in_the_folder_is_refused(cache: FeatureCache) -> None:
     """Features of two settings must not be mixed."""
     with pytest.raises(FeatureCacheError, match="differs"):
-        FeatureCache.create(cache.folder, CacheSpec(HIDDEN, backbone="other"))
+        FeatureCache.create(cache.folder, CacheSpec(HIDDEN))
 
 
 @pytest.mark.parametrize("index", ["", "[]", '{"format": 9}', '{"format": 1, "spec": {"x": 1}}'])
@@ -214,13 +215,22 @@ def test_shapes_must_fit(cache: FeatureCache) -> None:
         CacheSpec(8, dtype="int8")
 
 
+def test_settings_that_make_no_sense_are_named(cache: FeatureCache) -> None:
+    """An index edited by hand."""
+    file = cache.folder / "index.json"
+    file.write_text(file.read_text(encoding="utf-8").replace("1.0", "-1.0"), encoding="utf-8")
+
+    with pytest.raises(FeatureCacheError, match="temperature"):
+        FeatureCache.open(cache.folder)
+
+
 def test_the_index_can_be_read_by_others(cache: FeatureCache) -> None:
     """It is plain JSON with a checksum of every file."""
     cache.add([features("a", 3)])
 
     body = json.loads((cache.folder / "index.json").read_text(encoding="utf-8"))
 
-    assert body["spec"]["meta"] == {"temperature": 1.0}
+    assert body["spec"]["settings"]["temperature"] == 1.0
     (shard,) = body["shards"]
     assert (shard["responses"], shard["tokens"]) == (1, 3)
     assert len(shard["sha256"]) == len(shard["words_sha256"]) == 64

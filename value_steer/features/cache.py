@@ -7,20 +7,21 @@ a kill leaves behind (a temporary file, a shard that was not entered) is ignored
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from filelock import FileLock
 
 from value_steer.features.errors import FeatureCacheError
-from value_steer.features.files import replacing
 from value_steer.features.shards import Shard, ShardReader, read_words, store_tensors, store_words
+from value_steer.files import replacing
+from value_steer.value_probe.fingerprint import SettingsFingerprint, read_fingerprint
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from value_steer.features.records import Response, ResponseFeatures, ResponseKey
 
@@ -28,7 +29,7 @@ _FORMAT = 1
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _REMEDY = "give the folder of a feature cache, or a new one to FeatureCache.create"
 
-MetaValue: TypeAlias = "str | int | float | bool | None"
+Capture = Literal["decode", "prefill"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,23 +41,22 @@ class CacheSpec:
         dtype: What they are stored in: ``float32``, ``bfloat16`` or ``float16``.
         capture: How they were computed: ``decode`` in the serving engine, ``prefill`` by one
             teacher-forced pass.
-        backbone: Identifier of the model.
-        meta: What else decides them: template, sampling, max_tokens, engine version, ...
+        settings: How the responses were generated.
 
     Raises:
-        FeatureCacheError: The dtype is not one of the three.
+        FeatureCacheError: The dtype or the capture is none of those named.
     """
 
     hidden_size: int
     dtype: str = "float32"
-    capture: str = "decode"
-    backbone: str | None = None
-    meta: Mapping[str, MetaValue] = field(default_factory=dict)
+    capture: Capture = "decode"
+    settings: SettingsFingerprint = field(default_factory=SettingsFingerprint)
 
     def __post_init__(self) -> None:
-        if self.dtype not in _DTYPES:
-            msg = f"dtype {self.dtype!r} is none of {', '.join(_DTYPES)}"
-            raise FeatureCacheError(msg)
+        for value, known in ((self.dtype, tuple(_DTYPES)), (self.capture, get_args(Capture))):
+            if value not in known:
+                msg = f"a cache of features: {value!r} is none of {', '.join(known)}"
+                raise FeatureCacheError(msg)
 
     @property
     def torch_dtype(self) -> torch.dtype:
@@ -212,18 +212,25 @@ def _read(folder: Path) -> tuple[CacheSpec, tuple[Shard, ...]]:
         msg = f"{file} is not of format {_FORMAT}; {_REMEDY}"
         raise FeatureCacheError(msg)
     try:
-        return CacheSpec(**body["spec"]), tuple(Shard(**shard) for shard in body["shards"])
+        return _spec(body["spec"]), tuple(Shard(**shard) for shard in body["shards"])
     except (KeyError, TypeError) as error:
         msg = f"{file} lacks or has too many fields ({error}); {_REMEDY}"
         raise FeatureCacheError(msg) from error
 
 
+def _spec(body: dict[str, Any]) -> CacheSpec:
+    problems: list[str] = []
+    settings = read_fingerprint(body["settings"], "settings", problems)
+    if problems:
+        raise FeatureCacheError("; ".join(problems))
+    return CacheSpec(**body | {"settings": settings})
+
+
 def _write(folder: Path, spec: CacheSpec, shards: tuple[Shard, ...]) -> None:
-    plain = replace(spec, meta=dict(spec.meta))
     body = {
         "format": _FORMAT,
-        "spec": asdict(plain),
+        "spec": asdict(spec),
         "shards": [asdict(shard) for shard in shards],
     }
-    with replacing(_index(folder)) as temporary:
-        temporary.write_text(json.dumps(body, indent=1) + "\n", encoding="utf-8")
+    with replacing(_index(folder)) as handle:
+        handle.write(json.dumps(body, indent=1).encode() + b"\n")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from value_steer.errors import ValueSteerError
+from value_steer.errors import DataError, ValueSteerError
 
 
-class FeatureCacheError(ValueSteerError):
+class FeatureCacheError(DataError):
     """A feature cache, or one file of it, cannot be used."""
 
 

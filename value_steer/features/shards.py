@@ -7,24 +7,27 @@ the rows ``offsets[i]`` to ``offsets[i + 1]`` of it and of ``token_ids``, and ro
 
 from __future__ import annotations
 
+import hashlib
 import json
 import uuid
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from value_steer.features.errors import FeatureCacheError
-from value_steer.features.files import replacing, sha256
 from value_steer.features.records import Response, ResponseFeatures, ResponseKey
+from value_steer.files import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from torch import Tensor
+
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +96,7 @@ def store_tensors(
         "offsets": torch.tensor([0, *lengths], dtype=torch.int64).cumsum(0),
     }
     name = f"shard-{uuid.uuid4().hex}"
-    file = folder / f"{name}.safetensors"
-    with replacing(file) as temporary:
-        save_file(tensors, temporary)
-        checksum = sha256(temporary)
+    checksum = _store(folder / f"{name}.safetensors", save(tensors))
     return StoredTensors(name, checksum, lengths)
 
 
@@ -109,11 +109,9 @@ def store_words(folder: Path, stored: StoredTensors, responses: Sequence[Respons
     if len(responses) != len(stored.lengths):
         msg = f"{stored.name} holds {len(stored.lengths)} responses, not {len(responses)}"
         raise FeatureCacheError(msg)
-    file = folder / f"{stored.name}.json"
-    text = json.dumps([asdict(r) | {"key": list(r.key)} for r in responses], ensure_ascii=False)
-    with replacing(file) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-        checksum = sha256(temporary)
+    rows = [asdict(response) | {"key": list(response.key)} for response in responses]
+    text = json.dumps(rows, ensure_ascii=False).encode()
+    checksum = _store(folder / f"{stored.name}.json", text)
     tokens = sum(stored.lengths)
     return Shard(stored.name, stored.sha256, checksum, len(responses), tokens)
 
@@ -137,7 +135,8 @@ def require_intact(file: Path, checksum: str) -> None:
         FeatureCacheError: It is missing, or its checksum is another.
     """
     try:
-        found = sha256(file)
+        with file.open("rb") as handle:
+            found = _sha256(handle)
     except OSError as error:
         found = str(error)
     if found != checksum:
@@ -147,6 +146,20 @@ def require_intact(file: Path, checksum: str) -> None:
             "and capture its prompts again"
         )
         raise FeatureCacheError(msg)
+
+
+def _store(file: Path, body: bytes) -> str:
+    """Write a file whole; its checksum."""
+    with replacing(file) as handle:
+        handle.write(body)
+    return hashlib.sha256(body).hexdigest()
+
+
+def _sha256(handle: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while chunk := handle.read(_CHUNK):
+        digest.update(chunk)
+    return digest.hexdigest()
 
 
 class _Tensors(Protocol):
