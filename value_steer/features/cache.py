@@ -11,11 +11,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-import torch
 from filelock import FileLock
 
 from value_steer.features.errors import FeatureCacheError
-from value_steer.features.shards import Shard, ShardReader, read_words, store_tensors, store_words
+from value_steer.features.shards import (
+    DTYPES,
+    Shard,
+    ShardReader,
+    read_words,
+    store_tensors,
+    store_words,
+)
 from value_steer.files import replacing
 from value_steer.value_probe.fingerprint import SettingsFingerprint, read_fingerprint
 
@@ -23,10 +29,11 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Sequence
 
+    import torch
+
     from value_steer.features.records import Response, ResponseFeatures, ResponseKey
 
 _FORMAT = 1
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _REMEDY = "give the folder of a feature cache, or a new one to FeatureCache.create"
 
 Capture = Literal["decode", "prefill"]
@@ -53,7 +60,7 @@ class CacheSpec:
     settings: SettingsFingerprint = field(default_factory=SettingsFingerprint)
 
     def __post_init__(self) -> None:
-        for value, known in ((self.dtype, tuple(_DTYPES)), (self.capture, get_args(Capture))):
+        for value, known in ((self.dtype, tuple(DTYPES)), (self.capture, get_args(Capture))):
             if value not in known:
                 msg = f"a cache of features: {value!r} is none of {', '.join(known)}"
                 raise FeatureCacheError(msg)
@@ -61,7 +68,7 @@ class CacheSpec:
     @property
     def torch_dtype(self) -> torch.dtype:
         """The dtype as torch has it."""
-        return _DTYPES[self.dtype]
+        return DTYPES[self.dtype]
 
 
 class FeatureCache:

@@ -19,12 +19,27 @@ class ResponseKey(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Prompt:
+    """What the model is asked.
+
+    Attributes:
+        id: Its name, unique in its data set.
+        text: What the user says.
+        reference: The data set's own answer, if it has one.
+    """
+
+    id: str
+    text: str
+    reference: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Response:
     """A sampled response in words.
 
     Attributes:
         key: Which one it is.
-        prompt: The prompt as the model saw it.
+        prompt: What the user said.
         text: The response.
         finish: Why it ended, as vLLM says: ``stop``, ``length``, ...; ``None`` if unknown.
         reference: The data set's own answer to the prompt, if it has one.

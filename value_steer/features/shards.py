@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+"""What states can be stored in."""
+
 _CHUNK = 1 << 20
 
 
