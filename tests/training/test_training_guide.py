@@ -26,7 +26,7 @@ def test_the_snippets_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     card = load_value_head("vhead.safetensors").card
     curve = card.curve("alpha")
     assert curve is not None
-    assert names["metrics"].auroc_last > 0.9
+    assert names["metrics"].auroc_last > 0.85
     assert [asked for asked, _ in curve.points] == [0, 0.05, 0.25, 0.5]
     assert card.scores is Polarity.P_UNDESIRABLE
     assert not Path("vhead.safetensors.state").exists()
