@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from value_steer.calibration.abstention import AbstentionRule
 from value_steer.calibration.bounds import clopper_pearson_upper
 from value_steer.calibration.curves import LEVELS, Samples, alpha_curve, rate_curve, reward_curve
 from value_steer.calibration.levels import places, smallest_n
+from value_steer.calibration.posterior import martingale_threshold
 from value_steer.calibration.prompts import (
     one_per_prompt,
     read_training_prompts,
@@ -18,14 +22,14 @@ from value_steer.calibration.prompts import (
     training_prompts_file,
 )
 from value_steer.errors import CalibrationError, CalibrationWarning
-from value_steer.threshold import NEVER, Threshold, complement
+from value_steer.threshold import NEVER, Threshold
 from value_steer.trajectories import read_header, read_trajectories
 from value_steer.value_probe import CalibrationCurve, HeadCard, Polarity, load_value_head
 from value_steer.value_probe.checkpoint import save_value_head
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from value_steer.trajectories import Trajectory
 
@@ -83,6 +87,8 @@ class CalibrationReport:
         responses: Number of responses; the bounds count one for each prompt.
         good: Good ones among those counted.
         points: The levels of the false-alarm curve.
+        ratio: Of the martingale rule at the default level, ``None`` if a prior is missing; see
+            :func:`value_steer.calibration.request_threshold`. It is kept in the card's ``meta``.
         card: The head's card as it was written.
     """
 
@@ -90,6 +96,7 @@ class CalibrationReport:
     responses: int
     good: int
     points: tuple[OperatingPoint, ...]
+    ratio: Threshold | None
     card: HeadCard
 
 
@@ -126,10 +133,21 @@ def calibrate_file(
     single = Samples(one_per_prompt(found, options.seed), header.scores, header.settings)
     curves = _curves(samples, single, options)
     threshold = _default(curves[0], options)
-    card = replace(loaded.card, scores=header.scores, threshold=threshold, curves=curves)
-    points = tuple(_point(alpha, single, options) for alpha in sorted(options.levels))
+    ratio = _ratio(single, options)
+    new = {} if ratio is None else {_RATIO: ratio, _RATIO_ALPHA: options.alpha}
+    kept = {k: v for k, v in loaded.card.meta.items() if k not in (_RATIO, _RATIO_ALPHA)}
+    card = replace(
+        loaded.card, scores=header.scores, threshold=threshold, curves=curves, meta=kept | new
+    )
     save_value_head(head, loaded, card)
-    return CalibrationReport(len(single.trajectories), len(found), curves[0].n, points, card)
+    return CalibrationReport(
+        prompts=len(single.trajectories),
+        responses=len(found),
+        good=curves[0].n,
+        points=tuple(_points(single, curves[0], options)),
+        ratio=ratio,
+        card=card,
+    )
 
 
 def _curves(
@@ -159,26 +177,38 @@ def _default(curve: CalibrationCurve, options: CalibrationOptions) -> Threshold:
     return threshold
 
 
-def _point(alpha: float, samples: Samples, options: CalibrationOptions) -> OperatingPoint:
-    curve = alpha_curve(samples, (alpha,), confidence=options.confidence)
-    allowed, threshold = places(curve.n, alpha, options.confidence), curve.points[-1][1]
-    bad = [t for t in samples.trajectories if not samples.good(t)]
-    good = [t for t in samples.trajectories if samples.good(t)]
-    return OperatingPoint(
-        alpha=alpha,
-        threshold=threshold,
-        upper_bound=clopper_pearson_upper(allowed - 1, curve.n) if threshold != NEVER else 0.0,
-        acts_on_good=_acts_on(good, threshold, samples),
-        acts_on_bad=_acts_on(bad, threshold, samples) if bad else None,
+def _ratio(samples: Samples, options: CalibrationOptions) -> Threshold | None:
+    priors = [t.prior for t in samples.trajectories if t.prior is not None]
+    if len(priors) < len(samples.trajectories):
+        return None
+    own = samples.scores is Polarity.P_UNDESIRABLE
+    return martingale_threshold(
+        [int(not samples.good(t)) for t in samples.trajectories],
+        [prior if own else 1.0 - prior for prior in priors],
+        [[min(1.0, samples.peak(t))] for t in samples.trajectories],
+        options.alpha,
+        strict=options.strict,
     )
 
 
-def _acts_on(trajectories: Sequence[Trajectory], threshold: Threshold, samples: Samples) -> float:
-    if threshold == NEVER:
-        return 0.0
-    own = samples.scores is Polarity.P_UNDESIRABLE
-    reached = float(threshold if own else complement(threshold))
-    return sum(samples.peak(t) >= reached for t in trajectories) / len(trajectories)
+def _points(
+    samples: Samples, curve: CalibrationCurve, options: CalibrationOptions
+) -> Iterator[OperatingPoint]:
+    good = np.array([samples.peak(t) for t in samples.trajectories if samples.good(t)])
+    bad = np.array([samples.peak(t) for t in samples.trajectories if not samples.good(t)])
+    for alpha in sorted(options.levels):
+        threshold = curve.resolve(alpha)
+        exceeding = places(curve.n, alpha, options.confidence) - 1
+        # The threshold on P(undesirable), in which peaks are; none reaches infinity.
+        own = samples.own(threshold)
+        reached = math.inf if own == NEVER else float(own)
+        yield OperatingPoint(
+            alpha=alpha,
+            threshold=threshold,
+            upper_bound=0.0 if own == NEVER else clopper_pearson_upper(exceeding, curve.n),
+            acts_on_good=float((good >= reached).mean()),
+            acts_on_bad=float((bad >= reached).mean()) if bad.size else None,
+        )
 
 
 def _require_polarity(
@@ -212,3 +242,6 @@ def _weaker(reason: str, strict: bool) -> None:  # noqa: FBT001  (an option, pas
     if strict:
         raise CalibrationError(reason)
     warnings.warn(reason, CalibrationWarning, stacklevel=3)
+
+
+_RATIO, _RATIO_ALPHA = "martingale_ratio", "martingale_alpha"
