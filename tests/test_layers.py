@@ -13,8 +13,12 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "value_steer"
 HEAVY = ("torch", "vllm", "numpy", "transformers")
 PURE = (
-    *("value_steer", "value_steer.versions", "value_steer.explain"),
-    *("value_steer.contracts", "value_steer.compat_check"),
+    "value_steer",
+    "value_steer.versions",
+    "value_steer.explain",
+    "value_steer.contracts",
+    "value_steer.compat_check",
+    "value_steer.labels",  # the processes that compare answers import it
 )
 
 
