@@ -102,6 +102,17 @@ class Prompts:
         totals = zip(upper.sum(1), lower.sum(1), *drawn, counts.tolist(), strict=True)
         return [_ratio(a, b, many_a, many_b, n) for a, b, many_a, many_b, n in totals]
 
+    def relative(self, own: tuple[Floats, Floats], base: tuple[Floats, Floats]) -> Estimate:
+        """A ratio of sums in relation to another one.
+
+        Args:
+            own: Numerator and denominator, ``[1, responses]`` each.
+            base: Those of what it is compared with.
+        """
+        sums = [(amounts.sum(), self._resampled(amounts)[0]) for amounts in (*own, *base)]
+        (a, many_a), (b, many_b), (c, many_c), (d, many_d) = sums
+        return _ratio(a * d, b * c, many_a * many_d, many_b * many_c, own[0].size)
+
     def _resampled(self, amounts: Floats) -> Floats:
         """Sums over responses in each resample, ``[figures, resamples]``."""
         order = np.argsort(self.codes, kind="stable")
