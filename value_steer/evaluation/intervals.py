@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Floats: TypeAlias = "NDArray[np.float64]"
+Amounts: TypeAlias = "NDArray[np.float64] | NDArray[np.int64] | NDArray[np.bool_]"
 Mask: TypeAlias = "NDArray[np.bool_]"
 
 LEVEL = 0.95
@@ -86,7 +87,7 @@ class Prompts:
         return [proportion(k, n) for k, n in counts]
 
     def ratios(
-        self, numerators: Floats | Mask, denominators: Floats | Mask, among: Mask | None = None
+        self, numerators: Amounts, denominators: Amounts, among: Mask | None = None
     ) -> list[Estimate]:
         """Ratios of two sums over responses.
 

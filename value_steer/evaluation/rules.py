@@ -85,7 +85,7 @@ class Rule:
 
     def thresholds(self, rates: Sequence[float]) -> Floats:
         """The threshold of each abstention rate: that quantile of the lowest scores."""
-        return np.quantile(self.score, rates)
+        return np.asarray(np.quantile(self.score, rates), np.float64)
 
     def stops(self, thresholds: Floats) -> Stops:
         """Replay the rule at each threshold; the comparison is strict, ``score < c``."""

@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from value_steer.evaluation.intervals import Floats, Mask, Prompts
-    from value_steer.evaluation.rules import Rule, Stops
+    from value_steer.evaluation.rules import Rule
 
 CERTAIN = 1 - 1e-5
 """From this reward on abstaining is as good as being right, and says nothing of a rule."""
 
 _BLOCKS = 10
+_SHOWN = 200
+_POOLED = tuple(np.linspace(0.02, 0.98, 50).tolist())
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class OperatingPoint:
         abstention_time_median: Median of the same.
         abstention_share: Mean of the same as a share of the full response.
         abstain_reward: Reward of abstaining at which this threshold is right: the probability of
-            being correct at the score where the rule stops; ``None`` if it never does.
+            being correct at the score where the rule stops; ``None`` if that is not known.
         reward: What an answer is worth then, P(answered and correct) +
             ``abstain_reward`` P(abstained).
     """
@@ -66,7 +68,7 @@ class RiskCoverage:
     """Error rate among the answered for every share of responses that is answered.
 
     Attributes:
-        coverage: Share answered, ascending to 1.
+        coverage: Share answered, ascending to 1, at most 200 of them.
         risk: Share of wrong ones among them.
         area: Mean risk over all coverages, AURC; less is better.
     """
@@ -90,7 +92,7 @@ def operating_points(
     thresholds = rule.thresholds(rates)
     stops = rule.stops(thresholds)
     held, everyone = stops.abstained, np.ones_like(stops.abstained)
-    rewards = _abstain_rewards(rule, labels, thresholds, stops)
+    rewards = _abstain_rewards(rule, labels, thresholds)
     times = np.where(held, stops.tokens, 0)
     columns = zip(
         rates,
@@ -111,7 +113,9 @@ def operating_points(
 
 def risk_coverage(rule: Rule, labels: Floats, prompts: Prompts) -> RiskCoverage:
     """The whole risk-coverage curve; responses of equal score come in any order alike."""
-    order = np.argsort(-rule.score, kind="stable")
+    # Shuffled among equals: the order of the file must not matter to the interval.
+    shuffle = np.random.default_rng(0).permutation(len(labels))
+    order = np.lexsort((shuffle, -rule.score))
     wrong = 1 - labels[order]
     _, codes, counts = np.unique(rule.score[order], return_inverse=True, return_counts=True)
     expected = (np.bincount(codes, weights=wrong) / counts)[codes]
@@ -121,7 +125,9 @@ def risk_coverage(rule: Rule, labels: Floats, prompts: Prompts) -> RiskCoverage:
     blocks = np.array_split(prompts.weights, _BLOCKS)
     low, high = percentiles(np.concatenate([_areas(wrong, block[:, columns]) for block in blocks]))
     area = Estimate(float(risk.mean()), low, high, len(order))
-    return RiskCoverage(tuple((size / len(order)).tolist()), tuple(risk.tolist()), area)
+    shown = np.unique(np.linspace(0, len(order) - 1, _SHOWN).astype(int))
+    coverage = size[shown] / len(order)
+    return RiskCoverage(tuple(coverage.tolist()), tuple(risk[shown].tolist()), area)
 
 
 def _means(prompts: Prompts, amounts: Floats, among: Mask) -> list[Estimate]:
@@ -142,18 +148,20 @@ def _areas(wrong: Floats, weights: NDArray[np.float32]) -> Floats:
     return np.asarray((weights * risk).sum(1) / drawn[:, -1])
 
 
-def _abstain_rewards(rule: Rule, labels: Floats, thresholds: Floats, stops: Stops) -> Floats:
-    """P(correct) at the threshold, NaN where it is not known or all but certain.
+def _abstain_rewards(rule: Rule, labels: Floats, thresholds: Floats) -> Floats:
+    """P(correct) at each threshold, NaN where it is unknown or all but certain.
 
-    It is fitted at the scores on which the rule stopped: they were selected by crossing the
-    threshold, so a fit on all scores would not do. With one score per response all are used.
+    It is fitted at the scores on which the rule stops, since those were selected by crossing a
+    threshold; the crossings of many thresholds are pooled, because a fit to those of one threshold
+    would be read at its very edge. A rule that judges once selects nothing.
     """
-    rewards = np.full(len(thresholds), np.nan)
-    for i, held in enumerate(stops.abstained):
-        if held.any():
-            seen = (
-                (rule.score, labels) if rule.judges_once else (stops.scores[i, held], labels[held])
-            )
-            rewards[i] = fit_isotonic(*seen)(thresholds[i])
+    if not rule.judges:
+        return np.full(len(thresholds), np.nan)
+    if rule.judges_once:
+        fitted = fit_isotonic(rule.score, labels)
+    else:
+        stops = rule.stops(rule.thresholds(_POOLED))
+        fitted = fit_isotonic(stops.scores[stops.abstained], labels[stops.abstained.nonzero()[1]])
+    rewards = np.array([fitted(threshold) for threshold in thresholds])
     rewards[rewards >= CERTAIN] = np.nan
     return rewards

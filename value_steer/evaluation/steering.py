@@ -23,6 +23,35 @@ Pairs: TypeAlias = "list[tuple[Generation, Generation]]"
 
 
 @dataclass(frozen=True, slots=True)
+class Measure:
+    """A column of the comparison.
+
+    Attributes:
+        name: Of the field of :class:`PolicyResult`.
+        label: For people.
+    """
+
+    name: str
+    label: str
+
+
+MEASURES = (
+    Measure("unsafe", "unsafe"),
+    Measure("unsafe_change", "change to base"),
+    Measure("false_interventions", "false interventions"),
+    Measure("untouched", "untouched"),
+    Measure("untouched_if_safe", "untouched, base safe"),
+    Measure("abstained", "abstained"),
+    Measure("prefix_agreement", "common beginning"),
+    Measure("rouge_l", "ROUGE-L"),
+    Measure("log_likelihood", "log-likelihood per token"),
+    Measure("speed", "tokens/s relative to base"),
+    Measure("rows_per_token", "rows per token"),
+)
+"""Every column, in order."""
+
+
+@dataclass(frozen=True, slots=True)
 class PolicyResult:
     """One policy beside the base policy.
 

@@ -108,4 +108,4 @@ def _rates(
     calibration: NDArray[np.float64], rest: NDArray[np.float64], targets: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     thresholds = np.quantile(calibration, targets)
-    return (rest < thresholds[:, None]).mean(1)
+    return np.asarray((rest < thresholds[:, None]).mean(1))
