@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,7 @@ def abstention_plots(result: AbstentionResult) -> tuple[Plot, ...]:
     rate = "abstention rate"
     return (
         _curves("Selective accuracy", acting, rate, lambda p: p.accuracy, base),
-        _risk_coverage(result.rules),
+        _risk_coverage(acting),
         _curves("Reward by rate", acting, rate, lambda p: p.reward, base),
         _rewards(acting, base),
         _curves("Saved tokens", acting, rate, lambda p: p.saved_tokens),
@@ -70,12 +71,10 @@ def _curves(
 ) -> Plot:
     figure, axes = _canvas(title, label)
     for rule in rules:
-        known = [
-            (p.rate.value, figure_of(p)) for p in rule.points if figure_of(p).value is not None
-        ]
-        rates = [rate for rate, _ in known]
-        (line,) = axes.plot(rates, [e.value for _, e in known], label=rule.name)
-        low, high = [e.low for _, e in known], [e.high for _, e in known]
+        rates = _known([point.rate.value for point in rule.points])
+        shown = [figure_of(point) for point in rule.points]
+        (line,) = axes.plot(rates, _known([e.value for e in shown]), label=rule.name)
+        low, high = _known([e.low for e in shown]), _known([e.high for e in shown])
         axes.fill_between(rates, low, high, color=line.get_color(), alpha=0.12, linewidth=0)
     if base is not None:
         axes.axhline(base, color="grey", linewidth=0.8, label="no abstention")
@@ -87,7 +86,14 @@ def _risk_coverage(rules: Iterable[RuleResult]) -> Plot:
     figure, axes = _canvas(title, "coverage")
     for rule in rules:
         curve = rule.risk_coverage
-        axes.plot(curve.coverage, curve.risk, label=f"{rule.name}, AURC {curve.area.value:.3f}")
+        # A risk among a handful says nothing.
+        shown = [i for i, share in enumerate(curve.coverage) if share >= _LEAST_COVERAGE]
+        risk = [curve.risk[i] for i in shown]
+        axes.plot(
+            [curve.coverage[i] for i in shown],
+            risk,
+            label=f"{rule.name}, AURC {curve.area.value:.3f}",
+        )
     return _finished(title, figure, axes)
 
 
@@ -95,10 +101,8 @@ def _rewards(rules: Iterable[RuleResult], base: float | None) -> Plot:
     title = "Reward by reward of abstaining"
     figure, axes = _canvas(title, "reward of abstaining")
     for rule in rules:
-        known = [p for p in rule.points if p.abstain_reward is not None]
-        axes.plot(
-            [p.abstain_reward for p in known], [p.reward.value for p in known], label=rule.name
-        )
+        across = _known([point.abstain_reward for point in rule.points])
+        axes.plot(across, _known([point.reward.value for point in rule.points]), label=rule.name)
     axes.axline((0, 0), slope=1, color="grey", linewidth=0.8, linestyle=":", label="always abstain")
     axes.axhline(base or 0.0, color="grey", linewidth=0.8, label="no abstention")
     return _finished(title, figure, axes)
@@ -134,6 +138,11 @@ def _trade_off(
     return _finished(title, figure, axes)
 
 
+def _known(amounts: Iterable[float | None]) -> list[float]:
+    """What is unknown leaves a gap in a line."""
+    return [math.nan if amount is None else amount for amount in amounts]
+
+
 def _reach(estimate: Estimate) -> list[list[float]]:
     """How far the interval goes below and above."""
     value = estimate.value or 0.0
@@ -154,3 +163,6 @@ def _finished(title: str, figure: Figure, axes: Axes) -> Plot:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     return Plot(title, base64.b64encode(buffer.getvalue()).decode())
+
+
+_LEAST_COVERAGE = 0.02
