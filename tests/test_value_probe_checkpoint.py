@@ -135,7 +135,7 @@ def test_a_failed_write_leaves_the_former_head(
     def full_disk(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("value_steer.value_probe.checkpoint.os.fsync", full_disk)
+    monkeypatch.setattr("value_steer.files.os.fsync", full_disk)
     with pytest.raises(OSError, match="No space left"):
         save_value_head(path, ValueHead(HIDDEN), replace(CARD, threshold="never"))
 

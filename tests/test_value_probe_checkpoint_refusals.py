@@ -202,7 +202,7 @@ def test_a_head_for_another_backbone_is_refused(
         (b"{", "not valid JSON"),
         (b"\xff", "not valid JSON"),
         (b'{"hidden_size": 4, "scores": "p_good", "scores": null}', "'scores' occurs more than"),
-        (b'{"hidden_size": 4, "polarity": "p_good"}', "polarity: unknown key"),
+        (b'{"format": 1, "hidden_size": 4, "polarity": "p_good"}', "polarity: unknown key"),
         (b'{"hidden_size": "4"}', "hidden_size = '4'"),
         (b'{"hidden_size": 5}', "its card says hidden size 5"),
     ],

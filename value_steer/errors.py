@@ -3,7 +3,8 @@
 ValueSteerError
 ├── SettingsError      a key of additional_config or extra_args
 ├── CheckpointError    a value-head file or its sidecar
-├── CalibrationError   a threshold cannot be resolved from the head's calibration
+├── CalibrationError   a threshold cannot be calibrated, or resolved from a calibration
+├── DataError          trajectories, labels or features cannot be used
 ├── RegistryError      the version registry is missing or malformed
 ├── ContractError      vLLM's source cannot be read for a contract check
 ├── UnsupportedError   the engine is configured in a way that cannot be steered
@@ -28,7 +29,15 @@ class CheckpointError(ValueSteerError):
 
 
 class CalibrationError(ValueSteerError, ValueError):
-    """A requested operating point is not covered by the head's calibration."""
+    """A calibration cannot be made, or does not cover the operating point that is asked for."""
+
+
+class CalibrationWarning(UserWarning):
+    """A calibration is weaker than what was asked for; its threshold acts less, never more."""
+
+
+class DataError(ValueSteerError, ValueError):
+    """A record or a file of prompts, labels, features or trajectories cannot be used."""
 
 
 class RegistryError(ValueSteerError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from value_steer.errors import CalibrationError, SettingsError
@@ -10,6 +11,9 @@ if TYPE_CHECKING:
     from value_steer.config import AbstainSettings, RequestSettings, VfdSettings
     from value_steer.threshold import Threshold
     from value_steer.value_probe.card import HeadCard, Quantity
+    from value_steer.value_probe.fingerprint import SettingsFingerprint
+
+logger = logging.getLogger("value_steer")
 
 _ABSTAIN_AT = "additional_config.abstain."
 
@@ -73,6 +77,38 @@ def resolve_vfd_request(own: RequestSettings, default: Threshold, card: HeadCard
     if own.vfd_alpha is not None:
         return _calibrated(card, "alpha", own.vfd_alpha, "extra_args.vfd_")
     return default if own.vfd_threshold is None else own.vfd_threshold
+
+
+def check_settings(
+    card: HeadCard, serving: SettingsFingerprint, at: str, *, strict: bool
+) -> tuple[str, ...]:
+    """Compare what the head's curves were calibrated with to what serves.
+
+    Args:
+        card: Card of the head.
+        serving: What the engine knows of itself: model, dtype and engine. What a request decides
+            (sampling, length, template) is left out, and is the caller's to keep.
+        at: Dotted place of the section of the configuration, for messages.
+        strict: Whether a difference is refused rather than logged.
+
+    Returns:
+        The differences, one line each.
+
+    Raises:
+        CalibrationError: There are some, and ``strict`` is set.
+    """
+    known = [curve.settings for curve in card.curves if curve.settings is not None]
+    lines = [line for settings in known for line in settings.differences(serving)]
+    differences = tuple(dict.fromkeys(lines))
+    if differences:
+        msg = (
+            f"{at}: the head's calibration was made under other settings and its guarantee may not "
+            f"hold here: {'; '.join(differences)}; recalibrate the head for what is served"
+        )
+        if strict:
+            raise CalibrationError(msg)
+        logger.warning("%s", msg)
+    return differences
 
 
 def _calibrated(card: HeadCard, quantity: Quantity, asked: float, at: str) -> Threshold:

@@ -6,18 +6,21 @@ import pytest
 import torch
 
 from value_steer.engine.scoring import Scorer
-from value_steer.value_probe import ValueHead
+from value_steer.value_probe import Architecture, ValueHead
 
 
 @pytest.mark.parametrize("hidden", [8, 128, 512, 768], ids=lambda size: f"hidden {size}")
 @pytest.mark.parametrize("rows", [1, 3, 16])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_a_scorer_gives_the_values_of_its_head(hidden: int, rows: int, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("architecture", Architecture)
+def test_a_scorer_gives_the_values_of_its_head(
+    hidden: int, rows: int, dtype: torch.dtype, architecture: Architecture
+) -> None:
     """Plain or packed weights, any floating-point hidden state: fp32, up to rounding."""
     torch.manual_seed(hidden)
-    head = ValueHead(hidden)
+    head = ValueHead(hidden, architecture).eval()
     with torch.no_grad():
-        head.get_parameter("4.weight").mul_(30.0)
+        head.linears[-1].weight.mul_(30.0)
         feature = torch.randn(rows, hidden, dtype=dtype)
         expected = head.p(feature)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from torch import Tensor, nn
 
@@ -28,13 +28,13 @@ class Scorer:
 
     def __init__(self, head: ValueHead) -> None:
         self._head = head
-        linears = [layer for layer in head if hasattr(layer, "weight")]
-        self._layers = [_transposed(layer) for layer in linears]
-        weight, bias = self._layers.pop()
+        *inner, last = head.linears
+        self._layers = [_transposed(layer) for layer in inner]
+        weight, bias = _transposed(last)
         self._last, self._bias = weight[:, 0].contiguous(), float(bias)
         self._hidden: Callable[[Tensor], Tensor] = self._plain
         if head.device.type == "cpu" and head.hidden_size >= _WORTH_PACKING:
-            self._pack(linears[:2])
+            self._pack(inner)
 
     def __call__(self, feature: Tensor) -> Tensor:
         """The probabilities of hidden states: ``[rows, hidden]`` to ``[rows]`` in fp32."""
@@ -42,29 +42,32 @@ class Scorer:
         return torch.mv(hidden, self._last).add_(self._bias).sigmoid_()
 
     def _plain(self, feature: Tensor) -> Tensor:
-        (first, first_bias), (second, second_bias) = self._layers
+        (first, first_bias), *others = self._layers
         hidden = torch.addmm(first_bias, feature, first).tanh_()
-        return torch.addmm(second_bias, hidden, second).relu_()
+        for weight, bias in others:
+            hidden = torch.addmm(bias, hidden, weight).relu_()
+        return hidden
 
-    def _pack(self, linears: list[nn.Module]) -> None:
+    def _pack(self, linears: Sequence[nn.Linear]) -> None:
         """Use oneDNN's packed weights where torch has them and they give the same values."""
         mkldnn = cast("Any", torch.ops.mkldnn)
         if not hasattr(mkldnn, "_linear_pointwise"):
             return
         packed = [
             (
-                mkldnn._reorder_linear_weight(linear.get_parameter("weight").detach()),  # noqa: SLF001
-                linear.get_parameter("bias").detach(),
+                mkldnn._reorder_linear_weight(linear.weight.detach()),  # noqa: SLF001
+                linear.bias.detach(),
             )
             for linear in linears
         ]
-        (first, first_bias), (second, second_bias) = packed
+        (first, first_bias), *others = packed
         apply = mkldnn._linear_pointwise.default  # noqa: SLF001
 
         def hidden(feature: Tensor) -> Tensor:
-            between = apply(feature, first, first_bias, "tanh", [], "")
-            after: Tensor = apply(between, second, second_bias, "relu", [], "")
-            return after
+            between: Tensor = apply(feature, first, first_bias, "tanh", [], "")
+            for weight, bias in others:
+                between = apply(between, weight, bias, "relu", [], "")
+            return between
 
         # No random numbers: the host's own draws must stay what they are.
         sample = torch.linspace(-1.0, 1.0, 2 * self._head.hidden_size).reshape(2, -1)
@@ -73,6 +76,5 @@ class Scorer:
                 self._hidden = hidden
 
 
-def _transposed(linear: nn.Module) -> tuple[Tensor, Tensor]:
-    weight: Tensor = linear.get_parameter("weight").detach()
-    return weight.t().contiguous(), linear.get_parameter("bias").detach()
+def _transposed(linear: nn.Linear) -> tuple[Tensor, Tensor]:
+    return linear.weight.detach().t().contiguous(), linear.bias.detach()

@@ -12,6 +12,8 @@ from value_steer.threshold import NEVER, Threshold
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from value_steer.value_probe.fingerprint import SettingsFingerprint
+
 Quantity: TypeAlias = Literal["abstain_reward", "target_rate", "alpha"]
 """What an operating point is asked in; ``alpha`` belongs to value filtering."""
 
@@ -48,6 +50,8 @@ class CalibrationCurve:
         points: ``(asked, threshold)`` pairs in ascending order of ``asked``.
         n: Size of the calibration set.
         guarantee: The guarantee that the thresholds carry, in words.
+        settings: How the calibration set was generated; the guarantee holds for this only.
+        group: The category of prompts that it holds for; ``None``: all.
 
     Raises:
         CalibrationError: There are no points, they do not ascend, or their thresholds neither
@@ -58,6 +62,8 @@ class CalibrationCurve:
     points: tuple[tuple[float, Threshold], ...]
     n: int
     guarantee: str | None = None
+    settings: SettingsFingerprint | None = None
+    group: str | None = None
 
     def __post_init__(self) -> None:
         asked = [point for point, _ in self.points]
@@ -114,7 +120,7 @@ class HeadCard:
         scores: What a high score means; ``None`` if the head does not say.
         feature: The tensor it reads.
         threshold: Calibrated threshold in the head's own polarity.
-        curves: Calibration curves in the head's own polarity, one per quantity.
+        curves: Calibration curves in the head's own polarity, one per quantity and group.
         backbone: Identifier of the model it was trained on.
         meta: Anything else its maker wrote down.
 
@@ -131,9 +137,10 @@ class HeadCard:
     meta: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        quantities = [curve.quantity for curve in self.curves]
-        if len(quantities) > len(set(quantities)):
-            msg = f"curves: one for each quantity, got {', '.join(quantities)}"
+        kinds = [(curve.quantity, curve.group) for curve in self.curves]
+        if len(kinds) > len(set(kinds)):
+            names = ", ".join(quantity for quantity, _ in kinds)
+            msg = f"curves: one for each quantity and group, got {names}"
             raise CalibrationError(msg)
         for curve in self.curves:
             if self.scores is not None and not curve.follows(self.scores):
@@ -143,6 +150,7 @@ class HeadCard:
                 )
                 raise CalibrationError(msg)
 
-    def curve(self, quantity: Quantity) -> CalibrationCurve | None:
-        """The calibration curve of ``quantity``, if the head has one."""
-        return next((c for c in self.curves if c.quantity == quantity), None)
+    def curve(self, quantity: Quantity, group: str | None = None) -> CalibrationCurve | None:
+        """The calibration curve of ``quantity`` for a group of prompts, if the head has one."""
+        kind = (quantity, group)
+        return next((c for c in self.curves if (c.quantity, c.group) == kind), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, replace
-from typing import get_args
+from typing import Any, get_args
 
 from value_steer.decode import parse_json
 from value_steer.errors import CalibrationError, CheckpointError
@@ -21,6 +21,7 @@ from value_steer.fields import (
 )
 from value_steer.threshold import ALLOWED, Threshold, as_threshold, is_probability, is_threshold
 from value_steer.value_probe.card import CalibrationCurve, FeatureSpec, HeadCard, Polarity, Quantity
+from value_steer.value_probe.fingerprint import read_fingerprint
 
 FORMAT = 1
 """Version of the sidecar's format."""
@@ -70,7 +71,7 @@ def _card(body: object, source: str) -> HeadCard:
     known = read(body, _CARD, "", problems, _CARD_NEEDS)
     feature = read(known.get("feature", {}), _FEATURE, "feature", problems)
     listed = enumerate(known.get("curves", ()))
-    curves = [read(body, _CURVE, f"curves[{i}]", problems, _CURVE_NEEDS) for i, body in listed]
+    curves = [_curve(body, f"curves[{i}]", problems) for i, body in listed]
     if problems:
         msg = f"{source}: " + "; ".join(problems)
         raise CheckpointError(msg)
@@ -78,6 +79,13 @@ def _card(body: object, source: str) -> HeadCard:
     known["feature"] = FeatureSpec(**feature)
     known["curves"] = tuple(CalibrationCurve(**curve) for curve in curves)
     return HeadCard(**known)
+
+
+def _curve(body: object, at: str, problems: list[str]) -> dict[str, Any]:
+    known = read(body, _CURVE, at, problems, _CURVE_NEEDS)
+    if (settings := known.get("settings")) is not None:
+        known["settings"] = read_fingerprint(settings, f"{at}.settings", problems)
+    return known
 
 
 def _is_points(value: object) -> bool:
@@ -94,7 +102,8 @@ def _as_points(points: list[tuple[float, Threshold]]) -> tuple[tuple[float, Thre
     return tuple((float(asked), as_threshold(threshold)) for asked, threshold in points)
 
 
-def _is_plain(value: object) -> bool:
+def is_plain(value: object) -> bool:
+    """Whether ``meta`` may hold ``value``."""
     if isinstance(value, float):
         return math.isfinite(value)
     return value is None or isinstance(value, (str, int, bool))
@@ -111,7 +120,7 @@ _CARD = {
     "curves": Field(lambda v: isinstance(v, list), "a list"),
     "backbone": optional(TEXT),
     "meta": Field(
-        lambda v: isinstance(v, dict) and all(map(_is_plain, v.values())),
+        lambda v: isinstance(v, dict) and all(map(is_plain, v.values())),
         "an object of texts, finite numbers, booleans and nulls",
     ),
 }
@@ -127,4 +136,8 @@ _CURVE = {
     ),
     "n": whole_from(1),
     "guarantee": optional(TEXT),
+    "settings": optional(Field(lambda v: isinstance(v, dict), "an object")),
+    "group": optional(TEXT),
 }
+KEYS = frozenset(_CARD)
+"""The keys that a card may have."""

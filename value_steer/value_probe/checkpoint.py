@@ -7,9 +7,7 @@ that published heads have. The card is in ``<file>.meta.json`` beside either.
 from __future__ import annotations
 
 import io
-import os
 import pickle
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,10 +16,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 
 from value_steer.errors import CheckpointError
-from value_steer.value_probe import card_json
-from value_steer.value_probe.head import ValueHead
+from value_steer.files import replacing
+from value_steer.value_probe import card_json, published
+from value_steer.value_probe.head import Architecture, ValueHead
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Mapping
 
     from torch import Tensor
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 _CARD_KEY = "value_steer_card"
 _SAFETENSORS = ".safetensors"
 _SUFFIXES = (_SAFETENSORS, ".pt", ".bin")
-_WEIGHTS = ("0.weight", "0.bias", "2.weight", "2.bias", "4.weight", "4.bias")
 
 
 def load_value_head(path: str | os.PathLike[str], *, hidden_size: int | None = None) -> ValueHead:
@@ -48,16 +47,16 @@ def load_value_head(path: str | os.PathLike[str], *, hidden_size: int | None = N
     _require_readable(file)
     is_safetensors = file.suffix == _SAFETENSORS
     stored, embedded = _read_safetensors(file) if is_safetensors else (_read_pickle(file), None)
-    size = _hidden_size(file, stored)
-    head = ValueHead(size)
+    architecture, size = _recognised(file, stored)
+    head = ValueHead(size, architecture)
     head.load_state_dict(stored)
-    card = _card(file, embedded)
+    card = _card(file, embedded, size)
     if card is not None:
         _agree(file, "its card says", card.hidden_size, size)
         head.card = card
     if hidden_size is not None:
         _agree(file, "the model has", hidden_size, size)
-    return head.requires_grad_(requires_grad=False)
+    return head.requires_grad_(requires_grad=False).eval()
 
 
 def save_value_head(path: str | os.PathLike[str], head: ValueHead, card: HeadCard) -> None:
@@ -75,15 +74,16 @@ def save_value_head(path: str | os.PathLike[str], head: ValueHead, card: HeadCar
     _require_suffix(file)
     text = card_json.dumps(card)
     weights = {key: tensor.detach().cpu().contiguous() for key, tensor in head.state_dict().items()}
-    _agree(file, "its card says", card.hidden_size, _hidden_size(file, weights))
+    _agree(file, "its card says", card.hidden_size, _recognised(file, weights)[1])
     if file.suffix == _SAFETENSORS:
         body = safetensors_bytes(weights, metadata={_CARD_KEY: text})
     else:
         buffer = io.BytesIO()
         torch.save(weights, buffer)
         body = buffer.getvalue()
-    _replace(file, body)
-    _replace(sidecar(file), text.encode())
+    for target, content in ((file, body), (sidecar(file), text.encode())):
+        with replacing(target) as handle:
+            handle.write(content)
 
 
 def sidecar(path: Path) -> Path:
@@ -135,24 +135,24 @@ def _read_pickle(file: Path) -> dict[str, Tensor]:
         raise CheckpointError(msg) from error
     is_dict = isinstance(weights, dict)
     if not is_dict or not all(isinstance(tensor, torch.Tensor) for tensor in weights.values()):
-        msg = f"{file} holds no bare state dict; save one with the keys {_named(_WEIGHTS)}"
+        msg = f"{file} holds no bare state dict; save one with the keys {_KNOWN}"
         raise CheckpointError(msg)
     return dict(weights)
 
 
-def _hidden_size(file: Path, weights: Mapping[str, Tensor]) -> int:
-    """The hidden size of a complete, well-shaped, finite set of weights."""
-    missing, unexpected = set(_WEIGHTS) - weights.keys(), weights.keys() - set(_WEIGHTS)
+def _recognised(file: Path, weights: Mapping[str, Tensor]) -> tuple[Architecture, int]:
+    """Architecture and hidden size of a complete, well-shaped, finite set of weights."""
+    architecture = min(Architecture, key=lambda a: len(a.shapes(1).keys() ^ weights.keys()))
+    keys = architecture.shapes(1).keys()
+    missing, unexpected = keys - weights.keys(), weights.keys() - keys
     if missing or unexpected:
         msg = (
             f"{file} is not a value head: missing keys {_named(missing)}, unexpected keys "
-            f"{_named(unexpected)}; expected exactly {_named(_WEIGHTS)}"
+            f"{_named(unexpected)}; expected exactly {_KNOWN}"
         )
         raise CheckpointError(msg)
     size = max(1, weights["0.bias"].numel())
-    square, wide = (size, size), (size,)
-    expected = (square, wide, square, wide, (1, size), (1,))
-    for key, shape in zip(_WEIGHTS, expected, strict=True):
+    for key, shape in architecture.shapes(size).items():
         found = tuple(weights[key].shape)
         if found != shape:
             msg = f"{file}: {key} has shape {found}, expected {shape} for hidden size {size}"
@@ -160,7 +160,7 @@ def _hidden_size(file: Path, weights: Mapping[str, Tensor]) -> int:
         if not _is_finite(weights[key]):
             msg = f"{file}: {key} is not made of finite fp32 numbers; train or export it again"
             raise CheckpointError(msg)
-    return size
+    return architecture, size
 
 
 def _is_finite(tensor: Tensor) -> bool:
@@ -168,7 +168,7 @@ def _is_finite(tensor: Tensor) -> bool:
     return is_dense and tensor.is_floating_point() and bool(tensor.float().isfinite().all())
 
 
-def _card(file: Path, embedded: str | None) -> HeadCard | None:
+def _card(file: Path, embedded: str | None, hidden_size: int) -> HeadCard | None:
     inside = None if embedded is None else card_json.loads(embedded, f"{file} (metadata)")
     path = sidecar(file)
     if not path.exists():
@@ -178,7 +178,8 @@ def _card(file: Path, embedded: str | None) -> HeadCard | None:
     except OSError as error:
         msg = f"{path} cannot be read ({error}); it must be the JSON file of the head's card"
         raise CheckpointError(msg) from error
-    beside = card_json.loads(text, str(path))
+    source = str(path)
+    beside = published.read_card(text, source, hidden_size) or card_json.loads(text, source)
     if inside is not None and inside != beside:
         msg = (
             f"{path} contradicts the card inside {file.name}; delete the sidecar, or save the "
@@ -201,14 +202,4 @@ def _named(keys: Iterable[object]) -> str:
     return ", ".join(sorted(map(str, keys))) or "none"
 
 
-def _replace(file: Path, body: bytes) -> None:
-    """Write through a temporary file in the same folder, so that no reader sees half of it."""
-    temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
-    try:
-        with temporary.open("wb") as handle:
-            handle.write(body)
-            handle.flush()
-            os.fsync(handle.fileno())
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
+_KNOWN = " or ".join(_named(architecture.shapes(1)) for architecture in Architecture)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from torch import nn
-from torch.nn.functional import linear
+from torch.nn.functional import dropout, linear
 
 from value_steer.value_probe.card import HeadCard
 
@@ -14,27 +15,61 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class ValueHead(nn.Sequential):
-    """``Linear(H, H)``, ``Tanh``, ``Linear(H, H)``, ``ReLU``, ``Linear(H, 1)``, in fp32.
+_DROPOUT = 0.1
 
-    Its state dict has the bare keys ``0.weight`` to ``4.bias`` that published heads use.
+
+class Architecture(str, Enum):
+    """The layers of a head.
+
+    ``THREE_LAYER`` is ``Linear(H, H)``, ``Tanh``, ``Linear(H, H)``, ``ReLU``, ``Linear(H, 1)``: the
+    dense value model of "Selective Safety Steering via Value-Filtered Decoding".
+    ``TWO_LAYER`` is ``Linear(H, H)``, ``Tanh``, ``Dropout(0.1)``, ``Linear(H, 1)``: the head of
+    "Knowing When to Quit".
+    """
+
+    THREE_LAYER = "three_layer"
+    TWO_LAYER = "two_layer"
+
+    def shapes(self, hidden_size: int) -> dict[str, tuple[int, ...]]:
+        """Shape of each tensor of the state dict, in order."""
+        square, wide = (hidden_size, hidden_size), (hidden_size,)
+        inner = ("0", "2") if self is Architecture.THREE_LAYER else ("0",)
+        last = "4" if self is Architecture.THREE_LAYER else "3"
+        shapes: dict[str, tuple[int, ...]] = {}
+        for layer in inner:
+            shapes |= {f"{layer}.weight": square, f"{layer}.bias": wide}
+        return shapes | {f"{last}.weight": (1, hidden_size), f"{last}.bias": (1,)}
+
+
+class ValueHead(nn.Sequential):
+    """A small network in fp32 from a hidden state to a logit.
+
+    Its state dict has the bare keys that published heads use: ``0.weight`` to ``4.bias``, or to
+    ``3.bias`` with two layers.
 
     Args:
         hidden_size: Width H of the backbone's hidden state.
+        architecture: Its layers.
 
     Attributes:
+        architecture: Its layers.
+        linears: The linear ones: ``tanh`` follows the first, ``relu`` the second of three.
         card: What is known about the head beside its weights.
-
-    Source: the dense value model of "Selective Safety Steering via Value-Filtered Decoding".
     """
 
-    def __init__(self, hidden_size: int) -> None:
+    def __init__(
+        self, hidden_size: int, architecture: Architecture = Architecture.THREE_LAYER
+    ) -> None:
+        deep = architecture is Architecture.THREE_LAYER
         first = nn.Linear(hidden_size, hidden_size)
-        second = nn.Linear(hidden_size, hidden_size)
+        middle = (
+            [nn.Linear(hidden_size, hidden_size), nn.ReLU()] if deep else [nn.Dropout(_DROPOUT)]
+        )
         last = nn.Linear(hidden_size, 1)
-        super().__init__(first, nn.Tanh(), second, nn.ReLU(), last)
+        super().__init__(first, nn.Tanh(), *middle, last)
         self.float()
-        self._linears = (first, second, last)
+        self.linears = tuple(layer for layer in self if isinstance(layer, nn.Linear))
+        self.architecture = architecture
         self.hidden_size = hidden_size
         self.card = HeadCard(hidden_size=hidden_size)
 
@@ -62,9 +97,12 @@ class ValueHead(nn.Sequential):
             )
             raise ValueError(msg)
         # One call per token: the functional form takes half the time of the modules' own.
-        first, second, last = self._linears
+        first, *middle, last = self.linears
         hidden = linear(hidden.float(), first.weight, first.bias).tanh_()
-        hidden = linear(hidden, second.weight, second.bias).relu_()
+        for layer in middle:
+            hidden = linear(hidden, layer.weight, layer.bias).relu_()
+        if self.training and not middle:
+            hidden = dropout(hidden, _DROPOUT)
         return linear(hidden, last.weight, last.bias).squeeze(-1)
 
     def p(self, hidden: Tensor) -> Tensor:

@@ -66,8 +66,8 @@ def oriented(head: ValueHead, wants: Polarity, stated: Polarity | None = None) -
 
 def _negate(head: ValueHead) -> None:
     with torch.no_grad():
-        for name in ("4.weight", "4.bias"):
-            head.get_parameter(name).neg_()
+        for parameter in head.linears[-1].parameters():
+            parameter.neg_()
 
 
 def _turned(card: HeadCard, wants: Polarity) -> HeadCard:
