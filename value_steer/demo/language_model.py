@@ -1,0 +1,111 @@
+"""The language model of the demo: small, trained here, and served by vLLM like any other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from value_steer.demo import grammar
+from value_steer.demo.grammar import BOS, EOS, PAD, WORDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from torch import Tensor
+    from transformers import MistralForCausalLM, PreTrainedTokenizerFast
+
+REACH = 3
+"""Last tokens that the model sees, so that all of its states can be enumerated."""
+
+_LAYERS = REACH - 1  # each looks at one token before its own
+_BATCH = 128
+_PEAK = 3e-3
+
+
+def new_model() -> MistralForCausalLM:
+    """A Mistral of two layers whose attention spans two tokens."""
+    from transformers import MistralConfig, MistralForCausalLM
+
+    return MistralForCausalLM(
+        MistralConfig(
+            vocab_size=len(WORDS),
+            hidden_size=64,
+            intermediate_size=128,
+            num_hidden_layers=_LAYERS,
+            num_attention_heads=1,
+            num_key_value_heads=1,
+            head_dim=64,  # the smallest that vLLM's CPU attention takes
+            sliding_window=2,
+            max_position_embeddings=256,
+            bos_token_id=BOS,
+            eos_token_id=EOS,
+            pad_token_id=PAD,
+            tie_word_embeddings=False,
+        )
+    ).float()
+
+
+def train(
+    model: MistralForCausalLM, steps: int, seed: int, advance: Callable[[], None]
+) -> MistralForCausalLM:
+    """Fit the model to logs of the grammar; ``advance`` is called after every step."""
+    generator = torch.Generator().manual_seed(seed)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=_PEAK, weight_decay=0.0)
+    decay = torch.optim.lr_scheduler.OneCycleLR(optimiser, _PEAK, total_steps=steps)
+    for _ in range(steps):
+        logs = grammar.write(_BATCH, generator)
+        logits = model(logs[:, :-1]).logits
+        loss = cross_entropy(logits.flatten(0, 1), logs[:, 1:].flatten(), ignore_index=PAD)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        decay.step()
+        advance()
+    return model.eval().requires_grad_(requires_grad=False)
+
+
+@torch.no_grad()
+def sample(model: MistralForCausalLM, prompts: list[list[int]], seed: int) -> list[list[int]]:
+    """One response to each prompt, at temperature 1, the ending token included."""
+    torch.manual_seed(seed)
+    given = torch.tensor(prompts)
+    tokens = model.generate(
+        given,
+        attention_mask=torch.ones_like(given),
+        do_sample=True,
+        top_k=0,
+        top_p=1.0,
+        max_new_tokens=grammar.MAX_TOKENS,
+    )
+    return [_until_end(row) for row in tokens[:, given.shape[1] :].tolist()]
+
+
+def save(model: MistralForCausalLM, folder: Path) -> Path:
+    """Write the checkpoint with its tokenizer."""
+    model.save_pretrained(folder)
+    _tokenizer().save_pretrained(folder)
+    return folder
+
+
+def _until_end(row: list[int]) -> list[int]:
+    return row[: row.index(EOS) + 1] if EOS in row else row
+
+
+def _tokenizer() -> PreTrainedTokenizerFast:
+    """One word, one token."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = {word: token for token, word in enumerate(WORDS)}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<pad>"))  # noqa: S106
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<s>",  # noqa: S106
+        eos_token="</s>",  # noqa: S106
+        pad_token="<pad>",  # noqa: S106
+        unk_token="<pad>",  # noqa: S106
+    )
