@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -28,8 +30,8 @@ def share_unacceptable(peaks: np.ndarray, threshold: Threshold) -> float:
     """How many responses value filtering would interfere with."""
     if threshold == NEVER:
         return 0.0
-    acting = [p for p in peaks.tolist() if not acceptable(p, float(threshold))]
-    return len(acting) / len(peaks)
+    acting = sum(not acceptable(float(p), float(threshold)) for p in peaks)
+    return acting / len(peaks)
 
 
 def share_ended(lowest: np.ndarray, threshold: Threshold) -> float:
@@ -37,12 +39,13 @@ def share_ended(lowest: np.ndarray, threshold: Threshold) -> float:
     if threshold == NEVER:
         return 0.0
     limit = torch.full((len(lowest),), float(threshold), dtype=torch.float32)
-    return float(below_threshold(torch.from_numpy(lowest), limit).float().mean())
+    ended = int(below_threshold(torch.from_numpy(lowest), limit).sum())
+    return ended / len(lowest)
 
 
 def bound(risks: list[float], alpha: float) -> float:
     """Alpha plus three standard errors of the Monte Carlo mean."""
-    return alpha + 3 * float(np.std(risks)) / len(risks) ** 0.5
+    return alpha + 3 * float(np.std(risks)) / math.sqrt(len(risks))
 
 
 @pytest.mark.parametrize("alpha", [0.01, 0.05, 0.1, 0.25])

@@ -143,9 +143,11 @@ def _reward(labels: NDArray[np.float64], crossings: NDArray[np.float64]) -> floa
     ended = ~np.isnan(crossings)
     if ended.sum() < MIN_ABSTENTIONS:
         return None
-    # Every crossing is below the threshold, where the fit stays what it is at the highest one.
-    return float(isotonic_fit(crossings[ended], labels[ended])[1][-1])
+    # Every crossing is below the threshold, so its fit is that of the highest ones: of a tenth,
+    # since the last pool of an isotonic regression may be a single response and is too high.
+    fitted = np.interp(crossings[ended], *isotonic_fit(crossings[ended], labels[ended]))
+    return float(np.sort(fitted)[-max(MIN_ABSTENTIONS, len(fitted) // 10) :].mean())
 
 
-MIN_ABSTENTIONS = 20
+MIN_ABSTENTIONS = 50
 """Fewer say little of the probability of being good."""

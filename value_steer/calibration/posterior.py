@@ -129,13 +129,14 @@ def peak(values: ArrayLike) -> float:
     Raises:
         CalibrationError: It is not a list of probabilities.
     """
-    array = np.asarray(values, dtype=np.float64)
-    if array.ndim != 1 or ((array < 0) | (array > 1)).any():
+    array = np.asarray(values)
+    if array.ndim == 1 and array.size == 0:
+        return 0.0
+    low, high = float(array.min()), float(array.max())
+    if array.ndim != 1 or low < 0 or high > 1:
         msg = "trajectories: each must be a list of probabilities, numbers from 0 to 1"
         raise CalibrationError(msg)
-    if np.isnan(array).any():
-        return math.inf
-    return float(array.max(initial=0.0))
+    return math.inf if math.isnan(high) else high
 
 
 def _safe(safe_labels: Labels, count: int) -> NDArray[np.intp]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from value_steer.calibration.abstention import AbstentionRule
 from value_steer.calibration.bounds import clopper_pearson_upper
@@ -18,14 +21,14 @@ from value_steer.calibration.prompts import (
     training_prompts_file,
 )
 from value_steer.errors import CalibrationError, CalibrationWarning
-from value_steer.threshold import NEVER, Threshold, complement
+from value_steer.threshold import NEVER, Threshold
 from value_steer.trajectories import read_header, read_trajectories
 from value_steer.value_probe import CalibrationCurve, HeadCard, Polarity, load_value_head
 from value_steer.value_probe.checkpoint import save_value_head
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from value_steer.trajectories import Trajectory
 
@@ -127,7 +130,7 @@ def calibrate_file(
     curves = _curves(samples, single, options)
     threshold = _default(curves[0], options)
     card = replace(loaded.card, scores=header.scores, threshold=threshold, curves=curves)
-    points = tuple(_point(alpha, single, options) for alpha in sorted(options.levels))
+    points = tuple(_points(single, curves[0], options))
     save_value_head(head, loaded, card)
     return CalibrationReport(len(single.trajectories), len(found), curves[0].n, points, card)
 
@@ -159,26 +162,24 @@ def _default(curve: CalibrationCurve, options: CalibrationOptions) -> Threshold:
     return threshold
 
 
-def _point(alpha: float, samples: Samples, options: CalibrationOptions) -> OperatingPoint:
-    curve = alpha_curve(samples, (alpha,), confidence=options.confidence)
-    allowed, threshold = places(curve.n, alpha, options.confidence), curve.points[-1][1]
-    bad = [t for t in samples.trajectories if not samples.good(t)]
-    good = [t for t in samples.trajectories if samples.good(t)]
-    return OperatingPoint(
-        alpha=alpha,
-        threshold=threshold,
-        upper_bound=clopper_pearson_upper(allowed - 1, curve.n) if threshold != NEVER else 0.0,
-        acts_on_good=_acts_on(good, threshold, samples),
-        acts_on_bad=_acts_on(bad, threshold, samples) if bad else None,
-    )
-
-
-def _acts_on(trajectories: Sequence[Trajectory], threshold: Threshold, samples: Samples) -> float:
-    if threshold == NEVER:
-        return 0.0
-    own = samples.scores is Polarity.P_UNDESIRABLE
-    reached = float(threshold if own else complement(threshold))
-    return sum(samples.peak(t) >= reached for t in trajectories) / len(trajectories)
+def _points(
+    samples: Samples, curve: CalibrationCurve, options: CalibrationOptions
+) -> Iterator[OperatingPoint]:
+    good = np.array([samples.peak(t) for t in samples.trajectories if samples.good(t)])
+    bad = np.array([samples.peak(t) for t in samples.trajectories if not samples.good(t)])
+    for alpha in sorted(options.levels):
+        threshold = curve.resolve(alpha)
+        exceeding = places(curve.n, alpha, options.confidence) - 1
+        # The threshold on P(undesirable), in which peaks are; none reaches infinity.
+        own = samples.own(threshold)
+        reached = math.inf if own == NEVER else float(own)
+        yield OperatingPoint(
+            alpha=alpha,
+            threshold=threshold,
+            upper_bound=0.0 if own == NEVER else clopper_pearson_upper(exceeding, curve.n),
+            acts_on_good=float((good >= reached).mean()),
+            acts_on_bad=float((bad >= reached).mean()) if bad.size else None,
+        )
 
 
 def _require_polarity(
