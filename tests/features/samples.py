@@ -17,7 +17,13 @@ def features(
     """A response whose states are drawn from its key."""
     generator = torch.Generator().manual_seed(crc32(f"{prompt_id} {sample} {length}".encode()))
     response = Response(
-        ResponseKey(prompt_id, sample), f"prompt {prompt_id}", "réponse", "stop", "42", label
+        ResponseKey(prompt_id, sample),
+        f"prompt {prompt_id}",
+        "réponse",
+        "stop",
+        "42",
+        (1, 2),
+        label,
     )
     return ResponseFeatures(
         response=response,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors import safe_open
 
+from value_steer.features.engine import prompt_tokens
 from value_steer.features.errors import CaptureError
 from value_steer.features.keys import CAPTURE_KEY
 from value_steer.features.records import Prompt, Response, ResponseKey
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from value_steer.features.cache import FeatureCache
-    from value_steer.features.engine import Answer, Engine, Sampling, Tokenizer
+    from value_steer.features.engine import Engine, Sampling
     from value_steer.features.shards import Shard
 
 WORKER = "value_steer.features.worker.CapturingWorker"
@@ -127,12 +128,26 @@ def capture(  # noqa: PLR0913  (what to capture, and who is told)
     present = cache.keys()
     added = 0
     for batch in _batches(prompts, plan, present):
+        ids = [prompt_tokens(tokenizer, prompt, chat=plan.chat) for _, prompt in batch]
         answers = engine.generate(
-            [{"prompt_token_ids": _tokens(tokenizer, prompt.text, plan)} for _, prompt in batch],
+            [{"prompt_token_ids": tokens} for tokens in ids],
             [_sampling(sampling, key, plan.seed) for key, _ in batch],
             use_tqdm=False,
         )
-        cache.enter([_shard(engine, cache, batch, answers)])
+        outputs = [answer.outputs[0] for answer in answers]
+        responses = [
+            Response(
+                key=key,
+                prompt=prompt.text,
+                text=output.text,
+                finish=output.finish_reason,
+                reference=prompt.reference,
+                prompt_tokens=tuple(tokens),
+            )
+            for (key, prompt), tokens, output in zip(batch, ids, outputs, strict=True)
+        ]
+        tokens = [list(output.token_ids) for output in outputs]
+        cache.enter([_shard(engine, cache, responses, tokens)])
         added += len(batch)
         if after_batch is not None:
             after_batch(len(batch))
@@ -157,14 +172,6 @@ def _batches(
             raise CaptureError(msg)
         present.update(key for key, _ in batch)
         yield batch
-
-
-def _tokens(tokenizer: Tokenizer, text: str, plan: CapturePlan) -> list[int]:
-    if not plan.chat:
-        return tokenizer.encode(text, add_special_tokens=True)
-    turn = [{"role": "user", "content": text}]
-    templated = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
-    return tokenizer.encode(templated, add_special_tokens=False)  # the template has them
 
 
 def _sampling(sampling: Sampling, key: ResponseKey, seed: int | None) -> Sampling:
@@ -194,21 +201,15 @@ def _require_plain(sampling: Sampling, plan: CapturePlan) -> None:
 
 
 def _shard(
-    engine: Engine, cache: FeatureCache, batch: Sequence[_Job], answers: Sequence[Answer]
+    engine: Engine, cache: FeatureCache, responses: Sequence[Response], tokens: list[list[int]]
 ) -> Shard:
-    outputs = [answer.outputs[0] for answer in answers]
-    lengths = [len(output.token_ids) for output in outputs]
-    keys = [_name(key) for key, _ in batch]
+    lengths = [len(response) for response in tokens]
+    keys = [_name(response.key) for response in responses]
     written = engine.collective_rpc(
         "write_captured", args=(str(cache.folder), cache.spec.dtype, keys, lengths)
     )
     name, checksum = next(reply for reply in written if reply is not None)
-    tokens = [token for output in outputs for token in output.token_ids]
-    _require_same(cache, name, tokens)
-    responses = [
-        Response(key, prompt.text, output.text, output.finish_reason, prompt.reference)
-        for (key, prompt), output in zip(batch, outputs, strict=True)
-    ]
+    _require_same(cache, name, [token for response in tokens for token in response])
     return store_words(cache.folder, StoredTensors(name, checksum, tuple(lengths)), responses)
 
 

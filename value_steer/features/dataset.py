@@ -9,6 +9,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
 from value_steer.features.errors import FeatureCacheError
+from value_steer.value_probe.card import Polarity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -50,7 +51,8 @@ class FeatureDataset(Dataset[Example]):
 
     Args:
         cache: Where they are.
-        labels: One per response; by default those stored with them.
+        labels: One per response, 1 is good; by default those stored with them.
+        scores: What a label of 1 means in the batches: what the head in training is to score.
         keep: Which prompts, by id; by default all. Split by prompt with it.
 
     Raises:
@@ -62,6 +64,7 @@ class FeatureDataset(Dataset[Example]):
         cache: FeatureCache,
         labels: Mapping[ResponseKey, float] | None = None,
         keep: Callable[[str], bool] | None = None,
+        scores: Polarity = Polarity.P_GOOD,
     ) -> None:
         self._cache = cache
         self._places: list[tuple[Shard, int, float]] = []
@@ -74,7 +77,8 @@ class FeatureDataset(Dataset[Example]):
                 if label is None:
                     unlabelled.append(response.key)
                 else:
-                    self._places.append((shard, place, label))
+                    turned = label if scores is Polarity.P_GOOD else 1.0 - label
+                    self._places.append((shard, place, turned))
         if unlabelled:
             msg = (
                 f"{cache.folder}: {len(unlabelled)} responses without a label, the first "

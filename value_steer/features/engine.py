@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from value_steer.features.records import Prompt
+
 
 class Tokenizer(Protocol):
     """A tokenizer of ``transformers``."""
@@ -15,6 +17,9 @@ class Tokenizer(Protocol):
 
     def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
         """The token ids of a text, with or without the special tokens that begin one."""
+
+    def decode(self, token_ids: list[int], *, skip_special_tokens: bool) -> str:
+        """The text of token ids."""
 
     def apply_chat_template(
         self, conversation: list[dict[str, str]], *, tokenize: bool, add_generation_prompt: bool
@@ -38,15 +43,25 @@ class Sampling(Protocol):
 class Completion(Protocol):
     """``vllm.CompletionOutput``."""
 
-    text: str
-    token_ids: Sequence[int]
-    finish_reason: str | None
+    @property
+    def text(self) -> str:
+        """The response."""
+
+    @property
+    def token_ids(self) -> Sequence[int]:
+        """Its tokens."""
+
+    @property
+    def finish_reason(self) -> str | None:
+        """Why it ended."""
 
 
 class Answer(Protocol):
     """``vllm.RequestOutput``."""
 
-    outputs: list[Completion]
+    @property
+    def outputs(self) -> Sequence[Completion]:
+        """The responses to one prompt."""
 
 
 class Engine(Protocol):
@@ -68,3 +83,16 @@ class Engine(Protocol):
         self, method: str, timeout: float | None = None, args: tuple[Any, ...] = ()
     ) -> list[Any]:
         """Call a method of every worker."""
+
+
+def prompt_tokens(tokenizer: Tokenizer, prompt: Prompt, *, chat: bool) -> list[int]:
+    """A prompt as the model reads it: in its chat template, or as it is, one turn a line."""
+    said = [*prompt.history, prompt.text]
+    if not chat:
+        return tokenizer.encode("\n".join(said), add_special_tokens=True)
+    turns = [
+        {"role": ("user", "assistant")[place % 2], "content": text}
+        for place, text in enumerate(said)
+    ]
+    templated = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    return tokenizer.encode(templated, add_special_tokens=False)  # the template has them

@@ -26,11 +26,13 @@ class Prompt:
         id: Its name, unique in its data set.
         text: What the user says.
         reference: The data set's own answer, if it has one.
+        history: What was said before, by the user and the assistant in turn.
     """
 
     id: str
     text: str
     reference: str | None = None
+    history: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +41,12 @@ class Response:
 
     Attributes:
         key: Which one it is.
-        prompt: What the user said.
+        prompt: What the user said last.
         text: The response.
         finish: Why it ended, as vLLM says: ``stop``, ``length``, ...; ``None`` if unknown.
         reference: The data set's own answer to the prompt, if it has one.
-        label: In [0, 1], if it was known when the features were stored.
+        prompt_tokens: The whole prompt as the model read it; empty if it is not known.
+        label: From 0 to 1, if it was known when the features were stored; 1 is good.
     """
 
     key: ResponseKey
@@ -51,6 +54,7 @@ class Response:
     text: str = ""
     finish: str | None = None
     reference: str | None = None
+    prompt_tokens: tuple[int, ...] = ()
     label: float | None = None
 
 

@@ -128,7 +128,12 @@ def read_words(folder: Path, shard: Shard) -> list[Response]:
     file = shard.words_in(folder)
     require_intact(file, shard.words_sha256)
     rows = json.loads(file.read_text(encoding="utf-8"))
-    return [Response(**row | {"key": ResponseKey(*row["key"])}) for row in rows]
+    return [
+        Response(
+            **row | {"key": ResponseKey(*row["key"]), "prompt_tokens": tuple(row["prompt_tokens"])}
+        )
+        for row in rows
+    ]
 
 
 def require_intact(file: Path, checksum: str) -> None:
