@@ -23,7 +23,7 @@ from value_steer.calibration.curves import TURNING
 from value_steer.calibration.levels import places
 from value_steer.errors import CalibrationError
 from value_steer.policy import acceptable, below_threshold
-from value_steer.threshold import NEVER, complement
+from value_steer.threshold import NEVER, Threshold, complement
 from value_steer.trajectories import Trajectory
 from value_steer.value_probe import HeadCard, Polarity, SettingsFingerprint, ValueHead, oriented
 
@@ -54,19 +54,34 @@ def test_turned_values_differ_by_less_than_is_allowed_for() -> None:
 
 @settings(deadline=None)
 @given(LOGITS, st.sampled_from(Polarity), st.floats(0.05, 0.95))
-def test_value_filtering_acts_on_at_most_the_allowed_ones(
+def test_a_level_acts_on_at_most_the_allowed_ones_in_either_mode(
     logits: list[float], scores: Polarity, alpha: float
 ) -> None:
-    """Whatever the head scores; the runtime evaluates the turned head."""
+    """Whatever the head scores; the runtime evaluates the turned head and turns the threshold."""
     curve = alpha_curve(seen(logits, scores), (alpha,))
-    threshold = curve.resolve(alpha)
-    threshold = threshold if scores is BAD else complement(threshold)
-    served = torch.sigmoid(torch.tensor(logits)).tolist()
+    own = curve.resolve(alpha)
+    allowed = max(0, places(len(logits), alpha) - 1)
 
     assert curve.n == len(logits)
     assert curve.settings == SETTINGS
-    acting = 0 if threshold == NEVER else sum(not acceptable(p, float(threshold)) for p in served)
-    assert acting <= max(0, places(len(logits), alpha) - 1)
+    assert filtered(logits, own if scores is BAD else complement(own)) <= allowed
+    assert ended(logits, own if scores is GOOD else complement(own)) <= allowed
+
+
+def filtered(logits: list[float], p_undesirable: Threshold) -> int:
+    """How many responses value filtering interferes with."""
+    served = torch.sigmoid(torch.tensor(logits)).tolist()
+    if p_undesirable == NEVER:
+        return 0
+    return len([p for p in served if not acceptable(p, float(p_undesirable))])
+
+
+def ended(logits: list[float], p_good: Threshold) -> int:
+    """How many responses abstention ends."""
+    served = torch.sigmoid(-torch.tensor(logits))
+    if p_good == NEVER:
+        return 0
+    return int(below_threshold(served, torch.full_like(served, float(p_good))).sum())
 
 
 @settings(deadline=None)
@@ -77,13 +92,8 @@ def test_abstention_acts_on_at_most_the_allowed_ones(
     """The same for the rate, in the comparison of fp32 tensors."""
     threshold = rate_curve(seen(logits, scores), RULE, (rate,)).resolve(rate)
     threshold = threshold if scores is GOOD else complement(threshold)
-    served = torch.sigmoid(-torch.tensor(logits))
 
-    acting = 0
-    if threshold != NEVER:
-        limits = torch.full_like(served, float(threshold))
-        acting = int(below_threshold(served, limits).sum())
-    assert acting <= max(0, places(len(logits), rate) - 1)
+    assert ended(logits, threshold) <= max(0, places(len(logits), rate) - 1)
 
 
 def test_groups_have_thresholds_of_their_own() -> None:

@@ -59,9 +59,9 @@ class Samples:
         return trajectory.label > 0.5 if good else trajectory.label < 0.5
 
     def peak(self, trajectory: Trajectory) -> float:
-        """The largest P(undesirable), as value filtering could see it at most."""
+        """The largest P(undesirable) that either mode could see."""
         if self.scores is Polarity.P_UNDESIRABLE:
-            return peak(trajectory.values)
+            return peak(trajectory.values) + TURNING
         return 1.0 - float(trajectory.values.min()) + TURNING
 
     def own(self, p_undesirable: Threshold) -> Threshold:
