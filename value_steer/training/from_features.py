@@ -179,7 +179,7 @@ def _batches(
 
 
 def _parts(training: FeatureTraining) -> dict[str, Callable[[str], bool]]:
-    parts = {"train": training.trains}
+    parts: dict[str, Callable[[str], bool]] = {"train": training.trains}
     if training.validation_share:
         parts["validation"] = training.validates
     return parts
