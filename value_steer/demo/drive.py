@@ -1,8 +1,8 @@
 """Serve a list of prompts on the real engine, as a user's script would: ``drive.py JOB ANSWERS``.
 
-It runs in a process of its own, so that the demo itself needs no vLLM, and an engine leaves
-nothing behind. This is the one module outside of the engine that imports vLLM: it imitates the
-user, and takes nothing of vLLM but its public ``LLM`` and ``SamplingParams``.
+It runs in a process of its own, so that the demo itself needs no vLLM. This is the one module
+outside of the engine that imports vLLM: it stands for the user, and touches nothing of vLLM but
+``LLM`` and ``SamplingParams``.
 """
 
 from __future__ import annotations
@@ -17,28 +17,19 @@ from value_steer.demo.wire import Job
 
 
 def main(job: Path, answers: Path) -> None:
-    """Answer the job in one file by tokens in the other."""
+    """Answer the job in one file by token ids in the other."""
     asked = Job.from_json(job.read_text(encoding="utf-8"))
-    steered = (
-        {
-            "worker_cls": "value_steer.worker.ValueSteerWorker",
-            "additional_config": asked.additional_config,
-        }
-        if asked.additional_config
-        else {}
-    )
     llm = LLM(
         model=asked.model,
         dtype="float32",
         max_model_len=128,
         enforce_eager=True,  # a model this small is not worth compiling
-        disable_log_stats=True,
-        **steered,
+        **asked.steering,
     )
     outputs = llm.generate(
         [{"prompt_token_ids": prompt} for prompt in asked.prompts],
         [
-            SamplingParams(temperature=1.0, max_tokens=asked.max_tokens, seed=seed, detokenize=False)
+            SamplingParams(temperature=1.0, max_tokens=asked.max_tokens, seed=seed)
             for seed in asked.seeds
         ],
         use_tqdm=False,

@@ -15,24 +15,9 @@ from value_steer.demo.grammar import EOS, HARBOUR, WORDS, WRECK
 from value_steer.demo.language_model import REACH
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
-    from transformers import MistralForCausalLM
-
-    from value_steer.value_probe import ValueHead
-
-
-@torch.no_grad()
-def model_law(model: MistralForCausalLM) -> Tensor:
-    """The law of a language model, in fp64."""
-    logits = model(_states()).logits[:, -1]
-    return logits.double().softmax(-1).unflatten(0, (len(WORDS),) * REACH)
-
-
-@torch.no_grad()
-def head_table(model: MistralForCausalLM, head: ValueHead) -> Tensor:
-    """The probability that a head gives in every state, in fp32."""
-    hidden = model.model(_states()).last_hidden_state[:, -1]
-    return head.p(hidden).unflatten(0, (len(WORDS),) * REACH)
 
 
 def chance_of_good(law: Tensor, tokens: int, allowed: Tensor | None = None) -> Tensor:
@@ -87,6 +72,11 @@ def filtered_law(law: Tensor, p_undesirable: Tensor, threshold: float, candidate
     return torch.where(after >= threshold, fallback, law * repeats)
 
 
-def _states() -> Tensor:
+def last_words(tokens: Sequence[int]) -> tuple[int, ...]:
+    """The state that a sequence is in, as an index of a table."""
+    return tuple(tokens[-REACH:])
+
+
+def states() -> Tensor:
     """Every state, ``[words ** REACH, REACH]``."""
     return torch.cartesian_prod(*[torch.arange(len(WORDS))] * REACH)

@@ -35,7 +35,8 @@ MAX_TOKENS = 48
 """Response tokens at most."""
 
 _FIRST_WIND = 3
-_TREND = 0.7
+_ENDINGS = frozenset({HARBOUR, WRECK, EOS})
+_TREND = 0.6
 _MOORED_ON, _ADRIFT_ON = 0.85, 0.92
 
 
@@ -81,7 +82,12 @@ def prompts(count: int, generator: Generator) -> list[list[int]]:
 
 def is_good(response: Iterable[int]) -> bool:
     """Whether a log reaches the harbour; one that breaks off at sea does not."""
-    return next((word for word in response if word in (HARBOUR, WRECK, EOS)), EOS) == HARBOUR
+    return next(filter(_ENDINGS.__contains__, response), EOS) == HARBOUR
+
+
+def is_decided(response: Sequence[int]) -> bool:
+    """Whether what follows cannot change whether a log is good."""
+    return not _ENDINGS.isdisjoint(response)
 
 
 def text(tokens: Sequence[int]) -> str:

@@ -9,61 +9,37 @@ from torch.nn.functional import cross_entropy
 
 from value_steer.demo import grammar
 from value_steer.demo.grammar import BOS, EOS, PAD, WORDS
+from value_steer.training.progress import progress_bar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from torch import Tensor
     from transformers import MistralForCausalLM, PreTrainedTokenizerFast
 
 REACH = 3
 """Last tokens that the model sees, so that all of its states can be enumerated."""
 
-_LAYERS = REACH - 1  # each looks at one token before its own
-_BATCH = 128
-_PEAK = 3e-3
+_BATCH = 32
+_PEAK = 5e-3
 
 
-def new_model() -> MistralForCausalLM:
-    """A Mistral of two layers whose attention spans two tokens."""
-    from transformers import MistralConfig, MistralForCausalLM
-
-    return MistralForCausalLM(
-        MistralConfig(
-            vocab_size=len(WORDS),
-            hidden_size=64,
-            intermediate_size=128,
-            num_hidden_layers=_LAYERS,
-            num_attention_heads=1,
-            num_key_value_heads=1,
-            head_dim=64,  # the smallest that vLLM's CPU attention takes
-            sliding_window=2,
-            max_position_embeddings=256,
-            bos_token_id=BOS,
-            eos_token_id=EOS,
-            pad_token_id=PAD,
-            tie_word_embeddings=False,
-        )
-    ).float()
-
-
-def train(
-    model: MistralForCausalLM, steps: int, seed: int, advance: Callable[[], None]
-) -> MistralForCausalLM:
-    """Fit the model to logs of the grammar; ``advance`` is called after every step."""
+def train(steps: int, seed: int) -> MistralForCausalLM:
+    """A model fitted to logs of the grammar."""
+    torch.manual_seed(seed)
+    model = _new_model()
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.AdamW(model.parameters(), lr=_PEAK, weight_decay=0.0)
     decay = torch.optim.lr_scheduler.OneCycleLR(optimiser, _PEAK, total_steps=steps)
-    for _ in range(steps):
-        logs = grammar.write(_BATCH, generator)
-        logits = model(logs[:, :-1]).logits
-        loss = cross_entropy(logits.flatten(0, 1), logs[:, 1:].flatten(), ignore_index=PAD)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        decay.step()
-        advance()
+    with progress_bar(steps, shown=True) as advance:
+        for step in range(1, steps + 1):
+            logs = grammar.write(_BATCH, generator)
+            logits = model(logs[:, :-1]).logits
+            loss = cross_entropy(logits.flatten(0, 1), logs[:, 1:].flatten(), ignore_index=PAD)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            decay.step()
+            advance(step, f"loss {loss.item():.4f}")
     return model.eval().requires_grad_(requires_grad=False)
 
 
@@ -83,11 +59,33 @@ def sample(model: MistralForCausalLM, prompts: list[list[int]], seed: int) -> li
     return [_until_end(row) for row in tokens[:, given.shape[1] :].tolist()]
 
 
-def save(model: MistralForCausalLM, folder: Path) -> Path:
+def save(model: MistralForCausalLM, folder: Path) -> None:
     """Write the checkpoint with its tokenizer."""
     model.save_pretrained(folder)
     _tokenizer().save_pretrained(folder)
-    return folder
+
+
+def _new_model() -> MistralForCausalLM:
+    """A Mistral whose every layer looks at a token and the one before it."""
+    from transformers import MistralConfig, MistralForCausalLM
+
+    return MistralForCausalLM(
+        MistralConfig(
+            vocab_size=len(WORDS),
+            hidden_size=64,
+            intermediate_size=128,
+            num_hidden_layers=REACH - 1,
+            num_attention_heads=1,
+            num_key_value_heads=1,
+            head_dim=64,  # the smallest that vLLM's CPU attention takes
+            sliding_window=2,
+            max_position_embeddings=256,
+            bos_token_id=BOS,
+            eos_token_id=EOS,
+            pad_token_id=PAD,
+            tie_word_embeddings=False,
+        )
+    ).float()
 
 
 def _until_end(row: list[int]) -> list[int]:
