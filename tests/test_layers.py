@@ -44,6 +44,18 @@ def test_light_modules_import_nothing_heavy(module: str) -> None:
     assert done.stdout.split() == []
 
 
+def test_training_needs_no_more_than_the_core_install() -> None:
+    """The extra ``train`` is for backbones, caches and progress bars."""
+    extra = {"transformers", "filelock", "rich", "sklearn", "value_steer.features"}
+    check = f"import sys, value_steer.train_probe; print(*(set(sys.modules) & {extra!r}))"
+
+    done = subprocess.run(
+        [sys.executable, "-c", check], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+
+    assert done.stdout.split() == []
+
+
 def test_only_the_engine_imports_vllm() -> None:
     """No module outside engine/ names vLLM, not even for types."""
     guilty = [

@@ -61,7 +61,10 @@ class Shuffled:
 
 
 def train(
-    loader: Any, state_file: Path | None, state_every: int = 100
+    loader: Any,
+    state_file: Path | None,
+    state_every: int = 100,
+    validation: list[Batch] | None = None,
 ) -> tuple[ValueHead, TrainingReport]:
     """A run from the same beginning, with dropout and shuffling that draw random numbers."""
     torch.manual_seed(7)
@@ -70,7 +73,7 @@ def train(
         None,
         head,
         loader,
-        separable(32, 5),
+        separable(32, 5) if validation is None else validation,
         options=OPTIONS,
         state_file=state_file,
         state_every=state_every,
@@ -103,6 +106,23 @@ def test_a_run_killed_anywhere_ends_the_same(
         resumed = train(loader(), state_file, state_every)
 
         assert same(resumed, whole), kill_at
+
+
+def test_a_run_killed_while_it_validates_ends_the_same(tmp_path: Path) -> None:
+    """Between the last batch of an epoch and its report; the loader is at its end then."""
+    validation = separable(32, 5)
+
+    class Mortal(list[Batch]):
+        def __iter__(self) -> Iterator[Batch]:
+            raise KilledError
+
+    def attempt(data: list[Batch]) -> tuple[ValueHead, TrainingReport]:
+        return train(Shuffled(), tmp_path / "state", state_every=1, validation=data)
+
+    with pytest.raises(KilledError):
+        attempt(Mortal(validation))
+
+    assert same(attempt(validation), train(Shuffled(), None))
 
 
 def test_a_run_may_be_killed_often(tmp_path: Path) -> None:
