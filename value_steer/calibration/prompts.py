@@ -1,0 +1,111 @@
+"""Keeping the prompts of calibration apart from those of training, and one response for each."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from value_steer.errors import CalibrationError
+from value_steer.files import replacing
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Collection, Iterable, Sequence
+
+    from value_steer.trajectories import Trajectory
+
+
+def is_held_out(prompt_id: str, share: float, seed: int = 0) -> bool:
+    """Whether a prompt belongs to the held-out share.
+
+    It depends on the prompt and the seed only, so that capture, training and calibration agree
+    without passing lists around, and a prompt keeps its side when others are added.
+    """
+    return _position(prompt_id, seed) < share
+
+
+def split_by_prompt(
+    trajectories: Iterable[Trajectory], share: float, seed: int = 0
+) -> tuple[list[Trajectory], list[Trajectory]]:
+    """The held-out trajectories and the rest; all responses to a prompt are on one side.
+
+    Args:
+        trajectories: In any order, which is kept.
+        share: Of the prompts to hold out, from 0 to 1.
+        seed: Of the assignment.
+    """
+    held_out: list[Trajectory] = []
+    rest: list[Trajectory] = []
+    for trajectory in trajectories:
+        side = held_out if is_held_out(trajectory.prompt_id, share, seed) else rest
+        side.append(trajectory)
+    return held_out, rest
+
+
+def one_per_prompt(trajectories: Sequence[Trajectory], seed: int = 0) -> list[Trajectory]:
+    """One response of each prompt, drawn by the seed.
+
+    Responses to one prompt are not exchangeable with those to another, so a conformal bound counts
+    each prompt once.
+    """
+    drawn: dict[str, tuple[float, Trajectory]] = {}
+    for number, trajectory in enumerate(trajectories):
+        lot = _position(f"{number} {trajectory.prompt_id}", seed)
+        best = drawn.get(trajectory.prompt_id)
+        if best is None or lot < best[0]:
+            drawn[trajectory.prompt_id] = (lot, trajectory)
+    return [trajectory for _, trajectory in drawn.values()]
+
+
+def refuse_training_prompts(
+    trajectories: Iterable[Trajectory], training_prompts: Collection[str]
+) -> None:
+    """Refuse to calibrate on what the head was trained or early-stopped on.
+
+    Raises:
+        CalibrationError: Some prompts are in both; the first of them are named.
+    """
+    known = set(training_prompts)
+    seen = dict.fromkeys(t.prompt_id for t in trajectories if t.prompt_id in known)
+    if seen:
+        names = ", ".join(list(seen)[:_NAMED]) + (", ..." if len(seen) > _NAMED else "")
+        msg = (
+            f"{len(seen)} prompts of the calibration set were used in training ({names}), where "
+            "the head is better than it will be; calibrate on prompts that it has not seen"
+        )
+        raise CalibrationError(msg)
+
+
+def training_prompts_file(head: str | os.PathLike[str]) -> Path:
+    """The file beside a head that lists the prompts it was trained on, one id a line."""
+    path = Path(head)
+    return path.with_name(path.name + ".prompts.txt")
+
+
+def write_training_prompts(head: str | os.PathLike[str], prompt_ids: Iterable[str]) -> None:
+    """Note beside a head which prompts it was trained and early-stopped on."""
+    with replacing(training_prompts_file(head)) as handle:
+        handle.writelines(f"{name}\n".encode() for name in sorted(set(prompt_ids)))
+
+
+def read_training_prompts(path: str | os.PathLike[str]) -> frozenset[str]:
+    """The prompt ids of a file, one a line.
+
+    Raises:
+        CalibrationError: The file cannot be read.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
+    except (OSError, ValueError) as error:
+        msg = f"{path} cannot be read ({error}); give a text file with one prompt id a line"
+        raise CalibrationError(msg) from error
+    return frozenset(line for line in lines if line)
+
+
+def _position(text: str, seed: int) -> float:
+    digest = hashlib.sha256(f"{seed} {text}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+_NAMED = 3

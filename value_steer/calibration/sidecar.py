@@ -1,0 +1,215 @@
+"""Calibrating a head from a file of trajectories, and writing the result into its sidecar."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from value_steer.calibration.abstention import AbstentionRule
+from value_steer.calibration.bounds import clopper_pearson_upper
+from value_steer.calibration.curves import LEVELS, Samples, alpha_curve, rate_curve, reward_curve
+from value_steer.calibration.levels import places, smallest_n
+from value_steer.calibration.prompts import (
+    one_per_prompt,
+    read_training_prompts,
+    refuse_training_prompts,
+    training_prompts_file,
+)
+from value_steer.errors import CalibrationError, CalibrationWarning
+from value_steer.threshold import NEVER, Threshold
+from value_steer.trajectories import read_header, read_trajectories
+from value_steer.value_probe import CalibrationCurve, HeadCard, Polarity, load_value_head
+from value_steer.value_probe.checkpoint import save_value_head
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator, Sequence
+
+    from value_steer.trajectories import Trajectory
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationOptions:
+    """What to calibrate.
+
+    Attributes:
+        levels: The alphas of the false-alarm curve.
+        alpha: The level whose threshold becomes the head's default.
+        rule: How abstention will be configured.
+        confidence: ``None``: bounds hold on average over calibration sets; a number: for this one
+            with that probability.
+        by_group: Add a false-alarm curve for each group of prompts.
+        seed: Of the choice of one response where a prompt has several.
+        strict: Refuse where a warning would be given: a default threshold of ``"never"``, training
+            prompts or settings that are not known.
+    """
+
+    levels: Sequence[float] = LEVELS
+    alpha: float = 0.05
+    rule: AbstentionRule = field(default_factory=AbstentionRule)
+    confidence: float | None = None
+    by_group: bool = True
+    seed: int = 0
+    strict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """What a level of the false-alarm curve does.
+
+    Attributes:
+        alpha: Bound on the probability of acting on a good response.
+        threshold: In the head's own polarity.
+        upper_bound: 95 % Clopper-Pearson bound of that probability, given this calibration set.
+        acts_on_good: Share of the good calibration responses it acts on.
+        acts_on_bad: Share of the bad ones, ``None`` if there are none.
+    """
+
+    alpha: float
+    threshold: Threshold
+    upper_bound: float
+    acts_on_good: float
+    acts_on_bad: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationReport:
+    """What a calibration was made from and what came of it.
+
+    Attributes:
+        prompts: Number of prompts.
+        responses: Number of responses; the bounds count one for each prompt.
+        good: Good ones among those counted.
+        points: The levels of the false-alarm curve.
+        card: The head's card as it was written.
+    """
+
+    prompts: int
+    responses: int
+    good: int
+    points: tuple[OperatingPoint, ...]
+    card: HeadCard
+
+
+def calibrate_file(
+    trajectories: str | os.PathLike[str],
+    head: str | os.PathLike[str],
+    options: CalibrationOptions | None = None,
+    *,
+    training_prompts: str | os.PathLike[str] | None = None,
+) -> CalibrationReport:
+    """Calibrate a head and write thresholds, curves and settings into its sidecar.
+
+    Args:
+        trajectories: File of the head's values on finished responses of the unsteered model.
+        head: File of the head; it and its sidecar are replaced.
+        options: What to calibrate.
+        training_prompts: File with the prompt ids that the head was trained on, one a line;
+            ``None``: the one beside the head, if there is one.
+
+    Raises:
+        DataError: A line of the trajectories cannot be used.
+        CheckpointError: The head cannot be loaded.
+        CalibrationError: The polarities differ, a prompt was trained on, no response is good, or
+            ``strict`` is set and something is missing.
+    """
+    options = options or CalibrationOptions()
+    header, loaded = read_header(trajectories), load_value_head(head)
+    _require_polarity(loaded.card.scores, header.scores, trajectories)
+    found = list(read_trajectories(trajectories))
+    _require_unseen(found, Path(head), training_prompts, strict=options.strict)
+    if header.settings is None:
+        _weaker(f"{trajectories} does not say how its responses were generated", options.strict)
+    samples = Samples(found, header.scores, header.settings)
+    single = Samples(one_per_prompt(found, options.seed), header.scores, header.settings)
+    curves = _curves(samples, single, options)
+    threshold = _default(curves[0], options)
+    card = replace(loaded.card, scores=header.scores, threshold=threshold, curves=curves)
+    points = tuple(_points(single, curves[0], options))
+    save_value_head(head, loaded, card)
+    return CalibrationReport(len(single.trajectories), len(found), curves[0].n, points, card)
+
+
+def _curves(
+    samples: Samples, single: Samples, options: CalibrationOptions
+) -> tuple[CalibrationCurve, ...]:
+    levels = sorted({*options.levels, options.alpha})
+    curves = [alpha_curve(single, levels, confidence=options.confidence)]
+    names = {t.group for t in single.trajectories if t.group is not None and single.good(t)}
+    for group in sorted(names) if options.by_group else ():
+        confidence = options.confidence
+        curves.append(alpha_curve(single, levels, confidence=confidence, group=group))
+    curves.append(rate_curve(samples, options.rule))
+    if (reward := reward_curve(samples, options.rule)) is not None:
+        curves.append(reward)
+    return tuple(curves)
+
+
+def _default(curve: CalibrationCurve, options: CalibrationOptions) -> Threshold:
+    threshold = curve.resolve(options.alpha)
+    if threshold == NEVER:
+        needed = smallest_n(options.alpha, options.confidence)
+        msg = (
+            f'the head\'s threshold for alpha = {options.alpha} is "never": {curve.n} good '
+            f"responses, where it takes {needed} that do not reach 1"
+        )
+        _weaker(msg, options.strict)
+    return threshold
+
+
+def _points(
+    samples: Samples, curve: CalibrationCurve, options: CalibrationOptions
+) -> Iterator[OperatingPoint]:
+    good = np.array([samples.peak(t) for t in samples.trajectories if samples.good(t)])
+    bad = np.array([samples.peak(t) for t in samples.trajectories if not samples.good(t)])
+    for alpha in sorted(options.levels):
+        threshold = curve.resolve(alpha)
+        exceeding = places(curve.n, alpha, options.confidence) - 1
+        # The threshold on P(undesirable), in which peaks are; none reaches infinity.
+        own = samples.own(threshold)
+        reached = math.inf if own == NEVER else float(own)
+        yield OperatingPoint(
+            alpha=alpha,
+            threshold=threshold,
+            upper_bound=0.0 if own == NEVER else clopper_pearson_upper(exceeding, curve.n),
+            acts_on_good=float((good >= reached).mean()),
+            acts_on_bad=float((bad >= reached).mean()) if bad.size else None,
+        )
+
+
+def _require_polarity(
+    stated: Polarity | None, scores: Polarity, path: str | os.PathLike[str]
+) -> None:
+    if stated is not None and stated is not scores:
+        msg = (
+            f"{path} holds values of {scores.value}, but the head scores {stated.value}; "
+            "capture the trajectories with this head"
+        )
+        raise CalibrationError(msg)
+
+
+def _require_unseen(
+    trajectories: Sequence[Trajectory],
+    head: Path,
+    training_prompts: str | os.PathLike[str] | None,
+    *,
+    strict: bool,
+) -> None:
+    beside = training_prompts_file(head)
+    listed = Path(training_prompts) if training_prompts is not None else beside
+    if training_prompts is None and not beside.exists():
+        msg = f"{beside} is missing, so whether the head was trained on these prompts is not known"
+        _weaker(msg, strict)
+        return
+    refuse_training_prompts(trajectories, read_training_prompts(listed))
+
+
+def _weaker(reason: str, strict: bool) -> None:  # noqa: FBT001  (an option, passed on)
+    if strict:
+        raise CalibrationError(reason)
+    warnings.warn(reason, CalibrationWarning, stacklevel=3)
