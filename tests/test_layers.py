@@ -12,7 +12,13 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "value_steer"
 HEAVY = ("torch", "vllm", "numpy", "transformers")
-PURE = ("value_steer", "value_steer.versions", "value_steer.contracts", "value_steer.compat_check")
+PURE = (
+    "value_steer",
+    "value_steer.versions",
+    "value_steer.contracts",
+    "value_steer.compat_check",
+    "value_steer.cli",
+)
 
 
 def _imports(path: Path) -> set[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -32,3 +34,21 @@ def random_labels(sequences: int, seed: int = 0) -> list[Batch]:
         hidden = batch["hidden_states"]
         hidden[..., 0] = torch.randn(hidden.shape[:2], generator=generator)
     return batches
+
+
+def tiny_mistral(**config: Any) -> Any:
+    """A random Mistral of hidden size 32."""
+    from transformers import AutoModelForCausalLM, MistralConfig  # noqa: PLC0415  (slow to import)
+
+    settings = MistralConfig(
+        vocab_size=64,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        **config,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(20)
+        return AutoModelForCausalLM.from_config(settings).eval()

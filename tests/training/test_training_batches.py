@@ -136,6 +136,6 @@ def test_a_cached_batch_is_read_by_its_names() -> None:
     for one in (raw, cached):
         torch.manual_seed(0)
         heads.append(ValueHead(HIDDEN))
-        train_probe(None, heads[-1], [one])  # type: ignore[list-item]
+        train_probe(None, heads[-1], [one])
 
     assert all(torch.equal(*pair) for pair in zip(*(h.parameters() for h in heads), strict=True))

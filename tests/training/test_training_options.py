@@ -56,7 +56,7 @@ def test_a_setting_out_of_range_is_named(setting: dict[str, Any]) -> None:
 
 def test_all_wrong_settings_are_listed() -> None:
     """Not the first one alone."""
-    with pytest.raises(SettingsError, match="epochs = 0 .*; patience = 0"):
+    with pytest.raises(SettingsError, match=r"epochs = 0 .*; patience = 0"):
         TrainingOptions(epochs=0, patience=0)
 
 

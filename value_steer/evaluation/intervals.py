@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-from scipy.stats import binomtest
+from scipy.special import betaincinv
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,8 +43,10 @@ def proportion(hits: int, n: int) -> Estimate:
     """A share of independent cases, with its Clopper-Pearson interval."""
     if n == 0:
         return Estimate(None, None, None, 0)
-    interval = binomtest(hits, n).proportion_ci(LEVEL, method="exact")
-    return Estimate(hits / n, float(interval.low), float(interval.high), n)
+    # The ends are quantiles of Beta distributions.
+    low = betaincinv(hits, n - hits + 1, (1 - LEVEL) / 2) if hits else 0.0
+    high = betaincinv(hits + 1, n - hits, (1 + LEVEL) / 2) if hits < n else 1.0
+    return Estimate(hits / n, float(low), float(high), n)
 
 
 class Prompts:
@@ -123,7 +125,7 @@ class Prompts:
 
 
 def _ratio(upper: float, lower: float, uppers: Floats, lowers: Floats, n: int) -> Estimate:
-    if lower == 0 or np.isnan(upper):
+    if lower == 0 or np.isnan(upper) or np.isnan(lower):
         return Estimate(None, None, None, n)
     low, high = percentiles(uppers[lowers != 0] / lowers[lowers != 0])
     return Estimate(float(upper / lower), low, high, n)

@@ -163,6 +163,9 @@ def confidence_stop(
 
     Source: group confidence of "Deep Think with Confidence".
     """
+    if window < 1:
+        msg = f"window = {window}: must be at least 1 token"
+        raise DataError(msg)
     widths = np.minimum(_lengths(traces), window)
     groups = [
         _moving_mean(np.asarray(c, np.float64), w) for c, w in zip(confidences, widths, strict=True)

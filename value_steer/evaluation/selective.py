@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from value_steer.calibration.isotonic import isotonic_fit
 from value_steer.evaluation.intervals import Estimate, percentiles
-from value_steer.evaluation.isotonic import fit_isotonic
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -158,10 +158,11 @@ def _abstain_rewards(rule: Rule, labels: Floats, thresholds: Floats) -> Floats:
     if not rule.judges:
         return np.full(len(thresholds), np.nan)
     if rule.judges_once:
-        fitted = fit_isotonic(rule.score, labels)
+        knots, levels = isotonic_fit(rule.score, labels)
     else:
         stops = rule.stops(rule.thresholds(_POOLED))
-        fitted = fit_isotonic(stops.scores[stops.abstained], labels[stops.abstained.nonzero()[1]])
-    rewards = np.array([fitted(threshold) for threshold in thresholds])
+        ended = stops.abstained
+        knots, levels = isotonic_fit(stops.scores[ended], labels[ended.nonzero()[1]])
+    rewards = np.interp(thresholds, knots, levels)
     rewards[rewards >= CERTAIN] = np.nan
     return rewards

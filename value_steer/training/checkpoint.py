@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from value_steer.errors import CheckpointError
+from value_steer.threshold import ALLOWED, as_threshold, is_threshold
 from value_steer.value_probe import FeatureSpec, Polarity, save_value_head
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def save_probe_checkpoint(  # noqa: PLR0913  (what a card says, by name)
     """
     card = replace(head.card, meta={**head.card.meta, **(meta or {})})
     if threshold is not None:
-        card = replace(card, threshold=threshold)
+        card = replace(card, threshold=_threshold(threshold))
     if scores is not None:
         card = replace(card, scores=_polarity(scores))
     if capture is not None:
@@ -53,6 +54,13 @@ def save_probe_checkpoint(  # noqa: PLR0913  (what a card says, by name)
     if backbone is not None:
         card = replace(card, backbone=backbone)
     save_value_head(path, head, card)
+
+
+def _threshold(threshold: Threshold) -> Threshold:
+    if not is_threshold(threshold):
+        msg = f"threshold = {threshold!r} must be {ALLOWED}"
+        raise CheckpointError(msg)
+    return as_threshold(threshold)
 
 
 def _polarity(scores: str) -> Polarity:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -113,7 +112,7 @@ class StateFile:
     def _read(self) -> dict[str, Any]:
         try:
             body = torch.load(self.path, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        except Exception as error:  # Reading a damaged pickle can raise nearly anything.
             msg = f"{self.path} cannot be read ({error}); delete it to train from the beginning"
             raise TrainingError(msg) from error
         if not isinstance(body, dict) or body.get("format") != FORMAT:

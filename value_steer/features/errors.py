@@ -1,0 +1,13 @@
+"""What can be wrong with a feature cache or with what fills it."""
+
+from __future__ import annotations
+
+from value_steer.errors import DataError
+
+
+class FeatureCacheError(DataError):
+    """A feature cache, or one file of it, cannot be used."""
+
+
+class CaptureError(DataError):
+    """Hidden states could not be captured, or are not those of the response they belong to."""

@@ -1,0 +1,136 @@
+"""The hidden states of running requests, gathered step by step in host memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+
+from value_steer.features.errors import CaptureError
+from value_steer.features.keys import CAPTURE_KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from torch import Tensor
+
+
+@dataclass(slots=True)
+class _Recording:
+    """What is known of one request: the state after each of its tokens, and before the first."""
+
+    request_id: str
+    prompt_length: int
+    prior: Tensor | None = None
+    tokens: list[int] = field(default_factory=list)
+    states: list[Tensor] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The states of one response.
+
+    Attributes:
+        tokens: ``[T]`` int32.
+        hidden: ``[T, H]``, after each of them.
+        prior: ``[H]``, at the last position of the prompt.
+    """
+
+    tokens: Tensor
+    hidden: Tensor
+    prior: Tensor
+
+
+class Recorder:
+    """Keeps states by position, so that one computed twice is kept once."""
+
+    def __init__(self) -> None:
+        self._by_key: dict[str, _Recording] = {}
+        self._running: dict[str, _Recording] = {}
+
+    def admit(self, request_id: str, key: str, prompt_length: int) -> None:
+        """A request enters the engine, or comes back to it after a preemption."""
+        if request_id not in self._running:
+            recording = _Recording(request_id, prompt_length)
+            self._by_key[key] = self._running[request_id] = recording
+
+    def finish(self, request_id: str) -> None:
+        """A request has left the engine: completed, or aborted."""
+        self._running.pop(request_id, None)
+
+    def note_priors(self, lengths: Mapping[str, int], ids: Sequence[str], feature: Tensor) -> None:
+        """Keep the states of rows at the end of their prompt.
+
+        Args:
+            lengths: Of the sequence, for the rows whose forward pass reached its end.
+            ids: The requests of the rows.
+            feature: ``[rows, H]``.
+        """
+        for row, request_id in enumerate(ids):
+            recording = self._running.get(request_id)
+            if recording is not None and lengths.get(request_id) == recording.prompt_length:
+                recording.prior = feature[row].cpu().clone()
+
+    def note_tokens(
+        self,
+        positions: Mapping[str, int],
+        tokens: Mapping[str, int],
+        ids: Sequence[str],
+        feature: Tensor,
+    ) -> None:
+        """Keep the states after the tokens just sampled.
+
+        Args:
+            positions: Where each request's token lies in its sequence.
+            tokens: The tokens.
+            ids: The requests of the rows.
+            feature: ``[rows, H]``, after consuming them.
+
+        Raises:
+            CaptureError: A state before this one was not seen.
+        """
+        wanted = [row for row, request_id in enumerate(ids) if request_id in self._running]
+        if not wanted:
+            return
+        # One copy for the batch; the rows keep it alive, and the engine's buffer is reused.
+        states = feature[torch.tensor(wanted, device=feature.device)].cpu()
+        for row, state in zip(wanted, states, strict=True):
+            request_id = ids[row]
+            recording = self._running[request_id]
+            place = positions[request_id] - recording.prompt_length
+            if place > len(recording.states) or place < 0:
+                msg = (
+                    f"request {request_id}: the state after response token {place + 1} came, and "
+                    f"those of {len(recording.states)} tokens are there"
+                )
+                raise CaptureError(msg)
+            recording.tokens[place:] = [tokens[request_id]]
+            recording.states[place:] = [state]
+
+    def take(self, keys: Sequence[str], lengths: Sequence[int]) -> list[Recorded]:
+        """Hand out what was recorded under these keys, cut to so many tokens; forget the rest.
+
+        Raises:
+            CaptureError: A key is unknown, or fewer tokens of it were seen.
+        """
+        taken = [self._take(key, length) for key, length in zip(keys, lengths, strict=True)]
+        self._by_key.clear()
+        self._running.clear()
+        return taken
+
+    def _take(self, key: str, length: int) -> Recorded:
+        recording = self._by_key.get(key)
+        if recording is None or recording.prior is None:
+            msg = f"{key!r} was not captured; it must carry {CAPTURE_KEY} in its extra_args"
+            raise CaptureError(msg)
+        if len(recording.states) < length:
+            msg = f"{key!r}: {len(recording.states)} tokens captured, {length} expected"
+            raise CaptureError(msg)
+        states = recording.states[:length]
+        empty = recording.prior.new_empty(0, len(recording.prior))
+        return Recorded(
+            tokens=torch.tensor(recording.tokens[:length], dtype=torch.int32),
+            hidden=torch.stack(states) if states else empty,
+            prior=recording.prior,
+        )

@@ -1,0 +1,88 @@
+"""One sampled response and its hidden states."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from value_steer.features.errors import FeatureCacheError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class ResponseKey(NamedTuple):
+    """Which response: the prompt's id, and the number of the sample among that prompt's."""
+
+    prompt_id: str
+    sample: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What the model is asked.
+
+    Attributes:
+        id: Its name, unique in its data set.
+        text: What the user says.
+        reference: The data set's own answer, if it has one.
+        history: What was said before, by the user and the assistant in turn.
+    """
+
+    id: str
+    text: str
+    reference: str | None = None
+    history: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A sampled response in words.
+
+    Attributes:
+        key: Which one it is.
+        prompt: What the user said last.
+        text: The response.
+        finish: Why it ended, as vLLM says: ``stop``, ``length``, ...; ``None`` if unknown.
+        reference: The data set's own answer to the prompt, if it has one.
+        prompt_tokens: The whole prompt as the model read it; empty if it is not known.
+        label: From 0 to 1, if it was known when the features were stored; 1 is good.
+    """
+
+    key: ResponseKey
+    prompt: str = ""
+    text: str = ""
+    finish: str | None = None
+    reference: str | None = None
+    prompt_tokens: tuple[int, ...] = ()
+    label: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseFeatures:
+    """The hidden states of one response, as ``lm_head`` reads them.
+
+    Attributes:
+        response: Whose they are.
+        tokens: The response's token ids, ``[T]``, the one that ended it included.
+        hidden: The state after consuming each of them, ``[T, H]``.
+        prior: The state at the last position of the prompt, ``[H]``.
+
+    Raises:
+        FeatureCacheError: The shapes do not belong together.
+    """
+
+    response: Response
+    tokens: Tensor
+    hidden: Tensor
+    prior: Tensor
+
+    def __post_init__(self) -> None:
+        shapes = tuple(self.tokens.shape), tuple(self.hidden.shape), tuple(self.prior.shape)
+        size = self.prior.numel()
+        if shapes != ((len(self.tokens),), (len(self.tokens), size), (size,)):
+            msg = (
+                f"response {self.response.key}: tokens, hidden, prior have the shapes {shapes}; "
+                "expected [T], [T, H], [H]"
+            )
+            raise FeatureCacheError(msg)

@@ -1,0 +1,46 @@
+"""What every source of labels looks like."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from value_steer.labels.errors import LabelError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from value_steer.features.records import Response
+
+
+class Verifier(Protocol):
+    """Says how good finished responses are.
+
+    Attributes:
+        name: Under which its labels are stored.
+    """
+
+    @property
+    def name(self) -> str:
+        """Under which its labels are stored."""
+
+    def label(self, responses: Sequence[Response]) -> list[float]:
+        """A label from 0 to 1 for each response; 1 is good: correct, safe.
+
+        Raises:
+            ValueSteerError: One of them cannot be labelled.
+        """
+
+
+def reference_of(response: Response) -> str:
+    """The answer that a response is compared with.
+
+    Raises:
+        LabelError: Its data set gives none.
+    """
+    if response.reference is None:
+        msg = (
+            f"response {response.key} has no reference to compare with; capture from a data set "
+            "that has answers, or label with a judge or a pattern"
+        )
+        raise LabelError(msg)
+    return response.reference
