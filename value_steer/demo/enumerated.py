@@ -31,7 +31,7 @@ class Enumerated:
     Attributes:
         undesirable: The head, turned to P(undesirable).
         law: Of the model's next word, fp64; see :mod:`value_steer.demo.exact`.
-        bad_after: Table of the head's P(undesirable), fp32.
+        bad_after: Table of the head's P(undesirable), which is fp32, as fp64.
     """
 
     undesirable: ValueHead
@@ -47,7 +47,7 @@ class Enumerated:
         hidden = model.model(tokens).last_hidden_state[:, -1]
         shape = (len(grammar.WORDS),) * tokens.shape[1]
         law = model.lm_head(hidden).double().softmax(-1).unflatten(0, shape)
-        return cls(head, law, head.p(hidden).unflatten(0, shape))
+        return cls(head, law, head.p(hidden).double().unflatten(0, shape))
 
     @cached_property
     def good(self) -> Tensor:
@@ -62,7 +62,7 @@ class Enumerated:
         )
 
     def scores(self, prompt: Sequence[int], response: Sequence[int]) -> Tensor:
-        """The head's P(undesirable) after each token of a response, ``[T]``, fp32."""
+        """The head's P(undesirable) after each token of a response, ``[T]``, fp64."""
         tokens = [*prompt, *response]
         ends = range(len(prompt) + 1, len(tokens) + 1)
         return torch.stack([self.bad_after[last_words(tokens[:end])] for end in ends])

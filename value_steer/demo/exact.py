@@ -56,11 +56,12 @@ def filtered_law(law: Tensor, p_undesirable: Tensor, threshold: float, candidate
 
     Args:
         law: Of the draws.
-        p_undesirable: Table of the head's values, fp32.
+        p_undesirable: Table of the head's values, fp32 or what holds it exactly.
         threshold: A state is unacceptable from it on.
         candidates: Draws, K.
     """
-    after = p_undesirable.unsqueeze(0).expand_as(law)
+    # In fp64, where the comparison is the runtime's: torch would round the threshold to fp32.
+    after = p_undesirable.double().unsqueeze(0).expand_as(law)
     refused = law * (after >= threshold)
     mass = refused.sum(-1, keepdim=True)
     repeats = sum(mass**draw for draw in range(candidates))

@@ -52,7 +52,7 @@ def head_figures(fresh: Texts, known: Enumerated) -> HeadFigures:
     """The head's values of fresh texts beside the exact ones."""
     pairs = list(zip(fresh.prompts, fresh.responses, strict=True))
     exact = torch.cat([known.values(*pair) for pair in pairs])
-    given = 1 - torch.cat([known.scores(*pair) for pair in pairs]).double()
+    given = 1 - torch.cat([known.scores(*pair) for pair in pairs])
     lengths = torch.tensor([len(response) for response in fresh.responses])
     good = fresh.labels.bool().repeat_interleave(lengths)
     open_ = (exact > 0) & (exact < 1)
