@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 
 from value_steer import __version__
-from value_steer.cli.arguments import calibrate, demo, doctor, evaluate, label, train
+from value_steer.cli.arguments import calibrate, capture, demo, doctor, evaluate, label, train
 
 SUBCOMMANDS = (
+    capture.SUBCOMMAND,
     label.SUBCOMMAND,
     train.SUBCOMMAND,
     calibrate.SUBCOMMAND,
