@@ -11,6 +11,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "value_steer"
+USER = PACKAGE / "demo" / "drive.py"
+"""A script in a process of its own, which stands for a user's; nothing imports it."""
+
 HEAVY = ("torch", "vllm", "numpy", "transformers")
 PURE = (
     "value_steer",
@@ -57,14 +60,23 @@ def test_training_needs_no_more_than_the_core_install() -> None:
 
 
 def test_only_the_engine_imports_vllm() -> None:
-    """No module outside engine/ names vLLM, not even for types."""
+    """No module outside engine/ names vLLM, not even for types, but the demo's user."""
     guilty = [
         path.relative_to(ROOT).as_posix()
         for path in PACKAGE.rglob("*.py")
-        if "engine" not in path.parts and any(n.split(".")[0] == "vllm" for n in _imports(path))
+        if path != USER
+        and "engine" not in path.parts
+        and any(n.split(".")[0] == "vllm" for n in _imports(path))
     ]
 
     assert guilty == []
+
+
+def test_nothing_imports_the_demos_user() -> None:
+    """It is run as a script, so that the rest of the demo works where vLLM is not installed."""
+    module = "value_steer.demo.drive"
+
+    assert [path for path in PACKAGE.rglob("*.py") if module in _imports(path)] == []
 
 
 def test_the_package_never_imports_the_machine() -> None:

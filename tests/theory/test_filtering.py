@@ -48,9 +48,7 @@ def drawn(threshold: Fraction, draws: int) -> Policy:
         for tokens in itertools.product(range(len(node.children)), repeat=draws):
             probability = math.prod((node.children[t][0] for t in tokens), start=Fraction(1))
             law[_committed(node, tokens, threshold)] += probability
-        return tuple(
-            (p, child) for p, (_, child) in zip(law, node.children, strict=True) if p > 0
-        )
+        return tuple((p, child) for p, (_, child) in zip(law, node.children, strict=True) if p > 0)
 
     return policy
 
@@ -68,9 +66,7 @@ def test_the_token_has_the_law_of_the_first_acceptable(
     root: Node, threshold: Fraction, draws: int
 ) -> None:
     """``q (1 + b + ... + b^(K-1))``; all draws fail with ``b^K``."""
-    refused = sum(
-        (p for p, child in root.children if not passes(child, threshold)), Fraction(0)
-    )
+    refused = sum((p for p, child in root.children if not passes(child, threshold)), Fraction(0))
     law = {id(child): Fraction(0) for _, child in root.children}
     prior = dict(law)
     for probability, child in drawn(threshold, draws)(root):

@@ -11,6 +11,7 @@ import torch
 
 from value_steer.demo import grammar
 from value_steer.demo.exact import chance_of_good, filtered_law, last_words, states
+from value_steer.demo.language_model import REACH
 from value_steer.threshold import NEVER, Threshold
 from value_steer.value_probe import Polarity, load_value_head, oriented
 
@@ -63,9 +64,8 @@ class Enumerated:
 
     def scores(self, prompt: Sequence[int], response: Sequence[int]) -> Tensor:
         """The head's P(undesirable) after each token of a response, ``[T]``, fp64."""
-        tokens = [*prompt, *response]
-        ends = range(len(prompt) + 1, len(tokens) + 1)
-        return torch.stack([self.bad_after[last_words(tokens[:end])] for end in ends])
+        tokens = torch.tensor([*prompt, *response])[len(prompt) + 1 - REACH :]
+        return self.bad_after[tokens.unfold(0, REACH, 1).unbind(-1)]
 
     def filtered(self, threshold: Threshold, candidates: int) -> Tensor:
         """The law of the model with value filtering."""

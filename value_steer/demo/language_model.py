@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
 from torch.nn.functional import cross_entropy
+from transformers import MistralConfig, MistralForCausalLM, PreTrainedTokenizerFast
 
 from value_steer.demo import grammar
 from value_steer.demo.grammar import BOS, EOS, PAD, WORDS
@@ -13,8 +15,6 @@ from value_steer.training.progress import progress_bar
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from transformers import MistralForCausalLM, PreTrainedTokenizerFast
 
 REACH = 3
 """Last tokens that the model sees, so that all of its states can be enumerated."""
@@ -67,8 +67,6 @@ def save(model: MistralForCausalLM, folder: Path) -> None:
 
 def _new_model() -> MistralForCausalLM:
     """A Mistral whose every layer looks at a token and the one before it."""
-    from transformers import MistralConfig, MistralForCausalLM
-
     return MistralForCausalLM(
         MistralConfig(
             vocab_size=len(WORDS),
@@ -94,9 +92,6 @@ def _until_end(row: list[int]) -> list[int]:
 
 def _tokenizer() -> PreTrainedTokenizerFast:
     """One word, one token."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
     vocabulary = {word: token for token, word in enumerate(WORDS)}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<pad>"))  # noqa: S106
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()

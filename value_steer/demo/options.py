@@ -19,7 +19,7 @@ class Backend(str, Enum):
 
     @classmethod
     def installed(cls) -> Backend:
-        """vLLM where it is installed, else the reference decoder."""
+        """The real engine where vLLM is installed, else the reference decoder."""
         return cls.VLLM if find_spec("vllm") else cls.REFERENCE
 
 

@@ -53,10 +53,9 @@ def _bound(report: DemoReport) -> Table:
         *("alpha", "threshold", "fresh good texts touched", "exact", "bound"),
     )
     for row in report.bound:
-        threshold = row.threshold if row.threshold == NEVER else f"{row.threshold:.4f}"
-        table.add_row(
-            f"{row.alpha:g}", threshold, _share(row.touched), _number(row.touched_exact), _holds(row)
-        )
+        threshold = row.threshold if row.threshold == NEVER else f"{row.threshold:.6f}"
+        figures = _share(row.touched), _number(row.touched_exact)
+        table.add_row(f"{row.alpha:g}", threshold, *figures, _holds(row))
     return table
 
 
@@ -71,8 +70,8 @@ def _filtering(report: DemoReport) -> Table:
 
 
 def _abstention(report: DemoReport) -> Table:
-    found, options = report.abstention, report.options
-    title = f"Abstention at a reward of {options.abstain_reward:g}, served by {options.backend.value}"
+    found, backend = report.abstention, report.options.backend.value
+    title = f"Abstention at a reward of {report.options.abstain_reward:g}, served by {backend}"
     table = _table(title, "", "measured")
     table.add_row("requests ended", _share(found.abstained))
     table.add_row("good texts, base", _share(found.accuracy_base))
