@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
     from value_steer.features import Prompt
+    from value_steer.features.cache import Capture
     from value_steer.value_probe import SettingsFingerprint
 
 
@@ -65,7 +66,7 @@ def _by_transformers(options: Namespace, prompts: list[Prompt]) -> int:
 
 
 def _cache(options: Namespace, hidden_size: int, settings: SettingsFingerprint) -> FeatureCache:
-    kind = "decode" if options.engine == "vllm" else "prefill"
+    kind: Capture = "decode" if options.engine == "vllm" else "prefill"
     return FeatureCache.create(options.out, CacheSpec(hidden_size, options.dtype, kind, settings))
 
 

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 EXTRAS = {
     "vllm": ("vllm",),
     "train": ("filelock", "rich", "transformers"),
+    "labels": ("datasets", "math_verify", "openai", "pebble"),
     "evaluate": ("jinja2", "matplotlib", "rapidfuzz", "scipy"),
     "index": ("pypi_simple", "requests"),
 }
