@@ -11,7 +11,13 @@ import torch
 from compat.behaviour import tiny_models
 from value_steer import cli
 from value_steer.cli.arguments.capture import DATASETS
-from value_steer.features import FeatureCache
+from value_steer.features import (
+    CacheSpec,
+    FeatureCache,
+    Response,
+    ResponseFeatures,
+    ResponseKey,
+)
 from value_steer.value_probe import Polarity, load_value_head
 
 pytest.importorskip("datasets")
@@ -60,16 +66,16 @@ def test_the_whole_path(folder: Path, capsys: pytest.CaptureFixture[str]) -> Non
     settings = FeatureCache.open("features").spec.settings
     assert (settings.model, settings.max_tokens, settings.chat_template) == (MODEL, 6, "none")
 
-    run("label features --by regex --pattern [0-4]$ --name ends")
-    assert f"{PROMPTS} labels 'ends'" in capsys.readouterr().out
+    run("label features --by regex --pattern [0-4]$")
+    assert f"{PROMPTS} labels 'regex'" in capsys.readouterr().out
 
     run(
-        "train features --labels ends --recipe filtering --epochs 2 --batch-size 16 "
+        "train features --labels regex --recipe filtering --epochs 2 --batch-size 16 "
         "--calibration-share 0.5 --prompt-position"
     )
     assert "AUROC at the first, middle, last token" in capsys.readouterr().out
 
-    run("calibrate --features features --labels ends --head vhead.safetensors --alpha 0.5")
+    run("calibrate --features features --labels regex --head vhead.safetensors --alpha 0.5")
     card = load_value_head("vhead.safetensors").card
     assert card.scores is Polarity.P_UNDESIRABLE
     assert card.backbone == MODEL
@@ -104,8 +110,8 @@ def test_what_is_missing_is_named(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ("--by regex", "--by regex needs --pattern"),
-        ("--by safety", "needs --url"),
+        ("--by regex", "needs a pattern"),
+        ("--by safety", "needs a judge's URL"),
         ("--by regex --pattern (", "no regular expression"),
     ],
 )
@@ -113,9 +119,11 @@ def test_a_verifier_needs_its_options(
     tmp_path: Path, options: str, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A pattern, or an endpoint."""
-    from value_steer.features import CacheSpec  # noqa: PLC0415  (used here alone)
-
-    FeatureCache.create(tmp_path / "features", CacheSpec(4))
+    cache = FeatureCache.create(tmp_path / "features", CacheSpec(4))
+    one = ResponseFeatures(
+        Response(ResponseKey("p")), torch.ones(1), torch.ones(1, 4), torch.ones(4)
+    )
+    cache.add([one])
 
     assert cli.main(["label", str(tmp_path / "features"), *options.split()]) in {1, 2}
     assert words in capsys.readouterr().err

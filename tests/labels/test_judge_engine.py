@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from compat.behaviour import tiny_models
+from compat.behaviour.server import serving
 from tests.labels.samples import said
+from value_steer.value_probe import HeadCard, Polarity, ValueHead, save_value_head
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = [
     pytest.mark.skipif(
@@ -32,41 +27,26 @@ pytestmark = [
 ]
 
 RESPONSES = [said(f"w{10 + i:03} w020", number=i) for i in range(20)]
-_BOOT_SECONDS = 300
 
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Of a server, which ends with the module."""
-    folder = tmp_path_factory.mktemp("judge")
+    with pytest.MonkeyPatch.context() as patch:
+        # A busy machine takes its time.
+        patch.setattr("compat.behaviour.server._BOOT_SECONDS", 1200)
+        yield from _serve(tmp_path_factory.mktemp("judge"))
+
+
+def _serve(folder: Path) -> Iterator[str]:
     model = tiny_models.build("mistral", folder / "model")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [str(Path(sys.executable).with_name("vllm")), "serve", str(model)]
-    command += ["--port", str(port), "--host", "127.0.0.1", "--enforce-eager"]
-    command += ["--dtype", "float32", "--max-model-len", "512", "--served-model-name", "tiny"]
-    log = folder / "server.log"
-    settings = {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
-    with log.open("wb") as out:
-        server = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, **settings})
-    try:
-        _await(f"http://127.0.0.1:{port}/health", server, log)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        server.terminate()
-        server.wait(timeout=60)
-
-
-def _await(health: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + _BOOT_SECONDS
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            with urllib.request.urlopen(health, timeout=5):  # noqa: S310  (our own server)
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(1)
-    pytest.fail(f"the server did not start:\n{log.read_text(errors='replace')[-4000:]}")
+    head = ValueHead(tiny_models.HIDDEN)
+    save_value_head(folder / "head.pt", head, HeadCard(tiny_models.HIDDEN, scores=Polarity.P_GOOD))
+    config: dict[str, object] = {
+        "abstain": {"value_head_path": str(folder / "head.pt"), "threshold": "never"}
+    }
+    with serving(model, config, folder / "server.log") as address:
+        yield address
 
 
 def test_a_random_model_is_held_to_the_two_words(

@@ -18,11 +18,10 @@ def _add(command: ArgumentParser) -> None:
     command.add_argument(
         "--by",
         required=True,
-        choices=("safety", "helpfulness", "maths", "exact", "regex"),
+        choices=("safety", "helpfulness", "maths", "exact", "regex", "column"),
         help="safety, helpfulness: a judge's word; maths, exact: against the reference; regex: "
-        "whether a pattern is found",
+        "whether a pattern is found; column: labels that are there already",
     )
-    command.add_argument("--name", help="store the labels under this name (default: that of --by)")
     judge = command.add_argument_group("the judge, behind an OpenAI-compatible endpoint")
     judge.add_argument("--url", help="of the endpoint; it ends in /v1")
     judge.add_argument("--model", help="that judges (default: the first that is served)")
@@ -32,6 +31,11 @@ def _add(command: ArgumentParser) -> None:
     pattern = command.add_argument_group("the pattern")
     pattern.add_argument("--pattern", help="in Python's syntax")
     pattern.add_argument("--bad", action="store_true", help="a match means a bad response")
+    column = command.add_argument_group("the column")
+    column.add_argument(
+        "--file", type=Path, help="rows with prompt_id, sample and the column, from 0 to 1"
+    )
+    column.add_argument("--column", default="label", help="its name (default: %(default)s)")
 
 
 SUBCOMMAND = Subcommand(
@@ -40,7 +44,7 @@ SUBCOMMAND = Subcommand(
     (
         "value-steer label features --by safety --url http://localhost:8000/v1",
         "value-steer label features --by maths",
-        "value-steer label features --by regex --pattern '(?i)password' --bad --name leaks",
+        "value-steer label features --by regex --pattern '(?i)password' --bad",
     ),
     _add,
 )
