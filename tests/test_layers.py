@@ -11,6 +11,10 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "value_steer"
+USER = PACKAGE / "demo" / "drive.py"
+ENGINE_OF_CAPTURE = PACKAGE / "cli" / "vllm_engine.py"
+"""A script in a process of its own, which stands for a user's; nothing imports it."""
+
 HEAVY = ("torch", "vllm", "numpy", "transformers")
 PURE = (
     "value_steer",
@@ -19,6 +23,7 @@ PURE = (
     "value_steer.contracts",
     "value_steer.compat_check",
     "value_steer.labels",  # the processes that compare answers import it
+    "value_steer.cli",
 )
 
 
@@ -58,14 +63,22 @@ def test_training_needs_no_more_than_the_core_install() -> None:
 
 
 def test_only_the_engine_imports_vllm() -> None:
-    """No module outside engine/ names vLLM, not even for types."""
+    """No module outside engine/ names vLLM, not even for types, but those that stand for a user."""
     guilty = [
         path.relative_to(ROOT).as_posix()
         for path in PACKAGE.rglob("*.py")
-        if "engine" not in path.parts and any(n.split(".")[0] == "vllm" for n in _imports(path))
+        if path not in {USER, ENGINE_OF_CAPTURE}
+        and "engine" not in path.parts
+        and any(n.split(".")[0] == "vllm" for n in _imports(path))
     ]
 
     assert guilty == []
+
+
+@pytest.mark.parametrize("module", ["value_steer.demo.drive", "value_steer.cli.vllm_engine"])
+def test_nothing_imports_what_stands_for_a_user(module: str) -> None:
+    """They are loaded when they are wanted, so that the rest works where vLLM is not installed."""
+    assert [path for path in PACKAGE.rglob("*.py") if module in _imports(path)] == []
 
 
 def test_the_package_never_imports_the_machine() -> None:

@@ -26,15 +26,15 @@ class LastTokenHead(ValueHead):
         self.table = table
 
     def p(self, hidden: Tensor) -> Tensor:
-        """Look the last token up; the hidden state is its one-hot code."""
-        return torch.tensor(self.table.get(int(hidden.argmax()), 0.0))
+        """Look each last token up; a hidden state is its one-hot code."""
+        return torch.tensor([self.table.get(token, 0.0) for token in hidden.argmax(-1).tolist()])
 
 
 def constant_talker(tokens: Tensor, *, output_hidden_states: bool) -> Any:
     """The same next-token distribution after every sequence."""
     assert output_hidden_states
     hidden = torch.nn.functional.one_hot(tokens, VOCABULARY).float()
-    return SimpleNamespace(logits=LOGITS.expand(1, tokens.shape[1], -1), hidden_states=[hidden])
+    return SimpleNamespace(logits=LOGITS.expand(*tokens.shape, -1), hidden_states=[hidden])
 
 
 def reference(table: dict[int, float], **keys: Any) -> Reference:

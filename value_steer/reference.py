@@ -51,7 +51,7 @@ class Reference:
         """
         response: list[int] = []
         while len(response) < self.max_tokens and self.eos not in response[-1:]:
-            logits, value = self._look([*prompt, *response])
+            logits, value = self._look_at([*prompt, *response])
             given_up = bool(response) and not value >= self.threshold
             response.append(self.eos if given_up else self._candidates(logits, 1)[0])
         return response
@@ -67,24 +67,34 @@ class Reference:
         response: list[int] = []
         while len(response) < self.max_tokens and self.eos not in response[-1:]:
             sequence = [*prompt, *response]
-            logits, _ = self._look(sequence)
+            logits, _ = self._look_at(sequence)
             response.append(self._first_acceptable(sequence, self._candidates(logits, candidates)))
         return response
 
     def _first_acceptable(self, sequence: list[int], drawn: list[int]) -> int:
         refused = []
         for token in dict.fromkeys(drawn):
-            _, value = self._look([*sequence, token])
+            _, value = self._look_at([*sequence, token])
             if acceptable(value, self.threshold):
                 return token
             refused.append(Candidate(token, value))
         return least_undesirable(refused).token
 
-    def _look(self, sequence: list[int]) -> tuple[Tensor, float]:
-        """The logits after a sequence, ``[vocabulary]``, and the head's value of it."""
+    @torch.no_grad()
+    def look(self, sequences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        """What follows sequences of one length, and what the head says of them.
+
+        Returns:
+            The logits after each in fp32, ``[sequences, vocabulary]``, and its value,
+            ``[sequences]``.
+        """
         device = self.head.device
-        output = self.model(torch.tensor([sequence], device=device), output_hidden_states=True)
-        return output.logits[0, -1].float(), self.head.p(output.hidden_states[-1][0, -1]).item()
+        output = self.model(torch.tensor(sequences, device=device), output_hidden_states=True)
+        return output.logits[:, -1].float(), self.head.p(output.hidden_states[-1][:, -1])
+
+    def _look_at(self, sequence: list[int]) -> tuple[Tensor, float]:
+        logits, values = self.look([sequence])
+        return logits[0], values[0].item()
 
     def _candidates(self, logits: Tensor, count: int) -> list[int]:
         """The ``count`` most probable tokens in order, or as many draws with replacement."""

@@ -1,0 +1,57 @@
+"""The ``value-steer`` command: from labels to a calibrated head, and what it is worth.
+
+A subcommand is a module of this package, imported when it is run, so that help needs neither torch
+nor anything else that is slow to load.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from enum import IntEnum
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from value_steer.cli.extras import advice
+from value_steer.cli.parser import build
+from value_steer.errors import SettingsError, ValueSteerError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class ExitCode(IntEnum):
+    """What the command says to the shell."""
+
+    FINE = 0
+    FAILED = 1
+    USAGE = 2
+    INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a subcommand; what goes wrong on purpose is one line on stderr.
+
+    Returns:
+        0, 1 for a failure, 2 for wrong usage, 130 for Ctrl-C.
+    """
+    options = build().parse_args(argv)
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("value_steer").setLevel(logging.INFO)
+    try:
+        code: int = import_module(f"value_steer.cli.{options.command}").run(options)
+    except ModuleNotFoundError as error:
+        return _failed(options.command, advice(error), ExitCode.FAILED)
+    except SettingsError as error:
+        return _failed(options.command, str(error), ExitCode.USAGE)
+    except (ValueSteerError, OSError) as error:
+        return _failed(options.command, str(error), ExitCode.FAILED)
+    except KeyboardInterrupt:
+        return _failed(options.command, "interrupted", ExitCode.INTERRUPTED)
+    return code
+
+
+def _failed(command: str, reason: str, code: ExitCode) -> int:
+    line = " ".join(reason.split())
+    sys.stderr.write(f"value-steer {command}: {line}\n")
+    return code

@@ -1,0 +1,1 @@
+"""The options of each subcommand, without what it needs to run."""

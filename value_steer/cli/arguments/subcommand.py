@@ -1,0 +1,27 @@
+"""What a subcommand is to the parser."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True, slots=True)
+class Subcommand:
+    """A subcommand.
+
+    Attributes:
+        name: As it is typed; the module of ``value_steer.cli`` that runs it has this name.
+        summary: What it does, in words that may follow its name.
+        examples: Commands, for its help.
+        add: Adds its options.
+    """
+
+    name: str
+    summary: str
+    examples: tuple[str, ...]
+    add: Callable[[ArgumentParser], None]

@@ -1,0 +1,9 @@
+"""What can go wrong in a demonstration."""
+
+from __future__ import annotations
+
+from value_steer.errors import ValueSteerError
+
+
+class DemoError(ValueSteerError):
+    """The demonstration cannot be run here, or its engine failed."""
