@@ -105,7 +105,9 @@ def _bound(
     return measures.bound_figures(alpha, threshold, fresh, known)
 
 
-def _serve(options: DemoOptions, model: MistralForCausalLM, fresh: probe.Texts, mode: Mode) -> Pairs:
+def _serve(
+    options: DemoOptions, model: MistralForCausalLM, fresh: probe.Texts, mode: Mode
+) -> Pairs:
     """The first of the fresh prompts, without a mode and with it."""
     prompts = fresh.prompts[: options.served]
     job = Job(
