@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "value_steer"
 USER = PACKAGE / "demo" / "drive.py"
+ENGINE_OF_CAPTURE = PACKAGE / "cli" / "vllm_engine.py"
 """A script in a process of its own, which stands for a user's; nothing imports it."""
 
 HEAVY = ("torch", "vllm", "numpy", "transformers")
@@ -47,12 +48,24 @@ def test_light_modules_import_nothing_heavy(module: str) -> None:
     assert done.stdout.split() == []
 
 
+def test_training_needs_no_more_than_the_core_install() -> None:
+    """The extra ``train`` is for backbones, caches and progress bars."""
+    extra = {"transformers", "filelock", "rich", "sklearn", "value_steer.features"}
+    check = f"import sys, value_steer.train_probe; print(*(set(sys.modules) & {extra!r}))"
+
+    done = subprocess.run(
+        [sys.executable, "-c", check], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+
+    assert done.stdout.split() == []
+
+
 def test_only_the_engine_imports_vllm() -> None:
-    """No module outside engine/ names vLLM, not even for types, but the demo's user."""
+    """No module outside engine/ names vLLM, not even for types, but those that stand for a user."""
     guilty = [
         path.relative_to(ROOT).as_posix()
         for path in PACKAGE.rglob("*.py")
-        if path != USER
+        if path not in {USER, ENGINE_OF_CAPTURE}
         and "engine" not in path.parts
         and any(n.split(".")[0] == "vllm" for n in _imports(path))
     ]
@@ -60,10 +73,9 @@ def test_only_the_engine_imports_vllm() -> None:
     assert guilty == []
 
 
-def test_nothing_imports_the_demos_user() -> None:
-    """It is run as a script, so that the rest of the demo works where vLLM is not installed."""
-    module = "value_steer.demo.drive"
-
+@pytest.mark.parametrize("module", ["value_steer.demo.drive", "value_steer.cli.vllm_engine"])
+def test_nothing_imports_what_stands_for_a_user(module: str) -> None:
+    """They are loaded when they are wanted, so that the rest works where vLLM is not installed."""
     assert [path for path in PACKAGE.rglob("*.py") if module in _imports(path)] == []
 
 

@@ -156,6 +156,14 @@ def test_rewards_need_enough_abstentions() -> None:
     assert reward_curve(Samples(trajectories_of(values[:9], good[:9]), GOOD), RULE) is None
 
 
+def test_responses_that_are_never_judged_have_no_reward() -> None:
+    """All are shorter than the first token that counts."""
+    values, good = walks(np.random.default_rng(6), 100)
+    samples = Samples(trajectories_of(values, good), GOOD)
+
+    assert reward_curve(samples, AbstentionRule(min_tokens=1000)) is None
+
+
 @pytest.mark.parametrize("scores", Polarity)
 @pytest.mark.parametrize("wants", Polarity)
 def test_all_curves_fit_a_card_and_turn_with_the_head(

@@ -16,6 +16,7 @@ from value_steer.calibration import (
     AbstentionRule,
     CalibrationOptions,
     calibrate_file,
+    request_threshold,
     write_training_prompts,
 )
 from value_steer.config import parse_settings
@@ -118,6 +119,22 @@ def test_either_polarity_gives_the_same_decisions(tmp_path: Path) -> None:
     for a, b in zip(one.points, two.points, strict=True):
         if a.threshold != NEVER:
             assert float(a.threshold) + float(b.threshold) == pytest.approx(1, abs=1e-6)
+
+
+def test_priors_give_the_martingale_rule(tmp_path: Path) -> None:
+    """Its ratio is kept with the head, and acts on few of the good responses."""
+    rows = [replace(row, prior=0.3) for row in material()]
+    report = calibrate_file(*prepare(tmp_path, rows))
+    assert report.ratio is not None
+    own = 1 - float(request_threshold(report.ratio, 0.7))
+    acting = [row.values.min() <= own for row in rows if row.label]
+
+    assert 0.01 < np.mean(acting) < 0.08
+    assert report.card.meta == {"martingale_ratio": report.ratio, "martingale_alpha": 0.05}
+
+    rows[:3] = [replace(row, prior=None) for row in rows[:3]]
+    again = calibrate_file(*prepare(tmp_path, rows, card=report.card))
+    assert (again.ratio, again.card.meta) == (None, {})
 
 
 def test_training_prompts_are_refused(tmp_path: Path) -> None:

@@ -128,12 +128,17 @@ def test_a_fault_of_our_own_is_no_missing_extra() -> None:
         extras.advice(error)
 
 
+def module_of(distribution: str) -> str:
+    """The module that a distribution brings."""
+    return {"scikit-learn": "sklearn"}.get(distribution, distribution.replace("-", "_"))
+
+
 def test_extras_are_those_of_the_package() -> None:
     """What is advised installs what is missing."""
     tomllib = pytest.importorskip("tomllib")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     declared = {
-        extra: {Requirement(line).name.replace("-", "_") for line in lines}
+        extra: {module_of(Requirement(line).name) for line in lines}
         for extra, lines in project["optional-dependencies"].items()
         if extra in extras.EXTRAS
     }

@@ -9,10 +9,16 @@ import pytest
 import torch
 
 from compat.behaviour import tiny_models
-from value_steer.features import CacheSpec, FeatureCache, Prompt
+from value_steer.features import CacheSpec, FeatureCache, Prompt, Response, ResponseKey
 from value_steer.features.capture import CapturePlan
 from value_steer.features.errors import CaptureError
-from value_steer.features.prefill import PrefillSampling, mismatch, prefill, teacher_forced
+from value_steer.features.prefill import (
+    PrefillSampling,
+    mismatch,
+    prefill,
+    prefill_responses,
+    teacher_forced,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,6 +83,23 @@ def test_a_cache_is_filled_and_gone_on_with(
     assert [len(one.tokens) <= 5 for one in responses] == [True] * 4
     assert {one.response.finish for one in responses} <= {"stop", "length"}
     assert responses[0].response.text.startswith("w")
+
+
+def test_responses_that_are_there_already_keep_their_labels(
+    model: Any, tokenizer: Any, cache: FeatureCache
+) -> None:
+    """Those of a data set; each once."""
+    given = [Response(ResponseKey("a", i), "w010", f"w02{i} w030", label=i / 2) for i in range(3)]
+
+    added = [
+        prefill_responses(model, tokenizer, given[:some], cache, CapturePlan(batch=2))
+        for some in (2, 3)
+    ]
+
+    assert added == [2, 1]
+    assert [one.response.label for one in cache] == [0.0, 0.5, 1.0]
+    assert [len(one.tokens) for one in cache] == [2, 2, 2]
+    assert mismatch(model, list(cache)).max_abs < 1e-4
 
 
 def test_what_is_equal_has_no_mismatch(model: Any, tokenizer: Any, cache: FeatureCache) -> None:

@@ -46,6 +46,7 @@ class Shuffled:
             generator=generator,
         )
         self.generator = generator
+        self.name = ""
         self._kill_at = kill_at
         self._fetched = 0
 
@@ -61,7 +62,10 @@ class Shuffled:
 
 
 def train(
-    loader: Any, state_file: Path | None, state_every: int = 100
+    loader: Any,
+    state_file: Path | None,
+    state_every: int = 100,
+    validation: list[Batch] | None = None,
 ) -> tuple[ValueHead, TrainingReport]:
     """A run from the same beginning, with dropout and shuffling that draw random numbers."""
     torch.manual_seed(7)
@@ -70,7 +74,7 @@ def train(
         None,
         head,
         loader,
-        separable(32, 5),
+        separable(32, 5) if validation is None else validation,
         options=OPTIONS,
         state_file=state_file,
         state_every=state_every,
@@ -103,6 +107,48 @@ def test_a_run_killed_anywhere_ends_the_same(
         resumed = train(loader(), state_file, state_every)
 
         assert same(resumed, whole), kill_at
+
+
+def test_the_best_weights_of_the_past_survive(tmp_path: Path) -> None:
+    """The validation loss only grows, so those of the first epoch are what a run ends with."""
+    torch.manual_seed(7)
+    start = ValueHead(HIDDEN).state_dict()
+    options = replace(OPTIONS, loss_name="bce", learning_rate=3e-2)
+    opposite = [{**batch, "labels": 1 - batch["labels"]} for batch in separable(32, 5)]
+
+    def attempt(loader: Any) -> tuple[ValueHead, TrainingReport]:
+        torch.manual_seed(7)
+        head = ValueHead(HIDDEN)
+        head.load_state_dict(start)
+        report = train_probe(
+            None, head, loader, opposite, options=options, state_file=tmp_path / loader.name
+        )
+        return head, report
+
+    whole, killed, resumed = Shuffled(), Shuffled(2 * BATCHES), Shuffled()
+    whole.name, killed.name, resumed.name = "whole", "kept", "kept"
+    with pytest.raises(KilledError):
+        attempt(killed)
+
+    assert same(attempt(resumed), expected := attempt(whole))
+    assert (expected[1].best_epoch, len(expected[1].epochs)) == (1, 3)
+
+
+def test_a_run_killed_while_it_validates_ends_the_same(tmp_path: Path) -> None:
+    """Between the last batch of an epoch and its report; the loader is at its end then."""
+    validation = separable(32, 5)
+
+    class Mortal(list[Batch]):
+        def __iter__(self) -> Iterator[Batch]:
+            raise KilledError
+
+    def attempt(data: list[Batch]) -> tuple[ValueHead, TrainingReport]:
+        return train(Shuffled(), tmp_path / "state", state_every=1, validation=data)
+
+    with pytest.raises(KilledError):
+        attempt(Mortal(validation))
+
+    assert same(attempt(validation), train(Shuffled(), None))
 
 
 def test_a_run_may_be_killed_often(tmp_path: Path) -> None:

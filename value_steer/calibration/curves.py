@@ -144,7 +144,8 @@ def reward_curve(
     """
     values = list(_good_values(samples))
     scores = np.array([rule.score(v) for v in values])
-    grid = np.unique(np.quantile(scores[np.isfinite(scores)], sorted(rates))).tolist()
+    judged = scores[np.isfinite(scores)]
+    grid = np.unique(np.quantile(judged, sorted(rates))).tolist() if judged.size else []
     labels = [float(samples.good(t)) for t in samples.trajectories]
     rewards = abstention_rewards(labels, values, grid, rule)
     known = [(r, c) for r, c in zip(rewards, grid, strict=True) if r is not None and r < _CERTAIN]

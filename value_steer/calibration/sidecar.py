@@ -14,6 +14,7 @@ from value_steer.calibration.abstention import AbstentionRule
 from value_steer.calibration.bounds import clopper_pearson_upper
 from value_steer.calibration.curves import LEVELS, Samples, alpha_curve, rate_curve, reward_curve
 from value_steer.calibration.levels import places, smallest_n
+from value_steer.calibration.posterior import martingale_threshold
 from value_steer.calibration.prompts import (
     one_per_prompt,
     read_training_prompts,
@@ -86,6 +87,8 @@ class CalibrationReport:
         responses: Number of responses; the bounds count one for each prompt.
         good: Good ones among those counted.
         points: The levels of the false-alarm curve.
+        ratio: Of the martingale rule at the default level, ``None`` if a prior is missing; see
+            :func:`value_steer.calibration.request_threshold`. It is kept in the card's ``meta``.
         card: The head's card as it was written.
     """
 
@@ -93,6 +96,7 @@ class CalibrationReport:
     responses: int
     good: int
     points: tuple[OperatingPoint, ...]
+    ratio: Threshold | None
     card: HeadCard
 
 
@@ -129,10 +133,21 @@ def calibrate_file(
     single = Samples(one_per_prompt(found, options.seed), header.scores, header.settings)
     curves = _curves(samples, single, options)
     threshold = _default(curves[0], options)
-    card = replace(loaded.card, scores=header.scores, threshold=threshold, curves=curves)
-    points = tuple(_points(single, curves[0], options))
+    ratio = _ratio(single, options)
+    new = {} if ratio is None else {_RATIO: ratio, _RATIO_ALPHA: options.alpha}
+    kept = {k: v for k, v in loaded.card.meta.items() if k not in (_RATIO, _RATIO_ALPHA)}
+    card = replace(
+        loaded.card, scores=header.scores, threshold=threshold, curves=curves, meta=kept | new
+    )
     save_value_head(head, loaded, card)
-    return CalibrationReport(len(single.trajectories), len(found), curves[0].n, points, card)
+    return CalibrationReport(
+        prompts=len(single.trajectories),
+        responses=len(found),
+        good=curves[0].n,
+        points=tuple(_points(single, curves[0], options)),
+        ratio=ratio,
+        card=card,
+    )
 
 
 def _curves(
@@ -160,6 +175,20 @@ def _default(curve: CalibrationCurve, options: CalibrationOptions) -> Threshold:
         )
         _weaker(msg, options.strict)
     return threshold
+
+
+def _ratio(samples: Samples, options: CalibrationOptions) -> Threshold | None:
+    priors = [t.prior for t in samples.trajectories if t.prior is not None]
+    if len(priors) < len(samples.trajectories):
+        return None
+    own = samples.scores is Polarity.P_UNDESIRABLE
+    return martingale_threshold(
+        [int(not samples.good(t)) for t in samples.trajectories],
+        [prior if own else 1.0 - prior for prior in priors],
+        [[min(1.0, samples.peak(t))] for t in samples.trajectories],
+        options.alpha,
+        strict=options.strict,
+    )
 
 
 def _points(
@@ -213,3 +242,6 @@ def _weaker(reason: str, strict: bool) -> None:  # noqa: FBT001  (an option, pas
     if strict:
         raise CalibrationError(reason)
     warnings.warn(reason, CalibrationWarning, stacklevel=3)
+
+
+_RATIO, _RATIO_ALPHA = "martingale_ratio", "martingale_alpha"

@@ -6,6 +6,7 @@ nor anything else that is slow to load.
 
 from __future__ import annotations
 
+import logging
 import sys
 from enum import IntEnum
 from importlib import import_module
@@ -35,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         0, 1 for a failure, 2 for wrong usage, 130 for Ctrl-C.
     """
     options = build().parse_args(argv)
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("value_steer").setLevel(logging.INFO)
     try:
         code: int = import_module(f"value_steer.cli.{options.command}").run(options)
     except ModuleNotFoundError as error:

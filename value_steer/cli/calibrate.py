@@ -5,10 +5,20 @@ from __future__ import annotations
 import sys
 import warnings
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from value_steer.calibration import AbstentionRule, CalibrationOptions, calibrate_file
-from value_steer.errors import CalibrationWarning
+from value_steer.calibration import (
+    AbstentionRule,
+    CalibrationOptions,
+    calibrate_file,
+    is_held_out,
+)
+from value_steer.errors import CalibrationError, CalibrationWarning, SettingsError
+from value_steer.features import FeatureCache
+from value_steer.features.scoring import write_scores
+from value_steer.labels.store import read_labels
+from value_steer.value_probe import load_value_head
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -18,6 +28,7 @@ if TYPE_CHECKING:
 
 def run(options: Namespace) -> int:
     """Calibrate a head and say what its thresholds do."""
+    trajectories = _trajectories(options)
     wanted = CalibrationOptions(
         alpha=options.alpha,
         rule=AbstentionRule(options.min_tokens, options.patience),
@@ -30,12 +41,33 @@ def run(options: Namespace) -> int:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", CalibrationWarning)
         report = calibrate_file(
-            options.trajectories, options.head, wanted, training_prompts=options.training_prompts
+            trajectories, options.head, wanted, training_prompts=options.training_prompts
         )
     for warning in caught:
         sys.stderr.write(f"value-steer calibrate: warning: {warning.message}\n")
     sys.stdout.write("\n".join(_lines(report, options)) + "\n")
     return 0
+
+
+def _trajectories(options: Namespace) -> Path:
+    """The file that is given, or one made beside the head from captured states."""
+    if (options.trajectories is None) == (options.features is None):
+        msg = "give either a file of trajectories or --features"
+        raise SettingsError(msg)
+    if options.trajectories is not None:
+        return Path(options.trajectories)
+    if options.labels is None:
+        msg = "--features needs --labels, the name that label printed"
+        raise SettingsError(msg)
+    cache, head = FeatureCache.open(options.features), load_value_head(options.head)
+    share, seed = head.card.meta.get("calibration_share"), head.card.meta.get("seed")
+    if not isinstance(share, float) or not isinstance(seed, int):
+        msg = f"{options.head} does not say which prompts were left for this; give trajectories"
+        raise CalibrationError(msg)
+    path = Path(f"{options.head}.trajectories.jsonl")
+    labels = read_labels(cache, options.labels)
+    write_scores(path, head, cache, labels, keep=lambda prompt: is_held_out(prompt, share, seed))
+    return path
 
 
 def _lines(report: CalibrationReport, options: Namespace) -> list[str]:

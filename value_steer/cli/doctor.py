@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import sys
-from dataclasses import dataclass
 from importlib.metadata import packages_distributions, version
 from typing import TYPE_CHECKING
 
@@ -12,13 +11,13 @@ import torch
 
 from value_steer import __version__, versions
 from value_steer.cli.extras import EXTRAS, missing
+from value_steer.cli.model import read_model
 from value_steer.contracts.checker import check
 from value_steer.contracts.lookup import Sources
 from value_steer.contracts.runner_default import runner_default
 from value_steer.contracts.source import installed_tree
 from value_steer.contracts.surface import Mode, Runner
-from value_steer.decode import parse_json
-from value_steer.errors import ContractError, DataError
+from value_steer.errors import ContractError
 from value_steer.evidence import Cell
 from value_steer.registry import public_version, read_rows
 from value_steer.value_probe import load_value_head
@@ -26,8 +25,8 @@ from value_steer.value_probe import load_value_head
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Iterator
-    from pathlib import Path
 
+    from value_steer.cli.model import Model
     from value_steer.contracts.source import InstalledTree
     from value_steer.value_probe import ValueHead
 
@@ -98,40 +97,6 @@ def lane() -> str:
         return "cpu"
     major, minor = torch.cuda.get_device_capability()
     return f"cuda-sm{major}{minor}"
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """What the configuration of a model says.
-
-    Attributes:
-        hidden_size: Width of its hidden states.
-        architectures: Its classes.
-    """
-
-    hidden_size: int
-    architectures: tuple[str, ...]
-
-
-def read_model(folder: Path) -> Model:
-    """Read a model's ``config.json``.
-
-    Raises:
-        DataError: There is none, or it states no hidden size.
-    """
-    path = folder / "config.json"
-    try:
-        body = parse_json(path.read_bytes())
-    except (OSError, ValueError) as error:
-        msg = f"{path} cannot be read ({error}); give the folder of a model"
-        raise DataError(msg) from error
-    outer = body if isinstance(body, dict) else {}
-    inner = outer.get("text_config")  # of a model that also sees
-    size = outer.get("hidden_size") or (inner.get("hidden_size") if isinstance(inner, dict) else 0)
-    if not isinstance(size, int) or size < 1:
-        msg = f"{path} states no hidden_size; is it a language model?"
-        raise DataError(msg)
-    return Model(size, tuple(map(str, outer.get("architectures") or ())))
 
 
 def _head(head: ValueHead, options: Namespace) -> Iterator[str]:

@@ -6,7 +6,9 @@ from importlib.util import find_spec
 
 EXTRAS = {
     "vllm": ("vllm",),
-    "train": ("filelock", "rich", "transformers"),
+    "train": ("datasets", "filelock", "rich", "sklearn", "transformers"),
+    "judge": ("openai",),
+    "maths": ("math_verify", "pebble"),
     "evaluate": ("jinja2", "matplotlib", "rapidfuzz", "scipy"),
     "index": ("pypi_simple", "requests"),
 }

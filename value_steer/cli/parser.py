@@ -5,9 +5,17 @@ from __future__ import annotations
 import argparse
 
 from value_steer import __version__
-from value_steer.cli.arguments import calibrate, doctor, evaluate
+from value_steer.cli.arguments import calibrate, capture, demo, doctor, evaluate, label, train
 
-SUBCOMMANDS = (calibrate.SUBCOMMAND, evaluate.SUBCOMMAND, doctor.SUBCOMMAND)
+SUBCOMMANDS = (
+    capture.SUBCOMMAND,
+    label.SUBCOMMAND,
+    train.SUBCOMMAND,
+    calibrate.SUBCOMMAND,
+    evaluate.SUBCOMMAND,
+    demo.SUBCOMMAND,
+    doctor.SUBCOMMAND,
+)
 """In the order in which they are used."""
 
 

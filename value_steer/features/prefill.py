@@ -5,7 +5,7 @@ They are not quite those of decoding in the serving engine; :func:`mismatch` mea
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -142,6 +142,40 @@ def prefill(  # noqa: PLR0913  (what to sample from, how, and where it goes)
                 continue
             tokens = _sample(model, ids, sampling)
             waiting.append(_features(model, tokenizer, key, prompt, (ids, tokens)))
+        if len(waiting) >= plan.batch:
+            cache.add(waiting)
+            waiting = []
+    cache.add(waiting)
+    return len(cache) - before
+
+
+def prefill_responses(
+    model: CausalLM,
+    tokenizer: Tokenizer,
+    responses: Iterable[Response],
+    cache: FeatureCache,
+    plan: CapturePlan,
+) -> int:
+    """Append the teacher-forced states of responses that are there already, labels included.
+
+    A data set's own responses are not those of the model: a head that is trained on them should
+    be trained on its own as well.
+
+    Returns:
+        How many responses were added.
+    """
+    before, present = len(cache), cache.keys()
+    waiting: list[ResponseFeatures] = []
+    for response in responses:
+        if response.key in present:
+            continue
+        prompt = Prompt(response.key.prompt_id, response.prompt)
+        ids = prompt_tokens(tokenizer, prompt, chat=plan.chat)
+        tokens = tokenizer.encode(response.text, add_special_tokens=False)
+        prior, hidden = teacher_forced(model, ids, tokens)
+        words = replace(response, prompt_tokens=tuple(ids))
+        states = torch.tensor(tokens, dtype=torch.int32), hidden, prior
+        waiting.append(ResponseFeatures(words, *states))
         if len(waiting) >= plan.batch:
             cache.add(waiting)
             waiting = []

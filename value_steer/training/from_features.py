@@ -97,7 +97,7 @@ def train_from_features(  # noqa: PLR0913  (what goes in, what comes out, and ho
     training: FeatureTraining,
     options: TrainingOptions = FILTERING,
     *,
-    state_every: int = 100,
+    state_every: int = 500,
     progress: bool = True,
 ) -> TrainingReport:
     """Train a head on a cache of features and write it, its card and the list of its prompts.

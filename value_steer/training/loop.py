@@ -43,7 +43,7 @@ def train_probe(  # noqa: PLR0913  (the three settings that are most often set s
     coh_weight: float | None = None,
     options: TrainingOptions = FILTERING,
     state_file: str | os.PathLike[str] | None = None,
-    state_every: int = 100,
+    state_every: int = 500,
     progress: bool = True,
 ) -> TrainingReport:
     """Train a head in place; it is left in evaluation mode with the weights of the best epoch.
@@ -116,7 +116,7 @@ class Trainer:
     validation: Loader | None
     run: Run
     state: StateFile | None = None
-    state_every: int = 100
+    state_every: int = 500
 
     def fit(self, *, progress: bool) -> TrainingReport:
         """Train to the end, from wherever the state file has the run."""

@@ -13,8 +13,18 @@ if TYPE_CHECKING:
 
 def _add(command: ArgumentParser) -> None:
     command.add_argument(
-        "trajectories", type=Path, help="the head's values on responses of the unsteered model"
+        "trajectories",
+        type=Path,
+        nargs="?",
+        help="the head's values on responses of the unsteered model",
     )
+    command.add_argument(
+        "--features",
+        type=Path,
+        metavar="DIR",
+        help="captured states to score instead, of the prompts that train left for this",
+    )
+    command.add_argument("--labels", metavar="NAME", help="with --features: which labels")
     command.add_argument(
         "--head", type=Path, required=True, metavar="FILE", help="the head; its sidecar is replaced"
     )
@@ -66,7 +76,7 @@ SUBCOMMAND = Subcommand(
     "calibrate",
     "choose thresholds on held-out responses and write them into a head's sidecar",
     (
-        "value-steer calibrate trajectories.jsonl --head vhead.safetensors",
+        "value-steer calibrate --features features --labels safety --head vhead.safetensors",
         "value-steer calibrate trajectories.jsonl --head vhead.safetensors --alpha 0.01 --strict",
     ),
     _add,

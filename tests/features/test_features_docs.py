@@ -1,0 +1,26 @@
+"""The snippets of the page on features and labels run, one after the other."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("datasets")
+pytest.importorskip("transformers")
+
+PAGE = Path(__file__).parents[2] / "docs" / "features-and-labels.md"
+
+
+def test_the_snippets_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In an empty folder, without network."""
+    monkeypatch.chdir(tmp_path)
+    snippets = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    names: dict[str, Any] = {"__name__": "page"}
+
+    for snippet in snippets:
+        exec(compile(snippet, str(PAGE), "exec"), names)  # noqa: S102  (our own page)
+
+    assert len(snippets) == 5
