@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import argparse
     from pathlib import Path
 
-SKIPPED = {"README.md": 1}
+SKIPPED = {"README.md": 1, "demo.md": 1}
 """How many snippets of a document are not run; a new one has to be admitted here."""
 
 PARSERS: dict[str, argparse.ArgumentParser] = {

@@ -144,7 +144,7 @@ def test_an_engine_that_fails_is_reported(monkeypatch: pytest.MonkeyPatch) -> No
     job = Job("model", [[1]], [0], 4, {})
 
     with pytest.raises(DemoError, match="exit code 1"):
-        serving.serve(job, Backend.VLLM, None)  # type: ignore[arg-type]
+        serving.serve(job, Backend.VLLM, None)
 
 
 def test_a_job_travels_as_json() -> None:

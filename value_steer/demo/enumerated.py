@@ -47,8 +47,8 @@ class Enumerated:
         tokens = states()
         hidden = model.model(tokens).last_hidden_state[:, -1]
         shape = (len(grammar.WORDS),) * tokens.shape[1]
-        law = model.lm_head(hidden).double().softmax(-1).unflatten(0, shape)
-        return cls(head, law, head.p(hidden).double().unflatten(0, shape))
+        law = model.lm_head(hidden).double().softmax(-1).reshape(*shape, -1)
+        return cls(head, law, head.p(hidden).double().reshape(shape))
 
     @cached_property
     def good(self) -> Tensor:

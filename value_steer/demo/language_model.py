@@ -36,7 +36,7 @@ def train(steps: int, seed: int) -> MistralForCausalLM:
             logits = model(logs[:, :-1]).logits
             loss = cross_entropy(logits.flatten(0, 1), logs[:, 1:].flatten(), ignore_index=PAD)
             optimiser.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             decay.step()
             advance(step, f"loss {loss.item():.4f}")

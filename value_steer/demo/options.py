@@ -6,9 +6,12 @@ from dataclasses import dataclass, field
 from enum import Enum
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from value_steer.errors import SettingsError
+
+Mode: TypeAlias = Literal["vfd", "abstain"]
+"""A section of ``additional_config``."""
 
 
 class Backend(str, Enum):
@@ -92,7 +95,7 @@ class DemoOptions:
         """Where the value head goes."""
         return self.folder / "vhead.safetensors"
 
-    def section(self, mode: Literal["vfd", "abstain"]) -> dict[str, str | float]:
+    def section(self, mode: Mode) -> dict[str, str | float]:
         """A section of ``additional_config`` that serves the demo's head."""
         own = {
             "vfd": {"alpha": self.alpha, "num_candidates": self.num_candidates},

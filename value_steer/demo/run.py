@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from transformers import MistralForCausalLM
 
     from value_steer.demo.measures import Pairs
+    from value_steer.demo.options import Mode
     from value_steer.demo.report import BoundFigures
 
 logger = logging.getLogger("value_steer")
@@ -104,7 +105,9 @@ def _bound(
     return measures.bound_figures(alpha, threshold, fresh, known)
 
 
-def _serve(options: DemoOptions, model: MistralForCausalLM, fresh: probe.Texts, mode: str) -> Pairs:
+def _serve(
+    options: DemoOptions, model: MistralForCausalLM, fresh: probe.Texts, mode: Mode
+) -> Pairs:
     """The first of the fresh prompts, without a mode and with it."""
     prompts = fresh.prompts[: options.served]
     job = Job(
