@@ -22,6 +22,7 @@ PURE = (
     "value_steer.contracts",
     "value_steer.compat_check",
     "value_steer.cli",
+    "value_steer.labels",  # the processes that compare answers import it
 )
 
 
