@@ -22,8 +22,8 @@ PURE = (
     "value_steer.explain",
     "value_steer.contracts",
     "value_steer.compat_check",
-    "value_steer.labels",  # the processes that compare answers import it
     "value_steer.cli",
+    "value_steer.labels",  # the processes that compare answers import it
 )
 
 
