@@ -11,6 +11,7 @@ import torch
 from tests.contracts.contract_miniature import MINIATURE
 from value_steer import cli
 from value_steer.cli import doctor
+from value_steer.cli.model import read_model
 from value_steer.contracts.source import InstalledTree, directory_tree
 from value_steer.errors import DataError
 from value_steer.value_probe import (
@@ -82,7 +83,7 @@ def test_a_folder_without_a_size_is_no_model(tmp_path: Path, text: str) -> None:
     """The error names the file."""
     (tmp_path / "config.json").write_text(text, encoding="utf-8")
     with pytest.raises(DataError, match=r"config\.json"):
-        doctor.read_model(tmp_path)
+        read_model(tmp_path)
 
 
 def test_the_installed_vllm_is_judged(
