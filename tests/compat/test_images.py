@@ -18,6 +18,7 @@ class Builder:
     """Remembers what it is asked to build."""
 
     kind = "container"
+    python = "3.11"
 
     def __init__(self) -> None:
         self.built: list[Recipe] = []
