@@ -112,7 +112,7 @@ def test_a_workflow_grants_nothing_by_default(name: str) -> None:
 @pytest.mark.parametrize("job", JOBS)
 def test_a_job_is_bounded(job: Job) -> None:
     """Every job has a time limit, explicit permissions, and a machine that no data can choose."""
-    assert 0 < int(str(job.body["timeout-minutes"])) <= 120
+    assert 0 < int(str(job.body["timeout-minutes"])) <= 180
     assert "permissions" in job.body
     assert all("${{" not in label for label in job.labels)
 
