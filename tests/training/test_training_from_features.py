@@ -186,7 +186,7 @@ def test_what_is_missing_is_named(cache: FeatureCache, tmp_path: Path) -> None:
         train_from_features(tmp_path / "nowhere", None, tmp_path / "vhead.pt", TRAINING)
     with pytest.raises(FeatureCacheError, match="without a label"):
         train_from_features(cache.folder, {}, tmp_path / "vhead.pt", TRAINING)
-    with pytest.raises(FeatureCacheError, match="no response"):
+    with pytest.raises(TrainingError, match="none of its 60 prompts falls into the validation"):
         train_from_features(
             cache.folder, None, tmp_path / "vhead.pt", replace(TRAINING, validation_share=1e-6)
         )

@@ -14,6 +14,7 @@ from value_steer.calibration import is_held_out, write_training_prompts
 from value_steer.errors import SettingsError
 from value_steer.features import FeatureCache, FeatureDataset, loader
 from value_steer.training.checkpoint import save_probe_checkpoint
+from value_steer.training.errors import TrainingError
 from value_steer.training.loop import Trainer
 from value_steer.training.options import FILTERING
 from value_steer.training.run import Run
@@ -116,10 +117,12 @@ def train_from_features(  # noqa: PLR0913  (what goes in, what comes out, and ho
 
     Raises:
         FeatureCacheError: The cache cannot be read, or a response has no label.
-        TrainingError: Training failed, or the state is that of another run.
+        TrainingError: There are too few prompts for the shares, training failed, or the state is
+            that of another run.
         CheckpointError: The head cannot be written there.
     """
     source, file = FeatureCache.open(cache), Path(output)
+    _require_prompts(source, training)
     parts = {
         part: FeatureDataset(source, labels, keep, training.scores)
         for part, keep in _parts(training).items()
@@ -183,6 +186,20 @@ def _parts(training: FeatureTraining) -> dict[str, Callable[[str], bool]]:
     if training.validation_share:
         parts["validation"] = training.validates
     return parts
+
+
+def _require_prompts(cache: FeatureCache, training: FeatureTraining) -> None:
+    """Refuse a cache so small that chance leaves a part without a prompt."""
+    prompts = {key.prompt_id for key in cache.keys()}  # noqa: SIM118  (a cache is no mapping)
+    for part, keep in _parts(training).items():
+        if not any(map(keep, prompts)):
+            msg = (
+                f"{cache.folder}: none of its {len(prompts)} prompts falls into the {part} part "
+                f"(of the prompts {training.calibration_share:g} are left for calibration, of the "
+                f"others {training.validation_share:g} for validation); capture more prompts, or "
+                "choose other shares (a validation share of 0 trains without)"
+            )
+            raise TrainingError(msg)
 
 
 def _prompts(cache: FeatureCache, training: FeatureTraining) -> set[str]:
