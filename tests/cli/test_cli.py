@@ -87,7 +87,7 @@ def test_wrong_arguments_are_usage(
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        ("evaluate", 2, "give --trajectories or --generations"),
+        ("evaluate", 2, "give --trajectories, --generations or --decode"),
         ("evaluate --columns c --generations g", 2, "give both"),
         ("evaluate --trajectories none.jsonl", 1, "none.jsonl cannot be read"),
         ("calibrate none.jsonl --head none.safetensors", 1, "none.jsonl cannot be read"),

@@ -11,6 +11,7 @@ import torch
 from compat.behaviour import tiny_models
 from value_steer import cli
 from value_steer.cli.arguments.capture import DATASETS
+from value_steer.evaluation.generations import read_generations
 from value_steer.features import (
     CacheSpec,
     FeatureCache,
@@ -86,6 +87,18 @@ def test_the_whole_path(folder: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "fits model" in capsys.readouterr().out
     assert (folder / "report" / "report.html").is_file()
 
+    capsys.readouterr()
+    run(
+        "evaluate --decode prompts.jsonl --model model --head vhead.safetensors --threshold 0.5 "
+        "--unsafe [5-9]$ --raw --limit 3 --max-tokens 3 --candidates 2 --best-of 2 --out decoded"
+    )
+    told = capsys.readouterr().out
+    found = read_generations("decoded/generations.jsonl")
+    assert len({one.policy for one in found}) == 7
+    assert len(found) == 3 * 7
+    assert all(one.policy in told for one in found)
+    assert (folder / "decoded" / "report.html").is_file()
+
 
 @pytest.mark.parametrize(
     ("command", "code", "words"),
@@ -96,6 +109,9 @@ def test_the_whole_path(folder: Path, capsys: pytest.CaptureFixture[str]) -> Non
         ("calibrate t.jsonl --features f --head h", 2, "give either"),
         ("calibrate --features f --head h", 2, "--features needs --labels"),
         ("capture none.jsonl --model model", 1, "none.jsonl"),
+        ("evaluate", 2, "give --trajectories, --generations or --decode"),
+        ("evaluate --decode prompts.jsonl --unsafe x", 2, "--decode needs --model and --head"),
+        ("evaluate --decode prompts.jsonl --model model --head h", 2, "needs a judge: --unsafe"),
     ],
 )
 def test_what_is_missing_is_named(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from value_steer.errors import SettingsError
@@ -23,15 +24,15 @@ if TYPE_CHECKING:
 
 def run(options: Namespace) -> int:
     """Evaluate what is given, print the main figures and write the report."""
-    if options.trajectories is None and not options.generations:
-        msg = "nothing to evaluate; give --trajectories or --generations"
+    if options.trajectories is None and not options.generations and options.decode is None:
+        msg = "nothing to evaluate; give --trajectories, --generations or --decode"
         raise SettingsError(msg)
     if options.columns is not None and options.trajectories is None:
         msg = "--columns belongs to --trajectories; give both"
         raise SettingsError(msg)
     found = Evaluation(
         None if options.trajectories is None else _abstention(options),
-        _steering(options) if options.generations else None,
+        _steering(options) if options.generations or options.decode is not None else None,
     )
     files = write_report(options.out, found)
     lines = [*_rules(found.abstention), *_policies(found.steering), f"report: {files.html}"]
@@ -53,6 +54,9 @@ def _abstention(options: Namespace) -> AbstentionResult:
 
 def _steering(options: Namespace) -> SteeringResult:
     generations = [g for path in options.generations for g in read_generations(path)]
+    if options.decode is not None:
+        decoding = import_module("value_steer.cli.decoding")  # torch and transformers
+        generations += decoding.decode(options)
     return evaluate_steering(generations, options.base, options.seed)
 
 

@@ -25,7 +25,11 @@ def run(options: Namespace) -> int:
     task = LabelTask(
         options.features,
         options.by,
-        judge=None if options.url is None else _server(options),
+        judge=(
+            None
+            if options.url is None
+            else judge_server(options.url, options.model, options.concurrency)
+        ),
         pattern=options.pattern,
         pattern_is_bad=options.bad,
         file=options.file,
@@ -37,12 +41,10 @@ def run(options: Namespace) -> int:
     return 0
 
 
-def _server(options: Namespace) -> JudgeServer:
+def judge_server(url: str, model: str | None, concurrency: int) -> JudgeServer:
+    """Where the judge is, with the key that the environment holds."""
     judge = import_module("value_steer.labels.judge")
     server: JudgeServer = judge.JudgeServer(
-        options.url,
-        options.model,
-        api_key=os.environ.get(API_KEY, "none"),
-        concurrency=options.concurrency,
+        url, model, api_key=os.environ.get(API_KEY, "none"), concurrency=concurrency
     )
     return server

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 def _add(command: ArgumentParser) -> None:
     _add_abstention(command)
     _add_steering(command)
+    _add_decoding(command)
     command.add_argument("--seed", type=int, default=0, help="of splits and resampling")
     command.add_argument(
         "--out",
@@ -73,6 +74,28 @@ def _add_steering(command: ArgumentParser) -> None:
     )
 
 
+def _add_decoding(command: ArgumentParser) -> None:
+    group = command.add_argument_group(
+        "decoding, by every policy on a transformers model (small work: nothing is cached)"
+    )
+    group.add_argument("--decode", type=Path, metavar="FILE", help="prompts, one object a line")
+    group.add_argument("--model", type=Path, metavar="DIR", help="folder of the model")
+    group.add_argument("--head", type=Path, metavar="FILE", help="the value head")
+    group.add_argument("--threshold", type=float, help="of P(undesirable); else the head's own")
+    group.add_argument("--alpha", type=float, help="instead of it: through the head's calibration")
+    group.add_argument("--unsafe", metavar="PATTERN", help="a response that has it is unsafe")
+    group.add_argument("--url", help="instead of it: a judge's endpoint; it ends in /v1")
+    group.add_argument("--judge", metavar="NAME", help="the judge (default: the first served)")
+    group.add_argument("--concurrency", type=int, default=8, help="requests to it at a time")
+    group.add_argument("--candidates", type=int, default=8, help="draws per token at most")
+    group.add_argument("--best-of", type=int, default=8, metavar="N", help="responses of best of N")
+    group.add_argument("--max-tokens", type=int, default=64, help="of a response")
+    group.add_argument("--temperature", type=float, default=1.0)
+    group.add_argument("--top-p", type=float, default=1.0)
+    group.add_argument("--raw", action="store_true", help="without the model's chat template")
+    group.add_argument("--limit", type=int, help="prompts at most")
+
+
 SUBCOMMAND = Subcommand(
     "evaluate",
     "compare stop rules and ways to decode, and write one report",
@@ -80,6 +103,8 @@ SUBCOMMAND = Subcommand(
         "value-steer evaluate --trajectories trajectories.jsonl --out report",
         "value-steer evaluate --trajectories t.jsonl --columns baselines.jsonl --steps 1 20 100",
         "value-steer evaluate --generations base.jsonl vfd.jsonl",
+        "value-steer evaluate --decode prompts.jsonl --model my-model --head vhead.safetensors"
+        " --alpha 0.05 --unsafe poison",
     ),
     _add,
 )
