@@ -92,11 +92,11 @@ def test_the_whole_path(folder: Path, capsys: pytest.CaptureFixture[str]) -> Non
         "evaluate --decode prompts.jsonl --model model --head vhead.safetensors --threshold 0.5 "
         "--unsafe [5-9]$ --raw --limit 3 --max-tokens 3 --candidates 2 --best-of 2 --out decoded"
     )
-    told = capsys.readouterr().out
+    shown = capsys.readouterr().out
     found = read_generations("decoded/generations.jsonl")
     assert len({one.policy for one in found}) == 7
     assert len(found) == 3 * 7
-    assert all(one.policy in told for one in found)
+    assert all(one.policy in shown for one in found)
     assert (folder / "decoded" / "report.html").is_file()
 
 
