@@ -232,7 +232,7 @@ def test_an_early_end_has_no_counts() -> None:
         ("see /home/me/out/suite.log", "see suite.log"),
         ("see ~/out/suite.log, then", "see suite.log, then"),
         ("got https://user:word@index.example/simple/x/ (404)", "got (address) (404)"),
-        ("file:///opt/wheels/ is gone", "(address) is gone"),
+        ("file:///srv/wheels/ is gone", "(address) is gone"),
         ("two\n  lines", "two lines"),
         ("compat/behaviour/test_a.py::test_b[x/y]", "compat/behaviour/test_a.py::test_b[x/y]"),
         ("1/2 of vllm==0.28.0", "1/2 of vllm==0.28.0"),
