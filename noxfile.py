@@ -39,6 +39,12 @@ def install(session: nox.Session, group: str) -> None:
     session.install(*nox.project.dependency_groups(GROUPS, group))
 
 
+def machine(session: nox.Session, *command: str) -> None:
+    """Call the compatibility machine with a command and the session's own arguments."""
+    install(session, "compat")
+    session.run("python", "-m", "compat", *command, *session.posargs)
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
     """Unit tests of everything that needs no engine, with the branch coverage of the pure core."""
@@ -75,65 +81,56 @@ def contracts(session: nox.Session) -> None:
 @nox.session(default=False)
 def registry(session: nox.Session) -> None:
     """Validate validated_versions.json, show what it says, and that nothing derived drifts."""
-    install(session, "compat")
-    session.run("python", "-m", "compat", "registry", *session.posargs)
+    machine(session, "registry")
     session.run("python", "-m", "compat", "derive", "--check")
 
 
 @nox.session(default=False)
 def matrix(session: nox.Session) -> None:
     """List the releases on the package index in matrix/candidates.json."""
-    install(session, "compat")
-    session.run("python", "-m", "compat", "discover", *session.posargs)
+    machine(session, "discover")
 
 
 @nox.session(default=False)
 def bisect(session: nox.Session) -> None:
     """Name the first bad release: ``-- --good 0.19.0 --bad 0.30.0 --mode vfd --run``."""
-    install(session, "compat")
-    session.run("python", "-m", "compat", "bisect", *session.posargs)
+    machine(session, "bisect")
 
 
 @nox.session(default=False)
 def lock(session: nox.Session) -> None:
     """Resolve releases anew into matrix/locks: ``-- 0.28``; all of them without an argument."""
-    install(session, "compat")
-    session.run("python", "-m", "compat", "lock", *session.posargs)
+    machine(session, "lock")
 
 
 @nox.session(name="compat-all", default=False)
 def compat_all(session: nox.Session) -> None:
     """Validate every release that has a build for this machine; resumes where it was stopped."""
-    install(session, "compat")
-    session.run("python", "-m", "compat", "sweep", *session.posargs)
+    machine(session, "sweep")
 
 
 @nox.session(default=False)
 def plan(session: nox.Session) -> None:
     """Print the matrix of cells; ``-- --device cpu --github-output`` in a workflow."""
-    install(session, "compat")
-    session.run("python", "-m", "compat", "plan", *session.posargs)
+    machine(session, "plan")
 
 
 @nox.session(default=False)
 def compat(session: nox.Session) -> None:
     """Validate one cell: ``-- 0.28.0 --lane cpu --runner default --fragment out/fragment.json``."""
-    install(session, "compat")
-    session.run("python", "-m", "compat", "run", *session.posargs)
+    machine(session, "run")
 
 
 @nox.session(default=False)
 def record(session: nox.Session) -> None:
     """Merge a folder of fragments into the registry: ``-- out --plan out/plan.json``."""
-    install(session, "compat")
-    session.run("python", "-m", "compat", "record", *session.posargs)
+    machine(session, "record")
 
 
 @nox.session(name="release-gate", default=False)
 def release_gate(session: nox.Session) -> None:
     """Say whether a release may be built, and why not; ``-- --plan FILE`` checks a matrix run."""
-    install(session, "compat")
-    session.run("python", "-m", "compat", "gate", *session.posargs)
+    machine(session, "gate")
 
 
 @nox.session(default=False)
@@ -148,8 +145,7 @@ def build(session: nox.Session) -> None:
 @nox.session(default=False)
 def rehearse(session: nox.Session) -> None:
     """Run the whole matrix here for some releases, one job killed: ``-- 0.28 0.32``."""
-    install(session, "compat")
-    session.run("python", "-m", "compat", "rehearse", *session.posargs)
+    machine(session, "rehearse")
 
 
 @nox.session(default=False)
@@ -169,22 +165,19 @@ def bench(session: nox.Session) -> None:
 @nox.session(default=False)
 def recheck(session: nox.Session) -> None:
     """Ask the package index whether what was tested has been yanked, and withdraw it."""
-    install(session, "compat")
-    session.run("python", "-m", "compat", "recheck", *session.posargs)
+    machine(session, "recheck")
 
 
 @nox.session(default=False)
 def derive(session: nox.Session) -> None:
     """Write what follows from the registry: the extra, the README's table, badges, the matrix."""
-    install(session, "compat")
-    session.run("python", "-m", "compat", "derive", *session.posargs)
+    machine(session, "derive")
 
 
 @nox.session(default=False)
 def image(session: nox.Session) -> None:
     """Build the image of a release, the newest CPU build if none is named: ``-- 0.28.0``."""
-    install(session, "compat")
-    session.run("python", "-m", "compat", "image", *session.posargs)
+    machine(session, "image")
 
 
 @nox.session(default=False)
@@ -199,8 +192,7 @@ def _compat_session(series: str) -> None:
 
     @nox.session(name=f"compat-{series}", tags=["compat"], default=False)
     def compat(session: nox.Session) -> None:
-        install(session, "compat")
-        session.run("python", "-m", "compat", "run", series, *session.posargs)
+        machine(session, "run", series)
 
     compat.__doc__ = f"Validate value-steer on vLLM {series} and record the evidence."
 
