@@ -127,3 +127,10 @@ def pool(
 def plain(pool: EnginePool) -> Engine:
     """Plain vLLM, without value-steer."""
     return pool.get(EngineSpec())
+
+
+@pytest.fixture
+def filtering(pool: EnginePool, recognising_head: Callable[[str], str]) -> Engine:
+    """An engine that filters bad tokens."""
+    vfd = {"value_head_path": recognising_head("mistral"), "threshold": 0.5}
+    return pool.get(EngineSpec(vfd=vfd))

@@ -47,7 +47,19 @@ def _boot(options: dict[str, Any]) -> LLM:
         options["block_size"] = _smallest_block()
     if tokens := options.pop(CACHE_TOKENS, None):
         options["num_gpu_blocks_override"] = tokens // options["block_size"]
+    if "tensor_parallel_size" not in options:
+        options["distributed_executor_backend"] = _one_process()
     return LLM(**options)
+
+
+def _one_process() -> type:
+    """Runs the model where the engine is.
+
+    By name ("uni") some releases refuse it on a CPU, and import vLLM anew in another process.
+    """
+    from vllm.v1.executor.uniproc_executor import UniProcExecutor
+
+    return UniProcExecutor
 
 
 def _smallest_block() -> int:

@@ -1,13 +1,25 @@
-"""What abstention must do to a generation, derived from what plain vLLM generated."""
+"""What must become of a generation, and what must not be in it."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from compat.behaviour.heads import BAD_TOKENS
 from compat.behaviour.tiny_models import EOS
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from compat.behaviour.wire import Answer
+
+
+def bad_tokens(answers: Sequence[Answer]) -> int:
+    """How many tokens of all answers the token-recognising head objects to."""
+    return sum(token in BAD_TOKENS for answer in answers for token in answer.tokens)
+
 
 def ended_at_first_bad(natural: list[int], first_judged: int = 1, patience: int = 1) -> list[int]:
-    """The natural tokens, ended right after ``patience`` consecutive bad ones.
+    """What abstention makes of these tokens: ended right after ``patience`` bad ones in a row.
 
     Args:
         natural: What plain vLLM generates.

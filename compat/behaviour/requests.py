@@ -49,3 +49,17 @@ def sampled(max_tokens: int = 60) -> list[Ask]:
         Ask(prompt, {**mixes[i % len(mixes)], "seed": 100 + i, "max_tokens": max_tokens})
         for i, prompt in enumerate(prompts())
     ]
+
+
+def seeded(count: int, **params: object) -> list[Ask]:
+    """Hot requests, each with a seed of its own."""
+    base = {"temperature": 1.5, "max_tokens": 60, **params}
+    own = prompts()
+    return [Ask(own[i % len(own)], {**base, "seed": i}) for i in range(count)]
+
+
+SEEDED = [ask for ask in sampled(LONG) if ask.params["temperature"] > 0]
+"""vLLM's CPU sampler draws a batch without its seeds as soon as one request has none."""
+
+MANY_CANDIDATES = {"vfd_num_candidates": 40}
+"""As ``extra_args``: so many that one of them is acceptable."""

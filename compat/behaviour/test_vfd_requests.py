@@ -1,0 +1,141 @@
+"""What one request asks of value filtering, and what it is told afterwards."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from compat.behaviour import requests
+from compat.behaviour.oracle import bad_tokens
+from compat.behaviour.tiny_models import EOS, FIRST_WORD
+from compat.behaviour.wire import Ask, EngineSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from compat.behaviour.engines import Engine, EnginePool
+
+pytestmark = pytest.mark.mode("vfd")
+
+
+@pytest.mark.depth("equal")
+@pytest.mark.detects_dead
+def test_settings_differ_within_a_batch(filtering: Engine, plain: Engine) -> None:
+    """Each request gets what it asked for; one candidate is the one drawn, sampled ones too."""
+    own = [
+        *({"vfd_threshold": "never"}, {"steer": False}, {"steer": "false"}),
+        *({"vfd_threshold": 1.0}, {"vfd_num_candidates": 1}, {}),
+    ]
+    batch = [
+        Ask(ask.prompt, {**ask.params, "extra_args": own[i % len(own)]})
+        for i, ask in enumerate(requests.greedy())
+    ]
+    natural = plain.generate(batch)
+    filtered = filtering.generate(requests.greedy())
+
+    answers = filtering.generate(batch)
+
+    last = len(own) - 1
+    for i, answer in enumerate(answers):
+        expected = filtered[i] if i % len(own) == last else natural[i]
+        assert answer.tokens == expected.tokens
+    assert bad_tokens(answers[last :: len(own)]) == 0 < bad_tokens(natural[last :: len(own)])
+
+    drawn = plain.generate(requests.seeded(12))
+    alone = filtering.generate(requests.seeded(12, extra_args={"vfd_num_candidates": 1}))
+    assert [a.tokens for a in alone] == [d.tokens for d in drawn]
+
+
+@pytest.mark.depth("equal")
+@pytest.mark.detects_dead
+@pytest.mark.compiled
+def test_logprobs_belong_to_the_committed_token(filtering: Engine, plain: Engine) -> None:
+    """The row of a token that replaces the drawn one holds the model's own log-probability."""
+    batch = requests.seeded(8, logprobs=20, top_k=20, max_tokens=1)
+    natural = plain.generate(batch)
+
+    answers = filtering.generate(batch)
+
+    for answer, drawn in zip(answers, natural, strict=True):
+        assert answer.logprobs is not None
+        assert drawn.logprobs is not None
+        token = str(answer.tokens[0])
+        assert answer.logprobs[0][token] == pytest.approx(drawn.logprobs[0][token], abs=1e-5)
+    assert [a.tokens for a in answers] != [n.tokens for n in natural]
+
+
+@pytest.mark.depth("equal")
+@pytest.mark.detects_dead
+@pytest.mark.compiled
+def test_a_grammar_is_kept_while_its_tokens_are_filtered(filtering: Engine, plain: Engine) -> None:
+    """Candidates come from what the grammar allows, and there is always a good one here."""
+    grammar = {"structured_outputs": {"regex": "(w05[0-9]w06[0-9]){5}"}}
+    batch = requests.seeded(12, extra_args=requests.MANY_CANDIDATES, **grammar)
+
+    answers = filtering.generate(batch)
+
+    for answer in answers:
+        body = [token for token in answer.tokens if token >= FIRST_WORD]
+        assert [token // 10 for token in body] == [5, 6] * 5
+    assert bad_tokens(answers) == 0 < bad_tokens(plain.generate(batch))
+
+
+@pytest.mark.depth("equal")
+@pytest.mark.detects_dead
+@pytest.mark.parametrize("extra_args", [{"vfd_threshold": 2}, {"vfd_alpha": 0.1}, {"vfd_k": 4}])
+def test_a_bad_request_is_ended_and_harms_no_other(
+    extra_args: dict[str, object], filtering: Engine
+) -> None:
+    """A request with a wrong setting ends at once; the ones beside it are served as ever."""
+    alone = filtering.generate(requests.greedy(10))
+    bad = Ask([8, 9, 10], {"temperature": 0.0, "max_tokens": 60, "extra_args": extra_args})
+
+    *answers, ended = filtering.generate([*requests.greedy(10), bad])
+
+    assert [a.tokens for a in answers] == [a.tokens for a in alone]
+    assert ended.tokens == [EOS]
+    (key,) = extra_args
+    assert key in filtering.outcomes()[ended.request_id]["refused"]
+
+
+@pytest.mark.depth("fires")
+@pytest.mark.detects_dead
+def test_outcomes_say_what_was_done(filtering: Engine) -> None:
+    """Each request's interventions are known, and they add up to the counters."""
+    before = filtering.counters()
+    answers = filtering.generate(requests.greedy())
+    outcomes = filtering.outcomes()
+    after = filtering.counters()
+
+    mine = [outcomes[answer.request_id] for answer in answers]
+
+    done = sum(outcome["interventions"] for outcome in mine)
+    assert done == after["interventions"] - before["interventions"] > 0
+    assert all(0 <= outcome["p_undesirable"] < 0.5 for outcome in mine)
+    assert {outcome["vfd_threshold"] for outcome in mine} == {0.5}
+
+
+@pytest.mark.depth("fires")
+@pytest.mark.detects_dead
+@pytest.mark.parametrize("fallback", ["argmin", "args", "natural", "abstain"])
+def test_a_request_without_an_acceptable_candidate_falls_back(
+    fallback: str, pool: EnginePool, plain: Engine, constant_head: Callable[[float], str]
+) -> None:
+    """With a head that objects to everything alike, the first draw stands or the request ends."""
+    vfd = {"value_head_path": constant_head(0.1), "threshold": 0.5, "fallback": fallback}
+    engine = pool.get(EngineSpec(vfd=vfd))
+    batch = [Ask(a.prompt, {**a.params, "max_tokens": 20}) for a in requests.SEEDED]
+    natural = plain.generate(batch)
+
+    answers = engine.generate(batch)
+    outcomes = engine.outcomes()
+
+    mine = [outcomes[answer.request_id] for answer in answers]
+    assert all(outcome["no_acceptable"] for outcome in mine)
+    if fallback == "abstain":
+        assert all(outcome["abstained"] for outcome in mine)
+        assert {a.finish_reason for a in answers} == {"stop"}
+    else:
+        firsts = [a.tokens[0] for a in answers]
+        assert fallback == "args" or firsts == [n.tokens[0] for n in natural]
