@@ -68,7 +68,7 @@ class ContainerIsolation:
         """See :meth:`compat.isolate.protocol.Isolation.discard`; the layer of torch stays."""
         assert prepared.image_id is not None  # noqa: S101  (prepare sets it)
         with _infra("removing the image"):
-            self._client.images.remove(prepared.image_id, noprune=True)
+            image.remove(self._client, prepared.image_id)
 
     @contextlib.contextmanager
     def open(self, prepared: Prepared, mounts: Mounts) -> Iterator[ContainerBox]:

