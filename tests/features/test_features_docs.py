@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -11,12 +13,17 @@ import pytest
 pytest.importorskip("datasets")
 pytest.importorskip("transformers")
 
+from tests.features.fake_engine import FakeEngine, Sampling
+
 PAGE = Path(__file__).parents[2] / "docs" / "features-and-labels.md"
 
 
 def test_the_snippets_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In an empty folder, without network."""
+    """In an empty folder, without network; vLLM is the stand-in of these tests."""
     monkeypatch.chdir(tmp_path)
+    vllm = ModuleType("vllm")
+    vars(vllm).update(LLM=lambda **_: FakeEngine(), SamplingParams=Sampling)
+    monkeypatch.setitem(sys.modules, "vllm", vllm)
     snippets = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     names: dict[str, Any] = {"__name__": "page"}
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import import_module
 from importlib.metadata import version
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,8 +14,8 @@ import torch
 from value_steer.cli.model import read_model
 from value_steer.cli.progress import counter
 from value_steer.features import CacheSpec, FeatureCache
-from value_steer.features.capture import CapturePlan, capture, sampling_settings
-from value_steer.features.prefill import PrefillSampling, prefill
+from value_steer.features.capture import CapturePlan, capture, engine_options, sampling_settings
+from value_steer.features.prefill import PrefillSampling, mismatch, prefill
 from value_steer.labels.datasets import load_prompts
 
 if TYPE_CHECKING:
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 
     from value_steer.features import Prompt
     from value_steer.features.cache import Capture
-    from value_steer.value_probe import SettingsFingerprint
+    from value_steer.features.engine import Tokenizer
+    from value_steer.features.prefill import CausalLM
+    from value_steer.features.ray_map import EngineFactory
 
 
 def run(options: Namespace) -> int:
@@ -30,44 +33,85 @@ def run(options: Namespace) -> int:
     prompts = list(load_prompts(options.dataset, options.prompts, limit=options.limit))
     capturing = _by_vllm if options.engine == "vllm" else _by_transformers
     added = capturing(options, prompts)
-    total = len(FeatureCache.open(options.out))
+    cache = FeatureCache.open(options.out)
     sys.stdout.write(
-        f"{added} responses added to {len(prompts)} prompts; {total} in {options.out}\n"
+        f"{added} responses added to {len(prompts)} prompts; {len(cache)} in {options.out}\n"
     )
+    if options.mismatch and options.engine == "vllm":
+        sys.stdout.write(f"{mismatch(_model(options), islice(cache, options.mismatch))}\n")
     return 0
 
 
 def _by_vllm(options: Namespace, prompts: list[Prompt]) -> int:
-    hidden_size = read_model(options.model).hidden_size
     vllm_engine = import_module("value_steer.cli.vllm_engine")
-    booted = vllm_engine.boot(options, hidden_size)
-    template = None if options.raw else booted.engine.get_tokenizer().chat_template
-    settings = _settings(options, template, f"vllm {vllm_engine.VERSION}")
-    cache = _cache(options, hidden_size, settings)
+    hidden_size = read_model(options.model).hidden_size
+    spec = _spec(options, hidden_size, f"vllm {vllm_engine.VERSION}")
+    make_engine: EngineFactory = vllm_engine.EngineFactory(
+        str(options.model),
+        {"dtype": options.dtype, **options.llm, **engine_options(options.out, hidden_size)},
+        asdict(_sampling(options)),
+    )
     with counter("captured", len(prompts) * options.samples) as count:
-        return capture(
-            booted.engine, booted.sampling, prompts, cache, _plan(options), after_batch=count
-        )
+        if options.replicas > 1:
+            return _on_replicas(make_engine, options, prompts, spec)
+        engine, sampling = make_engine()
+        cache = FeatureCache.create(options.out, spec)
+        return capture(engine, sampling, prompts, cache, _plan(options), after_batch=count)
+
+
+def _on_replicas(
+    make_engine: EngineFactory, options: Namespace, prompts: list[Prompt], spec: CacheSpec
+) -> int:
+    ray_map = import_module("value_steer.features.ray_map")
+    replicas = ray_map.Replicas(
+        options.replicas, options.cpus_per_replica, options.gpus_per_replica
+    )
+    cache = FeatureCache.create(options.out, spec)
+    done = ray_map.capture_on_replicas(make_engine, prompts, cache, _plan(options), replicas)
+    return len(done) - len(cache)
 
 
 def _by_transformers(options: Namespace, prompts: list[Prompt]) -> int:
-    hidden_size = read_model(options.model).hidden_size
-    transformers = import_module("transformers")
-    tokenizer = transformers.AutoTokenizer.from_pretrained(options.model)
-    dtype = getattr(torch, options.dtype)
-    model = transformers.AutoModelForCausalLM.from_pretrained(options.model, dtype=dtype).eval()
-    sampling = PrefillSampling(options.max_tokens, options.temperature, options.top_p)
-    template = None if options.raw else tokenizer.chat_template
-    settings = _settings(options, template, f"transformers {version('transformers')}")
-    torch.manual_seed(options.seed)
-    return prefill(
-        model, tokenizer, sampling, prompts, _cache(options, hidden_size, settings), _plan(options)
+    tokenizer = _tokenizer(options)
+    model = _model(options)
+    sampling = PrefillSampling(
+        options.max_tokens, options.temperature, options.top_p, options.top_k, options.min_p
     )
+    hidden_size = read_model(options.model).hidden_size
+    spec = _spec(options, hidden_size, f"transformers {version('transformers')}")
+    cache = FeatureCache.create(options.out, spec)
+    if options.seed is not None:
+        torch.manual_seed(options.seed)
+    with counter("captured", len(prompts) * options.samples) as count:
+        return prefill(
+            model, tokenizer, sampling, prompts, cache, _plan(options), after_batch=count
+        )
 
 
-def _cache(options: Namespace, hidden_size: int, settings: SettingsFingerprint) -> FeatureCache:
+def _spec(options: Namespace, hidden_size: int, engine: str) -> CacheSpec:
+    settings = sampling_settings(
+        _sampling(options),
+        model=str(options.model),
+        chat_template=None if options.raw else _tokenizer(options).chat_template,
+        dtype=options.dtype,
+        engine=engine,
+    )
     kind: Capture = "decode" if options.engine == "vllm" else "prefill"
-    return FeatureCache.create(options.out, CacheSpec(hidden_size, options.dtype, kind, settings))
+    return CacheSpec(hidden_size, options.dtype, kind, settings)
+
+
+def _tokenizer(options: Namespace) -> Tokenizer:
+    transformers = import_module("transformers")
+    tokenizer: Tokenizer = transformers.AutoTokenizer.from_pretrained(options.model)
+    return tokenizer
+
+
+def _model(options: Namespace) -> CausalLM:
+    transformers = import_module("transformers")
+    dtype = getattr(torch, options.dtype)
+    model = transformers.AutoModelForCausalLM.from_pretrained(options.model, dtype=dtype)
+    ready: CausalLM = model.eval()
+    return ready
 
 
 def _plan(options: Namespace) -> CapturePlan:
@@ -80,19 +124,15 @@ class _Sampling:
 
     temperature: float
     top_p: float
+    top_k: int
+    min_p: float
     max_tokens: int | None
-    top_k: int = 0
-    min_p: float = 0.0
     n: int = 1
     seed: int | None = None
     extra_args: dict[str, Any] | None = None
 
 
-def _settings(options: Namespace, template: str | None, engine: str) -> SettingsFingerprint:
-    return sampling_settings(
-        _Sampling(options.temperature, options.top_p, options.max_tokens),
-        model=str(options.model),
-        chat_template=template,
-        dtype=options.dtype,
-        engine=engine,
+def _sampling(options: Namespace) -> _Sampling:
+    return _Sampling(
+        options.temperature, options.top_p, options.top_k, options.min_p, options.max_tokens
     )

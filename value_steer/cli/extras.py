@@ -9,6 +9,7 @@ EXTRAS = {
     "train": ("datasets", "filelock", "rich", "sklearn", "transformers"),
     "judge": ("openai",),
     "maths": ("math_verify", "pebble"),
+    "ray": ("ray",),
     "evaluate": ("jinja2", "matplotlib", "rapidfuzz", "scipy"),
     "index": ("pypi_simple", "requests"),
 }

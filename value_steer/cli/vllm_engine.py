@@ -6,15 +6,13 @@ It touches nothing of vLLM but ``LLM`` and ``SamplingParams``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import vllm
 from vllm import LLM, SamplingParams
 
-from value_steer.features.capture import engine_options
-
 if TYPE_CHECKING:
-    from argparse import Namespace
+    from collections.abc import Mapping
 
     from value_steer.features.engine import Engine, Sampling
 
@@ -22,26 +20,19 @@ VERSION: str = vllm.__version__
 
 
 @dataclass(frozen=True, slots=True)
-class Booted:
-    """An engine, and how it is to sample."""
+class EngineFactory:
+    """Makes the engine where it is called: here, or in a replica on another machine.
 
-    engine: Engine
-    sampling: Sampling
-
-
-def boot(options: Namespace, hidden_size: int) -> Booted:
-    """Start the engine.
-
-    Args:
-        options: Of ``value-steer capture``.
-        hidden_size: Of the model.
+    Attributes:
+        model: Folder of the model.
+        options: Arguments of ``vllm.LLM``.
+        sampling: Arguments of ``vllm.SamplingParams``.
     """
-    engine = LLM(
-        model=str(options.model),
-        dtype=options.dtype,
-        **engine_options(options.out, hidden_size),
-    )
-    sampling = SamplingParams(
-        temperature=options.temperature, top_p=options.top_p, max_tokens=options.max_tokens
-    )
-    return Booted(engine, sampling)
+
+    model: str
+    options: Mapping[str, Any]
+    sampling: Mapping[str, Any]
+
+    def __call__(self) -> tuple[Engine, Sampling]:
+        """The engine, and how it is to sample."""
+        return LLM(model=self.model, **self.options), SamplingParams(**self.sampling)

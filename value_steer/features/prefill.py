@@ -16,7 +16,7 @@ from value_steer.features.errors import CaptureError
 from value_steer.features.records import Prompt, Response, ResponseFeatures, ResponseKey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from torch import Tensor, nn
 
@@ -55,11 +55,15 @@ class PrefillSampling:
         max_tokens: Response tokens at most.
         temperature: 0 takes the most probable token.
         top_p: Nucleus mass; 1 is off.
+        top_k: Most probable tokens that stay; 0 is off.
+        min_p: Least probability, as a share of the largest; 0 is off.
     """
 
     max_tokens: int = 400
     temperature: float = 1.0
     top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,17 +121,20 @@ def teacher_forced(
     return states[0], states[1:]
 
 
-def prefill(  # noqa: PLR0913  (what to sample from, how, and where it goes)
+def prefill(  # noqa: PLR0913  (what to sample from, how, where it goes, and who is told)
     model: CausalLM,
     tokenizer: Tokenizer,
     sampling: PrefillSampling,
     prompts: Iterable[Prompt],
     cache: FeatureCache,
     plan: CapturePlan,
+    *,
+    after_batch: Callable[[int], None] | None = None,
 ) -> int:
     """Sample responses with ``transformers`` and append their teacher-forced states to a cache.
 
     One prompt at a time, ``plan.batch`` responses to a shard; those that are there are skipped.
+    ``after_batch`` is called with the number of responses that have just been stored.
 
     Returns:
         How many responses were added.
@@ -143,10 +150,20 @@ def prefill(  # noqa: PLR0913  (what to sample from, how, and where it goes)
             tokens = _sample(model, ids, sampling)
             waiting.append(_features(model, tokenizer, key, prompt, (ids, tokens)))
         if len(waiting) >= plan.batch:
-            cache.add(waiting)
+            _store(waiting, cache, after_batch)
             waiting = []
-    cache.add(waiting)
+    _store(waiting, cache, after_batch)
     return len(cache) - before
+
+
+def _store(
+    features: list[ResponseFeatures],
+    cache: FeatureCache,
+    after_batch: Callable[[int], None] | None,
+) -> None:
+    cache.add(features)
+    if after_batch is not None:
+        after_batch(len(features))
 
 
 def prefill_responses(
@@ -211,9 +228,13 @@ def mismatch(model: CausalLM, captured: Iterable[ResponseFeatures]) -> Mismatch:
 def _sample(model: CausalLM, prompt: list[int], sampling: PrefillSampling) -> list[int]:
     warping: dict[str, object] = {"do_sample": False}
     if sampling.temperature > 0:
-        # transformers keeps 50 tokens unless it is told otherwise.
-        warping = {"do_sample": True, "temperature": sampling.temperature, "top_k": 0}
-        warping["top_p"] = sampling.top_p
+        warping = {
+            "do_sample": True,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "top_k": sampling.top_k,  # 50 unless it is given
+            "min_p": sampling.min_p or None,
+        }
     ids = torch.tensor([prompt], device=model.device)
     mask = torch.ones_like(ids)
     sequence = model.generate(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from value_steer.cli.arguments.subcommand import Subcommand
+from value_steer.decode import parse_json
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -19,6 +21,7 @@ DATASETS = (
     "olympiadbench",
     "realtoxicityprompts",
 )
+_OWN = {"additional_config", "async_scheduling", "dtype", "model", "worker_cls"}
 
 
 def _add(command: ArgumentParser) -> None:
@@ -44,6 +47,7 @@ def _add(command: ArgumentParser) -> None:
     )
     _add_sampling(command)
     _add_engine(command)
+    _add_replicas(command)
 
 
 def _add_sampling(command: ArgumentParser) -> None:
@@ -52,8 +56,16 @@ def _add_sampling(command: ArgumentParser) -> None:
     sampling.add_argument("--max-tokens", type=int, default=400, help="default: %(default)s")
     sampling.add_argument("--temperature", type=float, default=1.0, help="default: %(default)s")
     sampling.add_argument("--top-p", type=float, default=1.0, help="default: %(default)s")
+    sampling.add_argument("--top-k", type=int, default=0, help="0 is off (default)")
+    sampling.add_argument("--min-p", type=float, default=0.0, help="0 is off (default)")
     sampling.add_argument("--raw", action="store_true", help="without the model's chat template")
-    sampling.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    sampling.add_argument(
+        "--seed",
+        type=_seed,
+        default=0,
+        help="of every response; none: vLLM on a CPU has no seeds with long prompts "
+        "(default: %(default)s)",
+    )
 
 
 def _add_engine(command: ArgumentParser) -> None:
@@ -71,8 +83,48 @@ def _add_engine(command: ArgumentParser) -> None:
         help="of the model's weights (default: %(default)s)",
     )
     engine.add_argument(
+        "--llm",
+        type=_llm,
+        default={},
+        metavar="JSON",
+        help='further arguments of vllm.LLM: {"tensor_parallel_size": 2}',
+    )
+    engine.add_argument(
         "--batch", type=int, default=256, help="responses at a time (default: %(default)s)"
     )
+    engine.add_argument(
+        "--mismatch",
+        type=int,
+        default=0,
+        metavar="N",
+        help="with vllm: on N responses, how far the states are from those of transformers",
+    )
+
+
+def _add_replicas(command: ArgumentParser) -> None:
+    replicas = command.add_argument_group("engines side by side, on the machines of a Ray cluster")
+    replicas.add_argument("--replicas", type=int, default=1, help="default: %(default)s")
+    replicas.add_argument("--cpus-per-replica", type=float, default=1, help="default: %(default)s")
+    replicas.add_argument("--gpus-per-replica", type=float, default=0, help="default: %(default)s")
+
+
+def _seed(text: str) -> int | None:
+    return None if text == "none" else int(text)
+
+
+def _llm(text: str) -> dict[str, object]:
+    """The arguments of ``vllm.LLM`` that a user may add."""
+    try:
+        arguments = parse_json(text.encode())
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from error
+    if not isinstance(arguments, dict):
+        msg = 'give an object, such as {"max_model_len": 4096}'
+        raise ArgumentTypeError(msg)
+    if taken := sorted(_OWN & arguments.keys()):
+        msg = f"{', '.join(taken)}: capture sets this itself"
+        raise ArgumentTypeError(msg)
+    return arguments
 
 
 SUBCOMMAND = Subcommand(
@@ -82,6 +134,7 @@ SUBCOMMAND = Subcommand(
         "value-steer capture prompts.jsonl --model ./my-model --top-p 0.9",
         "value-steer capture gsm8k/ --dataset gsm8k --model ./my-model --samples 4",
         "value-steer capture prompts.jsonl --model ./tiny --engine transformers --dtype float32",
+        "value-steer capture prompts.jsonl --model ./my-model --replicas 8 --gpus-per-replica 1",
     ),
     _add,
 )
