@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import torch
 
-pytest.importorskip("datasets")
-transformers = pytest.importorskip("transformers")
-
 from compat.behaviour import tiny_models
 from tests.features.fake_engine import HIDDEN, FakeEngine, Sampling
 from value_steer import cli
 from value_steer.features import FeatureCache
+
+pytest.importorskip("datasets")
+transformers = pytest.importorskip("transformers")
 
 COMMAND = "capture prompts.jsonl --model model --raw"
 

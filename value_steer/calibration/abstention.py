@@ -125,29 +125,51 @@ def abstention_rewards(
 ) -> list[float | None]:
     """For each threshold the reward of abstaining at which it is the right one.
 
-    Goodness is regressed, isotonically, on the value at the moment of abstention: a first crossing
-    is a selected value, so a calibration on all tokens would be another function.
+    Returns:
+        The probability of being good at the threshold, see :func:`pooled_rewards`; ``None`` where
+        fewer than ``MIN_ABSTENTIONS`` responses are ended.
+    """
+    asked = np.asarray(thresholds, dtype=np.float64)
+    scores = np.array([rule.score(values) for values in trajectories])
+    judged = scores[np.isfinite(scores)]
+    if not judged.size:
+        return [None] * len(asked)
+    pool = np.quantile(judged, POOLED_RATES)
+    crossings = np.stack([rule.crossings(values, pool) for values in trajectories])
+    rewards = pooled_rewards(crossings, np.asarray(good_labels, dtype=np.float64), asked)
+    enough = (scores[:, None] < asked).sum(axis=0) >= MIN_ABSTENTIONS
+    return [float(r) if known else None for r, known in zip(rewards, enough, strict=True)]
+
+
+def pooled_rewards(
+    crossings: NDArray[np.float64], labels: NDArray[np.float64], thresholds: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """P(good) at thresholds, regressed isotonically on the values at which responses are ended.
+
+    A first crossing is a selected value, so a fit to all tokens would be another function. The
+    crossings of many thresholds are pooled, because a fit to those of one threshold would be read
+    at its very edge.
+
+    Args:
+        crossings: The value at which each of ``K`` thresholds ends each response, shape ``[N, K]``;
+            NaN where it does not.
+        labels: How good each response is, shape ``[N]``.
+        thresholds: Where to read the fit, shape ``[M]``.
 
     Returns:
-        The fitted probability of being good at the threshold; ``None`` where fewer than
-        ``MIN_ABSTENTIONS`` responses are ended.
+        Shape ``[M]``, NaN if no response is ended.
 
     Source: "Knowing When to Quit", evaluation in terms of the reward.
     """
-    labels = np.asarray(good_labels, dtype=np.float64)
-    crossings = np.stack([rule.crossings(values, thresholds) for values in trajectories])
-    return [_reward(labels, column) for column in crossings.T]
-
-
-def _reward(labels: NDArray[np.float64], crossings: NDArray[np.float64]) -> float | None:
     ended = ~np.isnan(crossings)
-    if ended.sum() < MIN_ABSTENTIONS:
-        return None
-    # Every crossing is below the threshold, so its fit is that of the highest ones: of a tenth,
-    # since the last pool of an isotonic regression may be a single response and is too high.
-    fitted = np.interp(crossings[ended], *isotonic_fit(crossings[ended], labels[ended]))
-    return float(np.sort(fitted)[-max(MIN_ABSTENTIONS, len(fitted) // 10) :].mean())
+    if not ended.any():
+        return np.full(len(thresholds), math.nan)
+    knots, levels = isotonic_fit(crossings[ended], labels[ended.nonzero()[0]])
+    return np.asarray(np.interp(thresholds, knots, levels), dtype=np.float64)
 
+
+POOLED_RATES = np.linspace(0.02, 0.98, 50)
+"""Shares of ended responses at whose thresholds crossings are pooled, as the paper's."""
 
 MIN_ABSTENTIONS = 50
 """Fewer say little of the probability of being good."""

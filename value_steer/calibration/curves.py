@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from value_steer.calibration.abstention import AbstentionRule, abstention_rewards
-from value_steer.calibration.isotonic import isotonic_fit
 from value_steer.calibration.levels import (
     below_threshold_of,
     just_above,
@@ -148,14 +147,12 @@ def reward_curve(
     grid = np.unique(np.quantile(judged, sorted(rates))).tolist() if judged.size else []
     labels = [float(samples.good(t)) for t in samples.trajectories]
     rewards = abstention_rewards(labels, values, grid, rule)
-    known = [(r, c) for r, c in zip(rewards, grid, strict=True) if r is not None and r < _CERTAIN]
-    if not known:
-        return None
-    # Estimated one by one they need not rise with the threshold, as they must.
-    thresholds, rising = isotonic_fit([c for _, c in known], [r for r, _ in known])
     least: dict[float, float] = {}
-    for reward, threshold in zip(rising.tolist(), thresholds.tolist(), strict=True):
-        least.setdefault(reward, threshold)
+    for reward, threshold in zip(rewards, grid, strict=True):
+        if reward is not None and reward < CERTAIN:
+            least.setdefault(reward, threshold)
+    if not least:
+        return None
     points = [] if 0.0 in least else [(0.0, _own_good(samples, NEVER))]
     points += [(r, _own_good(samples, c)) for r, c in least.items()]
     return CalibrationCurve("abstain_reward", tuple(points), len(values), None, samples.settings)
@@ -185,5 +182,5 @@ def _guarantee(confidence: float | None) -> str:
     return f"{means}, with confidence {confidence} in this calibration set"
 
 
-_CERTAIN = 1 - 1e-5
+CERTAIN = 1 - 1e-5
 """Abstaining is never worth as much as a certain good answer."""

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from value_steer.calibration.isotonic import isotonic_fit
+from value_steer.calibration.abstention import POOLED_RATES, pooled_rewards
+from value_steer.calibration.curves import CERTAIN
 from value_steer.evaluation.intervals import Estimate, percentiles
 
 if TYPE_CHECKING:
@@ -22,12 +23,8 @@ if TYPE_CHECKING:
     from value_steer.evaluation.intervals import Floats, Mask, Prompts
     from value_steer.evaluation.rules import Rule
 
-CERTAIN = 1 - 1e-5
-"""From this reward on abstaining is as good as being right, and says nothing of a rule."""
-
 _BLOCKS = 10
 _SHOWN = 200
-_POOLED = tuple(np.linspace(0.02, 0.98, 50).tolist())
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,20 +146,11 @@ def _areas(wrong: Floats, weights: NDArray[np.float32]) -> Floats:
 
 
 def _abstain_rewards(rule: Rule, labels: Floats, thresholds: Floats) -> Floats:
-    """P(correct) at each threshold, NaN where it is unknown or all but certain.
-
-    It is fitted at the scores on which the rule stops, since those were selected by crossing a
-    threshold; the crossings of many thresholds are pooled, because a fit to those of one threshold
-    would be read at its very edge. A rule that judges once selects nothing.
-    """
-    if not rule.judges:
-        return np.full(len(thresholds), np.nan)
-    if rule.judges_once:
-        knots, levels = isotonic_fit(rule.score, labels)
+    """P(correct) at each threshold, NaN where it is unknown or all but certain."""
+    if rule.judges_once:  # nothing is selected then
+        crossings = rule.score[:, None] if rule.judges else np.full((len(labels), 1), np.nan)
     else:
-        stops = rule.stops(rule.thresholds(_POOLED))
-        ended = stops.abstained
-        knots, levels = isotonic_fit(stops.scores[ended], labels[ended.nonzero()[1]])
-    rewards = np.interp(thresholds, knots, levels)
+        crossings = rule.stops(rule.thresholds(POOLED_RATES.tolist())).scores.T
+    rewards = pooled_rewards(crossings, labels, thresholds)
     rewards[rewards >= CERTAIN] = np.nan
     return rewards
