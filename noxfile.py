@@ -19,7 +19,7 @@ nox.options.sessions = ["lint", "types", "tests"]
 nox.options.error_on_external_run = True
 
 GROUPS = nox.project.load_toml("pyproject.toml")
-BENCHED = "0.28.0"
+SAMPLE = "0.28.0"  # of vLLM, where one release stands for all
 GITHUB = Path(".github")
 # What each of GitHub's schemas describes, as check-jsonschema names them.
 GITHUB_SCHEMAS = {
@@ -45,12 +45,34 @@ def machine(session: nox.Session, *command: str) -> None:
     session.run("python", "-m", "compat", *command, *session.posargs)
 
 
+def install_vllm(session: nox.Session, *more: str) -> None:
+    """Install a build of vLLM for this machine with value-steer beside it."""
+    (candidate,) = (c for c in CANDIDATES if c["version"] == SAMPLE)
+    lane = "cuda" if shutil.which("nvidia-smi") else "cpu"
+    (build,) = (b for b in candidate["builds"] if b["lane"] == lane)
+    vllm = f"{build['distribution']}=={SAMPLE}"
+    session.install(f"torch=={candidate['torch']}", vllm, *more)
+    # They come as CUDA builds, which break transformers beside a CPU build of torch.
+    session.run("pip", "uninstall", "--yes", "torchaudio", "torchcodec", "torchvision")
+    session.install("--no-deps", "-e", ".")
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
     """Unit tests of everything that needs no engine, with the branch coverage of the pure core."""
     install(session, "test")
     session.install("--no-deps", "-e", ".")
     session.run("pytest", "--cov", *session.posargs)
+
+
+@nox.session(name="engine-tests", default=False)
+def engine_tests(session: nox.Session) -> None:
+    """Capturing, judging and replicas on a real vLLM; what it serves is tested by ``compat-*``."""
+    extras = GROUPS["project"]["optional-dependencies"]
+    needed = [*extras["judge"], *extras["ray"], *extras["train"], "hypothesis", "pytest>=8.3"]
+    install_vllm(session, *needed)
+    real = ("tests/features/test_capture_engine.py", "tests/labels/test_judge_engine.py")
+    session.run("pytest", *real, "tests/features/test_features_ray.py", *session.posargs)
 
 
 @nox.session
@@ -151,14 +173,7 @@ def rehearse(session: nox.Session) -> None:
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Speed of steered decoding against plain vLLM; options after --, e.g. -- --size large."""
-    (candidate,) = (c for c in CANDIDATES if c["version"] == BENCHED)
-    lane = "cuda" if shutil.which("nvidia-smi") else "cpu"
-    (build,) = (b for b in candidate["builds"] if b["lane"] == lane)
-    vllm = f"{build['distribution']}=={BENCHED}"
-    session.install(f"torch=={candidate['torch']}", vllm, "matplotlib>=3.9")
-    # They come as CUDA builds, which break transformers beside a CPU build of torch.
-    session.run("pip", "uninstall", "--yes", "torchaudio", "torchcodec", "torchvision")
-    session.install("--no-deps", "-e", ".")
+    install_vllm(session, "matplotlib>=3.9")
     session.run("python", "-m", "benchmarks.decode", *session.posargs)
 
 

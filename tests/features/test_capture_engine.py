@@ -171,3 +171,40 @@ def test_a_full_sequence_has_the_state_of_its_last_token(
     (one,) = captured.features
     assert (len(one.tokens), one.response.finish) == (62, "length")
     assert _furthest(model, captured.features) < 1e-3
+
+
+def test_two_replicas_share_the_prompts(model: Path, tmp_path: Path) -> None:
+    """By the command, each replica with an engine of its own; a second run makes nothing."""
+    pytest.importorskip("ray")
+    lines = [json.dumps({"prompt": text}) for text in _prompts(12).values()]
+    (tmp_path / "prompts.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    engine = {"enforce_eager": True, "max_num_seqs": 4, "max_model_len": 256}
+    command = [
+        *(sys.executable, "-m", "value_steer.cli", "capture", "prompts.jsonl", "--raw"),
+        *("--model", str(model), "--dtype", "float32", "--llm", json.dumps(engine)),
+        *("--samples", "2", "--max-tokens", "40", "--batch", "4", "--replicas", "2"),
+        *("--mismatch", "24"),
+    ]
+
+    first, again = (
+        subprocess.run(
+            command,
+            env={**os.environ, **_environment()},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=400,
+        )
+        for _ in range(2)
+    )
+
+    assert first.returncode == again.returncode == 0, first.stderr + again.stderr
+    said = first.stdout.splitlines()
+    assert "24 responses added to 12 prompts; 24 in features" in said
+    assert "0 responses added to 12 prompts; 24 in features" in again.stdout.splitlines()
+    features = list(FeatureCache.open(tmp_path / "features"))
+    assert len({one.response.key for one in features}) == len(features) == 24
+    assert _furthest(model, features) < 1e-3
+    (mismatch,) = (line for line in said if line.startswith("prefill against decode"))
+    assert float(mismatch.rpartition("largest difference ")[2]) < 1e-3
