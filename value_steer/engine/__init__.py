@@ -5,7 +5,7 @@ Start-up
     ``assembly``  the parts below, put together from the settings of one engine
     ``host``      what vLLM will run, and what value-steer refuses to run on
     ``hooks``     the two seams: the feature at ``compute_logits``, the decision at the sampler
-    ``lookahead`` the scheduler's slot for the token that is run ahead
+    ``lookahead`` the scheduler's part: a slot for the token that is run ahead, steps done again
     ``self_test`` proof that the seams are reached
 
 Both modes
@@ -24,11 +24,7 @@ Value filtering
     ``filtering``    one sampled batch
     ``run_ahead``    the next decode step, run before the scheduler asks for it
     ``looks``        what a step that was run ahead shows of each row
-    ``search``       the search for an acceptable token in one row
+    ``search``       the search for an acceptable token of one request
     ``draws``        further draws from the distribution that the host's sampler drew from
-    ``trials``       how other tokens are tried: in the whole batch again
-    ``side_batch``   or in a batch of their own
-    ``spare_blocks`` the cache blocks that a batch of its own writes to
-    ``pace``         how many candidates of a row are tried at once
     ``runners``      what differs between the host's two model runners
 """

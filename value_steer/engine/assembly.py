@@ -18,10 +18,7 @@ from value_steer.engine.runners.v1 import DrawsV1, RunnerV1
 from value_steer.engine.runners.v2 import DrawsV2, RunnerV2
 from value_steer.engine.scoring import Scorer
 from value_steer.engine.search import FallbackRule
-from value_steer.engine.side_batch import SideBatch
-from value_steer.engine.spare_blocks import SpareBlocks
 from value_steer.engine.steering import Steering
-from value_steer.engine.trials import WholeBatch
 from value_steer.errors import SettingsError
 from value_steer.operating_point import (
     check_settings,
@@ -37,7 +34,6 @@ if TYPE_CHECKING:
 
     from value_steer.config import AbstainSettings, SteerSettings, Threshold, VfdSettings
     from value_steer.engine.hooks import Hooks
-    from value_steer.engine.trials import Prober
     from value_steer.value_probe import ValueHead
 
 
@@ -158,25 +154,16 @@ def _value_filter(
     v1 = host.runner_kind(config) == "v1"
     adapter = RunnerV1(runner, hooks.tap) if v1 else RunnerV2(runner)
     draws = DrawsV1(hooks.host_sampler) if v1 else DrawsV2(hooks.host_sampler)
-    run_ahead = RunAhead(adapter, execute, hooks.tap, sizes)
     settings, head = filtering.settings, filtering.head.to(runner.device)
     score, share = Scorer(head), shared_values(config.parallel_config.tensor_parallel_size)
     return ValueFilter(
         score=lambda feature: share(score(feature)),
         steering=steering,
-        run_ahead=run_ahead,
-        prober=_prober(runner, run_ahead, sizes, config),
+        run_ahead=RunAhead(adapter, execute, hooks.tap, sizes),
         draws=draws,
         fallback=FallbackRule(settings.fallback, settings.prob_weight, draws.probabilities),
         guard=Guard(settings.on_error, steering.ledger.counters),
     )
-
-
-def _prober(runner: Any, run_ahead: RunAhead, sizes: Sequence[int], config: VllmConfig) -> Prober:
-    if not host.probes_aside(config):
-        return WholeBatch(run_ahead)
-    num_blocks = runner.kv_cache_config.num_blocks
-    return SideBatch(runner, run_ahead, SpareBlocks(runner.kv_caches, num_blocks, sizes))
 
 
 def _head(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from value_steer.engine.draws import Redraw
 from value_steer.engine.looks import Ends
-from value_steer.engine.pace import Pace
 from value_steer.engine.search import FallbackRule, Search
-from value_steer.engine.trials import Trial
 from value_steer.errors import SteeringError
 from value_steer.policy import Candidate, acceptable
 
@@ -20,13 +18,26 @@ if TYPE_CHECKING:
 
     from value_steer.engine.guard import Guard
     from value_steer.engine.requests import LiveRequest
-    from value_steer.engine.run_ahead import RunAhead
+    from value_steer.engine.run_ahead import Ahead, RunAhead
     from value_steer.engine.runners import Draws
     from value_steer.engine.steering import Steering
-    from value_steer.engine.trials import Prober
 
 
-_ALL = 1 << 30
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A filtered row of the sampled batch.
+
+    Attributes:
+        row: Where it is.
+        place: Where its request is among those that have a next decode step.
+        id: The request's.
+        request: What is known of it.
+    """
+
+    row: int
+    place: int
+    id: str
+    request: LiveRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,28 +49,42 @@ class Plan:
         ids: The sampled rows.
         going: The requests that have a next decode step, and their lengths then.
         outputs: Response tokens of each of them then, the sampled one included.
-        steered: The rows that are filtered: row, position among ``going``, request.
+        steered: The rows that are filtered.
     """
 
     epoch: int
     ids: list[str]
     going: dict[str, int]
     outputs: list[int]
-    steered: list[tuple[int, int, LiveRequest]]
+    steered: list[Row]
+
+
+@dataclass(slots=True)
+class Verdicts:
+    """What becomes of the rows to which the head objects, or did before.
+
+    Attributes:
+        committed: Rows that get the given token.
+        ended: Rows whose request is given up, with the best candidate found.
+        repeated: Rows without a token yet.
+    """
+
+    committed: list[tuple[Row, Candidate]] = field(default_factory=list)
+    ended: list[tuple[Row, Candidate]] = field(default_factory=list)
+    repeated: list[Row] = field(default_factory=list)
 
 
 class ValueFilter:
     """Commits, in every filtered row, the first candidate that the head finds acceptable.
 
-    The first candidate is the token that the host sampled. It is committed unless the head
-    objects; only then are others drawn, from the same distribution.
+    The first candidate is the token that the host sampled. If the head objects to it, its request
+    gets no token in this step and repeats it with the next candidate, while the others go on.
 
     Args:
         score: P(undesirable) of hidden states ``[rows, hidden]``, the same on all ranks.
         steering: The step that the sampled batch belongs to.
         run_ahead: Runs the decode step that shows what the head thinks of a token.
-        prober: Runs further candidates.
-        draws: Draws them.
+        draws: Draws further candidates.
         fallback: What to commit when none is acceptable.
         guard: Surrounds the decisions.
     """
@@ -70,7 +95,6 @@ class ValueFilter:
         score: Callable[[Tensor], Tensor],
         steering: Steering,
         run_ahead: RunAhead,
-        prober: Prober,
         draws: Draws,
         fallback: FallbackRule,
         guard: Guard,
@@ -78,13 +102,17 @@ class ValueFilter:
         self._score = score
         self._table = steering.table
         self._steering = steering
+        self._counters = steering.ledger.counters
         self._run_ahead = run_ahead
-        self._prober = prober
         self._draws = draws
         self._fallback = fallback
         self._guard = guard
-        self._pace = Pace()
         self._plan = Plan(-1, [], {}, [], [])
+
+    @property
+    def ahead(self) -> Ahead | None:
+        """The decode step that was run ahead of the host, if there is one."""
+        return self._run_ahead.kept
 
     def resume(self, step: Any) -> bool:
         """Give the host the step if it was run ahead; returns whether it was."""
@@ -94,7 +122,8 @@ class ValueFilter:
         """Filter the tokens that the host has just sampled and booked.
 
         Args:
-            output: The host's output of the step, changed where another token is committed.
+            output: The host's output of the step, changed where another token is committed, or
+                none.
 
         Raises:
             SteeringError: The decision failed, and ``on_error`` is ``raise``.
@@ -112,107 +141,152 @@ class ValueFilter:
             self._undo(output, plan)
 
     def _filter(self, output: Any, plan: Plan) -> None:
+        sampled = output.sampled_token_ids
+        searching = self._searching(output, plan)
+        for row, pending in searching:
+            self._run_ahead.book(row.id, pending.position, pending.next)
+        self._counters.filtered += len(plan.steered) - len(searching)
         values = self._values(plan)
-        self._steering.ledger.counters.filtered += len(plan.steered)
-        searches = []
-        for row, place, request in plan.steered:
-            value = values[place]
+        refused, verdicts = [], Verdicts()
+        for row in plan.steered:
+            request, value = row.request, values[row.place]
+            search = request.filtered.search
             if acceptable(value, request.vfd_threshold or 0.0):
                 request.filtered.p_undesirable = value
+                if search is not None:
+                    verdicts.committed.append((row, Candidate(search.next, value)))
+            elif search is None:
+                refused.append((row, Candidate(sampled[row.row][0], value)))
             else:
-                natural = Candidate(output.sampled_token_ids[row][0], value)
-                searches.append(Search(plan.ids[row], request, row, natural))
-        searches = self._without_ended(searches)
-        if searches:
-            self._search(searches, plan)
-            self._commit(output, searches)
+                self._refuse(row, search, value, verdicts)
+        if refused:
+            self._open(refused, verdicts)
+        if refused or searching:
+            self._carry_out(verdicts, output, plan)
 
-    def _without_ended(self, searches: list[Search]) -> list[Search]:
-        """Leave the rows alone that abstention ends in this very step."""
+    def _searching(self, output: Any, plan: Plan) -> list[tuple[Row, Search]]:
+        """The rows that repeat a step, each with the search that it goes on with."""
+        found = [(r, s) for r in plan.steered if (s := r.request.filtered.search) is not None]
+        if not found:
+            return found
+        going_on = []
+        ended = self._ended()
+        for row, search in found:
+            if search.position == row.request.length + self._table.age and not ended[row.row]:
+                going_on.append((row, search))
+            else:  # the host has cut the sequence, or abstention ends it now
+                self._close(row, output)
+        return going_on
+
+    def _ended(self) -> Sequence[bool]:
+        """Whether abstention ends each row in this very step."""
         fired = self._steering.fired
-        if not searches or fired is None:
-            return searches
-        flags = fired.tolist()
-        return [search for search in searches if not flags[search.row]]
+        flags: list[bool] = [False] * len(self._plan.ids) if fired is None else fired.tolist()
+        return flags
 
-    def _search(self, searches: list[Search], plan: Plan) -> None:
-        redraws = [Redraw(s.row, s.request.candidates - 1, s.request.greedy) for s in searches]
-        for search, drawn in zip(searches, self._draws.again(redraws), strict=True):
-            search.expect(drawn)
-        self._prober.begin()
-        breadth = self._pace.breadth
-        while running := [search for search in searches if search.chosen is None]:
-            breadth = min(breadth, self._prober.breadth(len(running)))
-            tried = [(s, tokens) for s in running if (tokens := s.take(breadth))]
-            if tried:
-                self._try(tried, plan)
-            self._give_up([s for s in running if s.chosen is None and not s.waiting], plan)
-            breadth = _ALL  # a sequence that refuses once is likely to refuse again
-        self._prober.keep([self._trial(s, [s.token], plan) for s in searches if not s.ends])
+    def _open(self, refused: list[tuple[Row, Candidate]], verdicts: Verdicts) -> None:
+        """Draw further candidates where the head objects to the model's own draw."""
+        ended = self._ended()
+        refused = [(row, natural) for row, natural in refused if not ended[row.row]]
+        redraws = [
+            Redraw(row.row, row.request.candidates - 1, row.request.greedy) for row, _ in refused
+        ]
+        drawn = self._draws.again(redraws) if redraws else []
+        for (row, natural), tokens in zip(refused, drawn, strict=True):
+            request = row.request
+            search = Search(request.length + self._table.age, [natural])
+            search.expect(tokens, request.candidates)
+            request.filtered.search = search
+            self._go_on(row, search, natural, verdicts)
 
-    def _try(self, tried: list[tuple[Search, list[int]]], plan: Plan) -> None:
-        """Run candidates, and choose the first acceptable one of each search."""
-        features = self._prober.run([self._trial(search, tokens, plan) for search, tokens in tried])
-        values = iter(self._score(features).tolist())
-        for search, tokens in tried:
-            refused = search.judge(tokens, [next(values) for _ in tokens])
-            self._pace.note(refused, accepted=search.chosen is not None)
+    def _refuse(self, row: Row, search: Search, value: float, verdicts: Verdicts) -> None:
+        if search.settled is not None:
+            verdicts.committed.append((row, search.settled))
+            return
+        tried = Candidate(search.next, value)
+        search.refuse(tried)
+        self._go_on(row, search, tried, verdicts)
 
-    def _give_up(self, searches: list[Search], plan: Plan) -> None:
-        """Choose the fallback of each search in which no candidate is acceptable."""
-        lost = []
-        for search in searches:
-            search.chosen = best = self._fallback.choose(search)
-            self._steering.ledger.counters.no_acceptable += 1
-            search.request.filtered.no_acceptable += 1
-            if self._fallback.ends(search, self._table.age):
-                self._end(search, best)
-            elif not self._prober.holds(search.request_id, best.token):
-                lost.append(self._trial(search, [best.token], plan))
-        if lost:
-            self._prober.run(lost)
+    def _go_on(self, row: Row, search: Search, tried: Candidate, verdicts: Verdicts) -> None:
+        """After an objection: the next candidate, or the fallback if none is left."""
+        if search.waiting:
+            verdicts.repeated.append(row)
+            return
+        best = self._fallback.choose(search, row.row)
+        self._counters.no_acceptable += 1
+        row.request.filtered.no_acceptable += 1
+        if self._fallback.ends(row.request, search.position):
+            verdicts.ended.append((row, best))
+        elif best.token == tried.token:
+            verdicts.committed.append((row, best))
+        else:
+            search.settled = best
+            verdicts.repeated.append(row)
 
-    def _end(self, search: Search, best: Candidate) -> None:
-        """End the request of a search."""
-        request, age = search.request, self._table.age
-        search.ends = True
-        search.chosen = Candidate(request.stop_token, best.p_undesirable)
-        self._run_ahead.book(search.request_id, request.length + age, request.stop_token)
-        self._run_ahead.without(search.request_id)
+    def _carry_out(self, verdicts: Verdicts, output: Any, plan: Plan) -> None:
+        changed = {}
+        for row, best in verdicts.ended:
+            request, position = row.request, row.request.length + self._table.age
+            self._run_ahead.book(row.id, position, request.stop_token)
+            self._run_ahead.without(row.id)
+            kept = position - request.prompt_length
+            self._steering.ledger.end(row.id, kept, 1.0 - best.p_undesirable)
+            verdicts.committed.append((row, Candidate(request.stop_token, best.p_undesirable)))
+        for row, candidate in verdicts.committed:
+            if self._commit(row, candidate, output):
+                changed[row.row] = candidate.token
+        for row in verdicts.repeated:
+            self._repeat(row, output, plan)
+        if output.logprobs is not None and changed:
+            self._draws.rewrite(output.logprobs, changed)
 
-    def _trial(self, search: Search, tokens: list[int], plan: Plan) -> Trial:
-        position = plan.going[search.request_id] + self._table.age
-        return Trial(search.request_id, position, tokens)
+    def _commit(self, row: Row, candidate: Candidate, output: Any) -> bool:
+        """Commit a token; returns whether it is another one than the host has just sampled."""
+        filtered, search = row.request.filtered, self._close(row, output)
+        filtered.p_undesirable = candidate.p_undesirable
+        if candidate.token != search.natural.token:
+            filtered.interventions += 1
+            self._counters.interventions += 1
+        changed: bool = candidate.token != output.sampled_token_ids[row.row][0]
+        output.sampled_token_ids[row.row] = [candidate.token]
+        return changed
+
+    def _close(self, row: Row, output: Any) -> Search:
+        """End the search of a row, and give out what waited for its token."""
+        search, row.request.filtered.search = row.request.filtered.search, None
+        assert search is not None  # noqa: S101  (only rows with an objection come here)
+        if search.prompt_logprobs is not None:
+            output.prompt_logprobs_dict[row.id] = search.prompt_logprobs
+        return search
+
+    def _repeat(self, row: Row, output: Any, plan: Plan) -> None:
+        """Give out no token, and let the next step be this one again."""
+        search = row.request.filtered.search
+        assert search is not None  # noqa: S101  (only rows with an objection come here)
+        feature = self._steering.feature
+        assert feature is not None  # noqa: S101  (the batch was sampled)
+        self._counters.repeated += 1
+        output.sampled_token_ids[row.row] = []
+        if output.prompt_logprobs_dict.get(row.id) is not None:
+            search.prompt_logprobs = output.prompt_logprobs_dict.pop(row.id)
+        self._run_ahead.repeat(row.id, feature[row.row])
+        if self._table.repeat(row.request):
+            plan.going[row.id] -= 1
+            plan.outputs[row.place] -= 1
 
     def _undo(self, output: Any, plan: Plan) -> None:
         """Make what the host has booked what it gives out, after a decision that failed."""
         self._run_ahead.drop()
-        for row, _, request in plan.steered:
-            position = request.length + self._table.age
-            self._run_ahead.book(plan.ids[row], position, output.sampled_token_ids[row][0])
-            request.filtered.unscored += 1
-        self._steering.ledger.counters.unscored += len(plan.steered)
-
-    def _commit(self, output: Any, searches: list[Search]) -> None:
-        changed = {}
-        for search in searches:
-            assert search.chosen is not None  # noqa: S101  (the search is over)
-            search.request.filtered.p_undesirable = search.chosen.p_undesirable
-            if search.ends:
-                request = search.request
-                kept = request.length + self._table.age - request.prompt_length
-                p_good = 1.0 - search.chosen.p_undesirable
-                self._steering.ledger.end(search.request_id, kept, p_good)
-            if search.chosen.token != search.natural.token:
-                changed[search.row] = search.chosen.token
-                output.sampled_token_ids[search.row] = [search.chosen.token]
-                search.request.filtered.interventions += 1
-        self._steering.ledger.counters.interventions += len(changed)
-        if output.logprobs is not None and changed:
-            self._draws.rewrite(output.logprobs, changed)
+        for row in plan.steered:
+            filtered, position = row.request.filtered, row.request.length + self._table.age
+            self._run_ahead.book(row.id, position, output.sampled_token_ids[row.row][0])
+            if filtered.search is not None:
+                self._close(row, output)
+            filtered.unscored += 1
+        self._counters.unscored += len(plan.steered)
 
     def _values(self, plan: Plan) -> list[float]:
-        """Run the next decode step; P(undesirable) after the sampled token of each row."""
+        """Run the next decode step; P(undesirable) after the token that each row ends in."""
         age = self._table.age
         positions = {name: length + age for name, length in plan.going.items()}
         look = self._run_ahead.run(Ends(positions, [count + age for count in plan.outputs]))
@@ -236,7 +310,7 @@ class ValueFilter:
         outputs = [r.length - r.prompt_length + 1 for r in requests if r.complete]
         places = {name: place for place, name in enumerate(going)}
         steered = [
-            (row, places[name], r)
+            Row(row, places[name], name, r)
             for row, (name, r) in enumerate(zip(ids, requests, strict=True))
             if r.complete and r.vfd_threshold is not None
         ]

@@ -59,15 +59,6 @@ def runner_kind(vllm_config: VllmConfig) -> str:
     return "v2" if chosen else "v1"
 
 
-def probes_aside(vllm_config: VllmConfig) -> bool:
-    """Whether candidates run in a batch of their own.
-
-    On Model Runner V1, and where neither a captured graph holds the addresses of the batch nor a
-    forward pass costs the same for one row as for all.
-    """
-    return current_platform.is_cpu() and runner_kind(vllm_config) == "v1"
-
-
 def refuse_unsupported(vllm_config: VllmConfig) -> None:
     """Refuse every configuration in which a decision would be missed or misplaced.
 
@@ -78,7 +69,7 @@ def refuse_unsupported(vllm_config: VllmConfig) -> None:
 
 
 def refuse_unfilterable(vllm_config: VllmConfig) -> None:
-    """Refuse every configuration in which a step cannot be run ahead and run again.
+    """Refuse every configuration in which a step cannot be run ahead and done again.
 
     Raises:
         UnsupportedError: Names each offending setting and what to do about it.
@@ -87,9 +78,9 @@ def refuse_unfilterable(vllm_config: VllmConfig) -> None:
         "with asynchronous scheduling the next step is scheduled before a token is committed; add "
         "--no-async-scheduling, or install value-steer as a package, so that vLLM finds its entry "
         "point and turns it off": bool(vllm_config.scheduler_config.async_scheduling),
-        "a model with recurrent layers cannot run a step a second time; filter a model with "
+        "a model with recurrent layers cannot take a token back; filter a model with "
         "attention layers only": vllm_config.model_config.has_inner_state,
-        "data parallelism runs its engines in lockstep, which a step run again breaks; use "
+        "data parallelism runs its engines in lockstep, which a step run ahead breaks; use "
         "--data-parallel-size 1": vllm_config.parallel_config.data_parallel_size > 1,
         "a KV connector would send the cache of tokens that are not committed; remove "
         "--kv-transfer-config": vllm_config.kv_transfer_config is not None,

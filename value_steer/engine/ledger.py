@@ -26,6 +26,7 @@ class Counters:
         refused: Requests ended because their own settings were wrong.
         unendable: Requests without a stop token, which cannot be ended and are not steered.
         filtered: Sampled tokens that value filtering judged.
+        repeated: Steps that gave a request no token because the head objected to it.
         interventions: Tokens committed in place of the one that the model drew.
         no_acceptable: Tokens for which no candidate was acceptable.
         unscored: Tokens committed without a judgement, in steps served after an error.
@@ -37,6 +38,7 @@ class Counters:
     refused: int = 0
     unendable: int = 0
     filtered: int = 0
+    repeated: int = 0
     interventions: int = 0
     no_acceptable: int = 0
     unscored: int = 0

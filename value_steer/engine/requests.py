@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from vllm.sampling_params import SamplingParams
     from vllm.v1.core.sched.output import NewRequestData, SchedulerOutput
 
+    from value_steer.engine.search import Search
     from value_steer.value_probe import HeadCard
 
 _GREEDY_BELOW = 1e-5
@@ -31,12 +32,14 @@ class Filtered:
         no_acceptable: Tokens for which no candidate was acceptable.
         unscored: Tokens committed without a judgement, in steps served after an error.
         p_undesirable: The head's value after the last committed token; ``None`` before the first.
+        search: Candidates for the next token, while the head has accepted none.
     """
 
     interventions: int = 0
     no_acceptable: int = 0
     unscored: int = 0
     p_undesirable: float | None = None
+    search: Search | None = None
 
 
 @dataclass(slots=True)
@@ -199,6 +202,7 @@ class RequestTable:
         self._steady_ids: list[str] | None = None
         self._steady_sum = 0
         self._steps_until_change = 0
+        self._judging = False
         self.age = 0
 
     def __getitem__(self, request_id: str) -> LiveRequest:
@@ -223,6 +227,19 @@ class RequestTable:
             return False
         self._note_judged()
         self._settle(step)
+        return True
+
+    def repeat(self, request: LiveRequest) -> bool:
+        """The step gives a request no token, so that it does the same step again.
+
+        Returns:
+            Whether the next step can be recognised as one that continues this one.
+        """
+        if self._steady_ids is None or self._judging:
+            self._steady_ids = None
+            return False
+        request.length -= 1
+        self._steady_sum -= 1
         return True
 
     def drop(self, request_id: str) -> LiveRequest | None:
@@ -283,7 +300,9 @@ class RequestTable:
         if not all(request.complete for request in self._scheduled):
             self._steady_ids = None
             return
-        waits = (r.first_judged - r.length for r in self._scheduled if r.threshold is not None)
+        waiting = [r for r in self._scheduled if r.threshold is not None]
+        self._judging = bool(waiting)
+        waits = (r.first_judged - r.length for r in waiting)
         self._steps_until_change = min((w for w in waits if w > 0), default=1 << 62)
         ids = [new.req_id for new in step.scheduled_new_reqs]
         self._steady_ids = [*step.scheduled_cached_reqs.req_ids, *ids]

@@ -17,6 +17,8 @@ from value_steer.engine.lookahead import require_slots
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from torch import Tensor
+
     from value_steer.engine.hooks import FeatureTap
     from value_steer.engine.looks import Ends, Look
     from value_steer.engine.runners import ModelRunner
@@ -33,8 +35,8 @@ class Ahead:
 class RunAhead:
     """Runs decode steps of its own and hands them to the host when it gets to them.
 
-    The logits are left out while tokens are on trial, and computed once from the hidden states of
-    the tokens that are committed.
+    No logits are computed when a step is run, but when it is handed over: by then the row of a
+    request that repeats its step holds the hidden state that it repeats it from.
 
     Args:
         runner: The host's model runner.
@@ -57,9 +59,8 @@ class RunAhead:
         self._kept: Ahead | None = None
 
     @property
-    def kept(self) -> Ahead:
-        """What was run ahead last, and not dropped since."""
-        assert self._kept is not None  # noqa: S101  (asked between ``run`` and ``resume`` only)
+    def kept(self) -> Ahead | None:
+        """What was run ahead last, and neither dropped nor handed over since."""
         return self._kept
 
     def drop(self) -> None:
@@ -68,24 +69,31 @@ class RunAhead:
 
     def without(self, request_id: str) -> None:
         """One request does not go on as it was run ahead."""
-        ends = self.kept.ends
-        del ends.outputs[list(ends.positions).index(request_id)]
-        del ends.positions[request_id]
+        del self._last().ends.positions[request_id]
+
+    def repeat(self, request_id: str, feature: Tensor) -> None:
+        """One request does its last step again: it does not end in the token that was run.
+
+        Args:
+            request_id: The request.
+            feature: The hidden state that its last token was sampled from, ``[hidden]``.
+        """
+        last = self._last()
+        last.ends.positions[request_id] -= 1
+        position = last.ends.positions[request_id]
+        self._runner.take_back(request_id, position, last.look, feature)
 
     def run(self, ends: Ends) -> Look:
         """Run the decode step on the tokens that the requests end in now, and keep it."""
         self._check_slots(ends.positions)
-        self._kept = Ahead(ends, self.look(ends))
-        return self._kept.look
-
-    def look(self, ends: Ends) -> Look:
-        """Run a decode step without keeping it."""
         self._tap.holding = True
         try:
             self._execute(self._step(ends))
         finally:
             self._tap.holding = False
-        return self._runner.take_look()
+        look = self._runner.take_look()
+        self._kept = Ahead(ends, look)
+        return look
 
     def resume(self, step: SchedulerOutput) -> bool:
         """Give the host what was run ahead if ``step`` is that step, or a part of it.
@@ -107,6 +115,10 @@ class RunAhead:
     def book(self, request_id: str, position: int, token: int) -> None:
         """Let a sequence end in ``token``, which replaces the one booked at its last position."""
         self._runner.book(request_id, position, token)
+
+    def _last(self) -> Ahead:
+        assert self._kept is not None  # noqa: S101  (asked between ``run`` and ``resume`` only)
+        return self._kept
 
     def _check_slots(self, positions: dict[str, int]) -> None:
         for request_id, position in positions.items():

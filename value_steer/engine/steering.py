@@ -39,6 +39,7 @@ class Steering:
         table: The live requests.
         epoch: Changes whenever anything but the sequence lengths does.
         fired: Rows that the last sampled batch ended, ``[rows]`` bool; ``None``: none was judged.
+        feature: The hidden states that it was sampled from, ``[rows, hidden]``.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Steering:
         self._guard = Guard(on_error, self.ledger.counters)
         self.epoch = 0
         self.fired: Tensor | None = None
+        self.feature: Tensor | None = None
 
     def begin(self, step: SchedulerOutput) -> None:
         """Take in a step that the host is about to run."""
@@ -86,6 +88,7 @@ class Steering:
             SteeringError: The batch cannot be judged, and ``on_error`` is ``raise``.
         """
         stop_tokens = self.fired = None
+        self.feature = feature
         with self._guard():
             stop_tokens = self._look(logits)
         output = sample()

@@ -10,7 +10,7 @@ import torch
 
 from value_steer import versions
 from value_steer.config import parse_settings
-from value_steer.engine import hooks, host, lookahead, self_test, side_batch
+from value_steer.engine import hooks, host, lookahead, self_test
 from value_steer.engine.assembly import prepare, steer
 from value_steer.engine.ledger import Counters
 
@@ -48,8 +48,6 @@ class ValueSteerWorker(host.worker_base()):  # type: ignore[misc]  # the host de
             if self._modes.filtering is not None:
                 host.refuse_unfilterable(vllm_config)
                 lookahead.require_registration(vllm_config)
-                if host.probes_aside(vllm_config):
-                    side_batch.remember_arguments()
         super().__init__(vllm_config, *args, **kwargs)
 
     def load_model(self, *args: Any, **kwargs: Any) -> None:

@@ -61,9 +61,7 @@ class CapturingWorker(ValueSteerWorker):
     def sample_tokens(self, grammar_output: Any) -> Any:
         """Sample a batch and keep the states after its tokens, which were run ahead."""
         output = super().sample_tokens(grammar_output)
-        value_filter = self._filter
-        # The engine's own record of the step that it ran ahead, if it did.
-        ahead = None if value_filter is None else value_filter._run_ahead._kept  # noqa: SLF001
+        ahead = None if self._filter is None else self._filter.ahead
         if output is not None and ahead is not None:
             tokens = {
                 name: sampled[0]

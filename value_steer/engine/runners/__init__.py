@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from torch import Tensor
     from vllm.v1.core.sched.output import SchedulerOutput
 
     from value_steer.engine.draws import Redraw
@@ -27,6 +28,16 @@ class ModelRunner(Protocol):
 
     def book(self, request_id: str, position: int, token: int) -> None:
         """Let a sequence end in ``token``, which replaces the one booked at its last position."""
+
+    def take_back(self, request_id: str, position: int, look: Look, feature: Tensor) -> None:
+        """Let a sequence end before the token booked last, and a row of a look repeat its step.
+
+        Args:
+            request_id: The request.
+            position: Of the token that the sequence ends in then.
+            look: A step that was run with the token taken back.
+            feature: The hidden state that token was sampled from, ``[hidden]``.
+        """
 
     def blocks(self, request_id: str) -> Iterable[int]:
         """How many cache blocks a request has, in each cache group."""

@@ -64,6 +64,15 @@ class RunnerV1:
             runner.input_batch.token_ids_cpu[row, position] = token
         runner.requests[request_id].output_token_ids[-1] = token
 
+    def take_back(self, request_id: str, position: int, look: Look, feature: Tensor) -> None:
+        """See :meth:`ModelRunner.take_back`.
+
+        The runner itself drops the token when the scheduler tells it, at the next step, how many
+        response tokens there are.
+        """
+        del position
+        look.feature[look.ids.index(request_id)] = feature
+
     def blocks(self, request_id: str) -> Iterable[int]:
         """See :meth:`ModelRunner.blocks`."""
         return map(len, self._runner.requests[request_id].block_ids)

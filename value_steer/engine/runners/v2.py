@@ -66,6 +66,19 @@ class RunnerV2:
         states.last_sampled_tokens[row] = token
         states.all_token_ids.gpu[row, position] = token
 
+    def take_back(self, request_id: str, position: int, look: Look, feature: Tensor) -> None:
+        """See :meth:`ModelRunner.take_back`."""
+        runner, states = self._runner, self._runner.req_states
+        row = states.req_id_to_index[request_id]
+        counts = runner.sampler.penalties_state.output_bin_counts
+        counts[row, states.last_sampled_tokens[row, 0]] -= 1
+        states.last_sampled_tokens[row] = states.all_token_ids.gpu[row, position]
+        states.total_len.gpu[row] -= 1
+        states.num_computed_tokens.gpu[row] -= 1
+        batch = look.state.input_batch
+        at = batch.logits_indices[look.ids.index(request_id)]
+        look.state.hidden_states[at] = feature
+
     def blocks(self, request_id: str) -> Iterable[int]:
         """See :meth:`ModelRunner.blocks`."""
         row = self._runner.req_states.req_id_to_index[request_id]
