@@ -126,14 +126,19 @@ def _params(ask: dict[str, Any]) -> SamplingParams:
 
 def _answer(output: RequestOutput) -> Answer:
     first = output.outputs[0]
-    logprobs = first.logprobs
+    logprobs, of_prompt = first.logprobs, output.prompt_logprobs
     return Answer(
         request_id=output.request_id,
         tokens=list(first.token_ids),
         finish_reason=first.finish_reason,
         stop_reason=first.stop_reason,
-        logprobs=logprobs and [{str(t): lp.logprob for t, lp in row.items()} for row in logprobs],
+        logprobs=logprobs and [_plain(row) for row in logprobs],
+        prompt_logprobs=of_prompt and [_plain(row or {}) for row in of_prompt],
     )
+
+
+def _plain(row: dict[int, Any]) -> dict[str, float]:
+    return {str(token): entry.logprob for token, entry in row.items()}
 
 
 def _rpc(engine: LLM, call: dict[str, Any]) -> Any:

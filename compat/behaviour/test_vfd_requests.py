@@ -68,6 +68,25 @@ def test_logprobs_belong_to_the_committed_token(filtering: Engine, plain: Engine
 @pytest.mark.depth("equal")
 @pytest.mark.detects_dead
 @pytest.mark.compiled
+def test_logprobs_of_a_prompt_wait_for_its_first_token(filtering: Engine, plain: Engine) -> None:
+    """They come though the head objects to the token that they were computed with."""
+    batch = requests.seeded(8, prompt_logprobs=2, max_tokens=1)
+    natural = plain.generate(batch)
+
+    answers = filtering.generate(batch)
+
+    assert [a.tokens for a in answers] != [n.tokens for n in natural]
+    for answer, drawn in zip(answers, natural, strict=True):
+        assert answer.prompt_logprobs is not None
+        assert drawn.prompt_logprobs is not None
+        assert len(answer.prompt_logprobs) == len(drawn.prompt_logprobs) > 1
+        for row, expected in zip(answer.prompt_logprobs, drawn.prompt_logprobs, strict=True):
+            assert row == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.depth("equal")
+@pytest.mark.detects_dead
+@pytest.mark.compiled
 def test_a_grammar_is_kept_while_its_tokens_are_filtered(filtering: Engine, plain: Engine) -> None:
     """Candidates come from what the grammar allows, and there is always a good one here."""
     grammar = {"structured_outputs": {"regex": "(w05[0-9]w06[0-9]){5}"}}

@@ -72,6 +72,7 @@ class Answer:
         finish_reason: ``stop``, ``length``, ...
         stop_reason: The stop token id or string, if one was asked for.
         logprobs: Per token, the log-probability of each reported token id.
+        prompt_logprobs: The same per token of the prompt, of which the first has none.
     """
 
     request_id: str
@@ -79,6 +80,7 @@ class Answer:
     finish_reason: str | None
     stop_reason: int | str | None
     logprobs: list[dict[str, float]] | None
+    prompt_logprobs: list[dict[str, float]] | None = None
 
 
 @dataclass(frozen=True)

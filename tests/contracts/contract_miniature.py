@@ -118,7 +118,6 @@ class ExecuteModelState(NamedTuple):
 class GPUModelRunner:
     def __init__(self, vllm_config, device):
         self.requests = {}
-        self.kv_caches: list = []
         self.device = device
         self.sampler = Sampler()
         self.input_batch = InputBatch()
@@ -139,7 +138,9 @@ class GPUModelRunner:
         self.execute_model_state = ExecuteModelState(scheduler_output, self.logits)
 
     def _update_states(self, scheduler_output):
-        self.input_batch.update(scheduler_output)
+        for state, num_output_tokens in self.cached(scheduler_output):
+            if num_output_tokens < len(state.output_token_ids):
+                del state.output_token_ids[num_output_tokens:]
 
     def sample_tokens(self, grammar_output):
         if grammar_output is not None:
@@ -172,18 +173,13 @@ from dataclasses import dataclass
 
 @dataclass
 class CachedRequestState:
-    req_id: str
-    sampling_params: SamplingParams | None
-    generator: torch.Generator | None
     block_ids: tuple[list[int], ...]
     output_token_ids: list[int]
 
 class InputBatch:
-    def __init__(self, max_num_reqs, device, logitsprocs=None):
-        self.max_num_reqs = max_num_reqs
+    def __init__(self):
         self.req_id_to_index = {}
         self.token_ids_cpu = make_array()
-        self.logitsprocs = logitsprocs or LogitsProcessors()
 
     @property
     def req_ids(self) -> list[str]:
@@ -192,7 +188,6 @@ class InputBatch:
         "vllm/v1/kv_cache_interface.py": """
 @dataclass
 class KVCacheConfig:
-    num_blocks: int
     kv_cache_groups: list
 
 @dataclass
@@ -202,14 +197,6 @@ class KVCacheGroupSpec:
 @dataclass(frozen=True)
 class KVCacheSpec:
     block_size: int
-""",
-        "vllm/v1/sample/logits_processor/__init__.py": """
-from vllm.v1.sample.logits_processor.state import LogitsProcessors
-""",
-        "vllm/v1/sample/logits_processor/state.py": """
-class LogitsProcessors:
-    def __init__(self, logitsprocs=None):
-        self.all = list(logitsprocs or ())
 """,
         "vllm/v1/sample/sampler.py": """
 import torch.nn as nn
@@ -263,8 +250,10 @@ class SamplerOutput:
 @dataclass
 class ModelRunnerOutput:
     req_ids: list[str]
+    req_id_to_index: dict[str, int]
     sampled_token_ids: list[list[int]] = field(default_factory=list)
     logprobs: LogprobsLists | None = None
+    prompt_logprobs_dict: dict = field(default_factory=dict)
 
 class AsyncModelRunnerOutput:
     def get_output(self) -> ModelRunnerOutput:

@@ -109,35 +109,28 @@ class ModelConfig:
 class Scheduler:
     def __init__(self, vllm_config, kv_cache_config):
         self.vllm_config = vllm_config
-        self.kv_cache_config = kv_cache_config
+        self.requests: dict[str, Request] = {}
         self.kv_cache_manager = KVCacheManager()
 
     def schedule(self):
         return self.kv_cache_manager.allocate_slots(request, 1, num_lookahead_tokens=0)
+
+    def update_from_output(self, scheduler_output, model_runner_output):
+        return {}
 """,
     "vllm/v1/core/kv_cache_manager.py": """
 class KVCacheManager:
-    def __init__(self):
-        self.block_pool = BlockPool(128)
-
     def allocate_slots(self, request, num_new_tokens: int, num_lookahead_tokens: int = 0):
         return None
 """,
-    "vllm/v1/core/block_pool.py": """
-class BlockPool:
-    def __init__(self, num_gpu_blocks: int):
-        self.num_gpu_blocks = num_gpu_blocks
+    "vllm/v1/request.py": """
+class Request:
+    def __init__(self):
+        self.num_computed_tokens = 0
 
-    def get_new_blocks(self, num_blocks: int) -> list[KVCacheBlock]:
-        return [KVCacheBlock(i) for i in range(num_blocks)]
-""",
-    "vllm/v1/core/kv_cache_utils.py": """
-from dataclasses import dataclass
-
-@dataclass
-class KVCacheBlock:
-    block_id: int
-    ref_cnt: int = 0
+    @property
+    def num_tokens(self) -> int:
+        return len(self._all_token_ids)
 """,
     "vllm/engine/arg_utils.py": """
 from dataclasses import dataclass, field

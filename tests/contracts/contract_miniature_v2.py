@@ -94,6 +94,8 @@ class RequestState:
         self.req_id_to_index: dict[str, int] = {}
         self.all_token_ids = StagedWriteTensor()
         self.last_sampled_tokens = make_tensor()
+        self.total_len = StagedWriteTensor()
+        self.num_computed_tokens = StagedWriteTensor()
 """,
     "vllm/v1/worker/gpu/async_utils.py": """
 from vllm.v1.outputs import AsyncModelRunnerOutput

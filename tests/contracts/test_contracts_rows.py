@@ -23,7 +23,7 @@ PACKAGE = Path(value_steer.contracts.__file__).parents[1]
 ENGINE = sorted((PACKAGE / "engine").glob("**/*.py"))
 HOST_OBJECTS = (
     *("runner", "self._runner", "worker.model_runner", "self.model_runner"),
-    *("runner.input_batch", "manager", "pool"),
+    *("runner.input_batch", "manager", "scheduler"),
 )
 V2_OBJECTS = (
     *("runner", "self._runner", "runner.req_states", "runner.block_tables", "runner.sampler"),
@@ -126,10 +126,10 @@ def test_everything_inherited_that_the_worker_touches_has_a_row() -> None:
 
 
 def test_every_attribute_of_the_hosts_objects_has_a_row() -> None:
-    """What the engine reads of the model runner, its batch and the block pool is guarded."""
+    """What the engine reads of the model runner, its batch and the scheduler is guarded."""
     found = {name for file in ENGINE if file != ADAPTED for name in touched(file)}
 
-    assert {"input_batch", "get_new_blocks"} <= found
+    assert {"input_batch", "allocate_slots", "requests"} <= found
     assert sorted(found - guarded()) == []
 
 

@@ -41,6 +41,7 @@ class Runner:
     Attributes:
         tokens: Each request's last token, as it is booked.
         runs: The requests of each run, in order.
+        repeated: The feature that each request repeated a step from last.
         kept: What was run last, and not dropped since.
     """
 
@@ -49,6 +50,7 @@ class Runner:
         self.tokens = dict(tokens)
         self.runs: list[list[str]] = []
         self.positions: dict[str, int] = {}
+        self.repeated: dict[str, torch.Tensor] = {}
         self.kept: Any = None
 
     def run(self, ends: Any) -> Any:
@@ -68,6 +70,11 @@ class Runner:
     def without(self, request_id: str) -> None:
         """A request does not go on."""
         del self.kept.ends.positions[request_id]
+
+    def repeat(self, request_id: str, feature: torch.Tensor) -> None:
+        """A request does its step again."""
+        self.kept.ends.positions[request_id] -= 1
+        self.repeated[request_id] = feature
 
     def drop(self) -> None:
         """Forget what was run."""

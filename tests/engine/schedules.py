@@ -61,6 +61,12 @@ class Scheduler:
         if job.known_to_worker:
             self.finished.add(request_id)
 
+    def withhold(self, request_id: str) -> None:
+        """A request that reached its end was given no token: it computes its last one again."""
+        job = self.jobs[request_id]
+        job.outputs -= 1
+        job.computed -= 1
+
     def step(self, tokens: dict[str, int]) -> Any:
         """Schedule the given number of tokens of each named request, in that order."""
         new, cached, resumed = [], [], set()

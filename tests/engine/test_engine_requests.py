@@ -60,6 +60,53 @@ def test_judged_rows_follow_any_schedule(
             assert {n: laid_out[n] for n in scheduled} == expected
 
 
+@settings(max_examples=300, deadline=None)
+@given(_runs(), st.integers(1, 7), st.sampled_from([None, 0.5]))
+def test_lengths_are_known_though_requests_repeat_steps(
+    history: list[tuple[str, int]], chunk: int, threshold: float | None
+) -> None:
+    """Whoever repeats a step in whatever batch, every length is the scheduler's own."""
+    scheduler = Scheduler()
+    table = RequestTable(Admission(threshold, 0))
+    for count, (action, operand) in enumerate(history):
+        names = list(scheduler.jobs)
+        if action == "add":
+            scheduler.add(Job(f"r{count}", prompt=operand + 1))
+        elif names and action == "preempt":
+            scheduler.preempt(names[operand % len(names)])
+        elif names and action == "finish":
+            scheduler.finish(names[operand % len(names)])
+        elif names:
+            left = {n: scheduler.jobs[n].length - scheduler.jobs[n].computed for n in names}
+            step = scheduler.step({n: min(chunk, tokens) for n, tokens in left.items()})
+            for request_id in step.finished_req_ids:
+                table.drop(request_id)
+            table.advance(step)
+            complete = [n for n in names if left[n] <= chunk]
+            assert [n for n in names if table[n].complete] == complete
+            for name in names:
+                assert table[name].length + table.age == scheduler.jobs[name].computed
+            for name in complete[: operand // 3]:
+                table.repeat(table[name])
+                scheduler.withhold(name)
+
+
+def test_a_repeated_step_is_recognised_where_nothing_is_judged() -> None:
+    """With abstention a state is judged once, so there the rows are laid out again."""
+    for threshold, expected in ((None, [False, False]), (0.5, [True, True])):
+        scheduler, table = Scheduler(), RequestTable(Admission(threshold, 0))
+        scheduler.add(Job("a", prompt=2))
+        scheduler.add(Job("b", prompt=2))
+        table.advance(scheduler.step({"a": 2, "b": 2}))
+        table.advance(scheduler.step({"a": 1, "b": 1}))
+        changed = []
+        for _ in expected:
+            table.repeat(table["a"])
+            scheduler.withhold("a")
+            changed.append(table.advance(scheduler.step({"a": 1, "b": 1})))
+        assert changed == expected
+
+
 def _expected(job: Job, tokens: int, min_tokens: int) -> bool:
     length = job.computed + tokens
     response = length - job.prompt

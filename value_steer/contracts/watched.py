@@ -23,7 +23,7 @@ WATCHES: tuple[Watch, ...] = (
             _ANY_SHAPE,
         ),
         look=returned,
-        why="Whole blocks are copied, in whichever dimension of a cache their number is found.",
+        why="The cache is never read or written: candidates run through the runner's own steps.",
     ),
     Watch(
         id="cpu_attention.kv_shape",
@@ -32,13 +32,13 @@ WATCHES: tuple[Watch, ...] = (
             _ANY_SHAPE,
         ),
         look=returned,
-        why="Whole blocks are copied, in whichever dimension of a cache their number is found.",
+        why="The cache is never read or written: candidates run through the runner's own steps.",
     ),
     Watch(
         id="kv_cache_tensor.fields",
         places=(Place(_CACHE, "KVCacheTensor"),),
         look=fields,
-        why="The cache is never enlarged: spare blocks are taken out of the scheduler's own pool.",
+        why="The cache is never enlarged: a candidate is run in its request's own slot.",
     ),
     Watch(
         id="runner.initialize_kv_cache",
@@ -75,6 +75,6 @@ WATCHES: tuple[Watch, ...] = (
         id="worker.copy_kv_cache_blocks",
         places=(Place("vllm/v1/worker/utils.py", "copy_kv_cache_blocks_inplace"),),
         look=arguments,
-        why="Releases before it need copies as well, so spare blocks are copied by one's own code.",
+        why="No block is copied: a candidate overwrites the one before it.",
     ),
 )

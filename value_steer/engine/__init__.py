@@ -23,6 +23,8 @@ Abstention
 Value filtering
     ``filtering``    one sampled batch
     ``run_ahead``    the next decode step, run before the scheduler asks for it
+    ``plan``         the batch and its filtered rows
+    ``repetition``   the scheduler's side of a step that a request does again
     ``looks``        what a step that was run ahead shows of each row
     ``search``       the search for an acceptable token of one request
     ``draws``        further draws from the distribution that the host's sampler drew from

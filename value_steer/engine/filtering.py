@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from value_steer.engine.draws import Redraw
 from value_steer.engine.looks import Ends
+from value_steer.engine.plan import Plan, Row, Verdicts
 from value_steer.engine.search import FallbackRule, Search
 from value_steer.errors import SteeringError
 from value_steer.policy import Candidate, acceptable
@@ -17,61 +17,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from value_steer.engine.guard import Guard
-    from value_steer.engine.requests import LiveRequest
     from value_steer.engine.run_ahead import Ahead, RunAhead
     from value_steer.engine.runners import Draws
     from value_steer.engine.steering import Steering
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A filtered row of the sampled batch.
-
-    Attributes:
-        row: Where it is.
-        place: Where its request is among those that have a next decode step.
-        id: The request's.
-        request: What is known of it.
-    """
-
-    row: int
-    place: int
-    id: str
-    request: LiveRequest
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The batch as it was when its composition last changed.
-
-    Attributes:
-        epoch: When that was.
-        ids: The sampled rows.
-        going: The requests that have a next decode step, and their lengths then.
-        outputs: Response tokens of each of them then, the sampled one included.
-        steered: The rows that are filtered.
-    """
-
-    epoch: int
-    ids: list[str]
-    going: dict[str, int]
-    outputs: list[int]
-    steered: list[Row]
-
-
-@dataclass(slots=True)
-class Verdicts:
-    """What becomes of the rows to which the head objects, or did before.
-
-    Attributes:
-        committed: Rows that get the given token.
-        ended: Rows whose request is given up, with the best candidate found.
-        repeated: Rows without a token yet.
-    """
-
-    committed: list[tuple[Row, Candidate]] = field(default_factory=list)
-    ended: list[tuple[Row, Candidate]] = field(default_factory=list)
-    repeated: list[Row] = field(default_factory=list)
 
 
 class ValueFilter:
@@ -271,8 +219,7 @@ class ValueFilter:
             search.prompt_logprobs = output.prompt_logprobs_dict.pop(row.id)
         self._run_ahead.repeat(row.id, feature[row.row])
         if self._table.repeat(row.request):
-            plan.going[row.id] -= 1
-            plan.outputs[row.place] -= 1
+            plan.repeat(row)
 
     def _undo(self, output: Any, plan: Plan) -> None:
         """Make what the host has booked what it gives out, after a decision that failed."""
@@ -300,18 +247,7 @@ class ValueFilter:
         return [of[name] for name in plan.going]
 
     def _planned(self, ids: Sequence[str]) -> Plan:
-        if self._plan.epoch != self._steering.epoch or self._plan.ids != ids:
-            self._plan = self._lay_out(list(ids))
+        epoch = self._steering.epoch
+        if self._plan.epoch != epoch or self._plan.ids != ids:
+            self._plan = Plan.of(epoch, list(ids), self._table)
         return self._plan
-
-    def _lay_out(self, ids: list[str]) -> Plan:
-        requests = [self._table[name] for name in ids]
-        going = {name: r.length for name, r in zip(ids, requests, strict=True) if r.complete}
-        outputs = [r.length - r.prompt_length + 1 for r in requests if r.complete]
-        places = {name: place for place, name in enumerate(going)}
-        steered = [
-            Row(row, places[name], name, r)
-            for row, (name, r) in enumerate(zip(ids, requests, strict=True))
-            if r.complete and r.vfd_threshold is not None
-        ]
-        return Plan(self._steering.epoch, ids, going, outputs, steered)

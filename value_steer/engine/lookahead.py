@@ -1,7 +1,7 @@
 """What value filtering asks of the scheduler: a slot per request, and steps done again.
 
-The slot is that of the token that is run ahead. A step is done again by a request whose token was
-withheld: the scheduler believes it computed, and has to be told that it gave no token.
+The slot is that of the token that is run ahead; see :mod:`value_steer.engine.repetition` for steps
+done again.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from vllm.engine.arg_utils import EngineArgs
 from vllm.v1.core.sched.scheduler import Scheduler
 
 from value_steer.config import parse_settings
+from value_steer.engine.repetition import repeating
 from value_steer.errors import SettingsError, SteeringError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def _reserving(init: Callable[..., None]) -> Callable[..., None]:
         if filters(self.vllm_config.additional_config):
             manager = self.kv_cache_manager
             manager.allocate_slots = _with_lookahead(manager.allocate_slots)
-            self.update_from_output = _with_repetition(self, self.update_from_output)
+            self.update_from_output = repeating(self, self.update_from_output)
 
     return initialise
 
@@ -106,24 +107,6 @@ def _with_lookahead(allocate: Callable[..., Any]) -> Callable[..., Any]:
         return allocate(*args, num_lookahead_tokens=max(1, num_lookahead_tokens), **kwargs)
 
     return allocate_slots
-
-
-def _with_repetition(scheduler: Any, update: Callable[..., Any]) -> Callable[..., Any]:
-    def update_from_output(step: Any, output: Any) -> Any:
-        given = update(step, output)
-        if [] in output.sampled_token_ids:
-            for request_id, row in output.req_id_to_index.items():
-                request = scheduler.requests.get(request_id)
-                # A part of a prompt gives no token either, but leaves tokens to compute.
-                if (
-                    request is not None
-                    and not output.sampled_token_ids[row]
-                    and request.num_computed_tokens == request.num_tokens
-                ):
-                    request.num_computed_tokens -= 1
-        return given
-
-    return update_from_output
 
 
 def _synchronous(create: Callable[..., Any]) -> Callable[..., Any]:

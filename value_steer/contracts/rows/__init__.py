@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from value_steer.contracts.rows import (
-    candidates,
     config,
     filtering,
     runner,
@@ -25,6 +24,5 @@ SURFACES: tuple[Surface, ...] = (
     *scheduler.ROWS,
     *config.ROWS,
     *filtering.ROWS,
-    *candidates.ROWS,
     *runner_v2.ROWS,
 )

@@ -8,6 +8,7 @@ from value_steer.contracts.needs import (
     Accepts,
     Assigns,
     Calls,
+    Compares,
     Fields,
     IsClass,
     Parameters,
@@ -23,6 +24,7 @@ _OUTPUT = partial(_ROW, path="vllm/v1/core/sched/output.py")
 _OUTPUTS = partial(_ROW, path="vllm/v1/outputs.py")
 _CACHE = partial(_ROW, path="vllm/v1/kv_cache_interface.py")
 _SCHEDULER = partial(_ROW, path="vllm/v1/core/sched/scheduler.py")
+_REQUEST = partial(_ROW, path="vllm/v1/request.py")
 _ARGUMENTS = partial(_ROW, path="vllm/engine/arg_utils.py")
 _SAMPLER = partial(_V1, path="vllm/v1/sample/sampler.py")
 _TOP = partial(_V1, path="vllm/v1/sample/ops/topk_topp_sampler.py")
@@ -31,6 +33,7 @@ _REINSTATE = "value_steer.engine.runners.v1.RunnerV1.reinstate"
 _BOOK = "value_steer.engine.runners.v1.RunnerV1.book"
 _STEP = "value_steer.engine.run_ahead.RunAhead._step"
 _SIZES = "value_steer.engine.assembly._value_filter"
+_REPEAT = "value_steer.engine.repetition.repeating"
 _REFUSE = "value_steer.engine.host.refuse_unfilterable"
 _RESERVE = "value_steer.engine.lookahead._reserving"
 _ALLOCATE = "value_steer.engine.lookahead._with_lookahead"
@@ -114,9 +117,11 @@ _STATE: tuple[Surface, ...] = (
     _OUTPUTS(
         id="model_runner_output.tokens_and_logprobs",
         symbol="ModelRunnerOutput",
-        need=Fields(("req_ids", "sampled_token_ids", "logprobs")),
+        need=Fields(
+            ("req_ids", "req_id_to_index", "sampled_token_ids", "logprobs", "prompt_logprobs_dict")
+        ),
         used_by="value_steer.engine.filtering.ValueFilter._commit",
-        why="Another token is committed by replacing the one that was sampled.",
+        why="Another token is committed, or none, by replacing the one that was sampled.",
     ),
     _OUTPUTS(
         id="logprobs_lists.fields",
@@ -200,7 +205,7 @@ _SLOT: tuple[Surface, ...] = (
         symbol="ParallelConfig",
         need=Fields(("data_parallel_size",)),
         used_by=_REFUSE,
-        why="Engines in lockstep cannot run a step more.",
+        why="Engines in lockstep cannot run a step ahead.",
     ),
     _ROW(
         id="parallel_config.distributed_executor_backend",
@@ -224,7 +229,7 @@ _SLOT: tuple[Surface, ...] = (
         symbol="ModelConfig.has_inner_state",
         need=Property(),
         used_by=_REFUSE,
-        why="A recurrent state cannot be run a second time.",
+        why="A recurrent state cannot take a token back.",
     ),
 )
 
@@ -273,4 +278,42 @@ _DRAW: tuple[Surface, ...] = (
     ),
 )
 
-ROWS: tuple[Surface, ...] = (*_STATE, *_SLOT, *_DRAW)
+_REPETITION: tuple[Surface, ...] = (
+    _SCHEDULER(
+        id="scheduler.update_from_output",
+        symbol="Scheduler.update_from_output",
+        need=Parameters(("scheduler_output", "model_runner_output")),
+        used_by=_REPEAT,
+        why="After it, a request that was given no token is told to do its step again.",
+    ),
+    _SCHEDULER(
+        id="scheduler.requests",
+        symbol="Scheduler",
+        need=Assigns(("requests",)),
+        used_by=_REPEAT,
+        why="They are found there by their ids.",
+    ),
+    _REQUEST(
+        id="request.num_computed_tokens",
+        symbol="Request",
+        need=Assigns(("num_computed_tokens",)),
+        used_by=_REPEAT,
+        why="A step is done again by counting its token as not computed.",
+    ),
+    _REQUEST(
+        id="request.num_tokens",
+        symbol="Request.num_tokens",
+        need=Property(),
+        used_by=_REPEAT,
+        why="A part of a prompt gives no token either, but leaves tokens to compute.",
+    ),
+    _RUNNER(
+        id="runner.drops_tokens",
+        symbol="GPUModelRunner._update_states",
+        need=Compares("num_output_tokens"),
+        used_by="value_steer.engine.runners.v1.RunnerV1.take_back",
+        why="A token that the scheduler does not count is dropped from the sequence.",
+    ),
+)
+
+ROWS: tuple[Surface, ...] = (*_STATE, *_SLOT, *_REPETITION, *_DRAW)

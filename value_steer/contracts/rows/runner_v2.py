@@ -194,6 +194,14 @@ _STATE: tuple[Surface, ...] = (
         why="The next forward pass reads the token there.",
     ),
     _VFD(
+        id="request_state_v2.lengths",
+        path=f"{_PATH}/states.py",
+        symbol="RequestState",
+        need=Assigns(("total_len", "num_computed_tokens")),
+        used_by="value_steer.engine.runners.v2.RunnerV2.take_back",
+        why="A token is taken back by counting one less.",
+    ),
+    _VFD(
         id="penalties_v2.output_bin_counts",
         path=f"{_PATH}/sample/penalties.py",
         symbol="PenaltiesState",
