@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.engine.live import live
 from value_steer.engine.ledger import Ledger
-from value_steer.engine.requests import Filtered
+from value_steer.engine.search import Filtered
 
 
 def test_what_filtering_did_is_told_per_request() -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from value_steer.config import NEVER, RequestSettings, Threshold, parse_request
+from value_steer.engine.search import Filtered
 from value_steer.errors import CalibrationError, SettingsError
 from value_steer.operating_point import resolve_vfd_request
 
@@ -16,30 +17,10 @@ if TYPE_CHECKING:
     from vllm.sampling_params import SamplingParams
     from vllm.v1.core.sched.output import NewRequestData, SchedulerOutput
 
-    from value_steer.engine.search import Search
     from value_steer.value_probe import HeadCard
 
 _GREEDY_BELOW = 1e-5
 """The temperature below which vLLM's sampler is greedy."""
-
-
-@dataclass(slots=True)
-class Filtered:
-    """What value filtering has done to one request so far.
-
-    Attributes:
-        interventions: Tokens committed in place of the one that the model drew.
-        no_acceptable: Tokens for which no candidate was acceptable.
-        unscored: Tokens committed without a judgement, in steps served after an error.
-        p_undesirable: The head's value after the last committed token; ``None`` before the first.
-        search: Candidates for the next token, while the head has accepted none.
-    """
-
-    interventions: int = 0
-    no_acceptable: int = 0
-    unscored: int = 0
-    p_undesirable: float | None = None
-    search: Search | None = None
 
 
 @dataclass(slots=True)

@@ -55,6 +55,25 @@ class Search:
         self.refused.append(candidate)
 
 
+@dataclass(slots=True)
+class Filtered:
+    """What value filtering has done to one request so far.
+
+    Attributes:
+        interventions: Tokens committed in place of the one that the model drew.
+        no_acceptable: Tokens for which no candidate was acceptable.
+        unscored: Tokens committed without a judgement, in steps served after an error.
+        p_undesirable: The head's value after the last committed token; ``None`` before the first.
+        search: Candidates for the next token, while the head has accepted none.
+    """
+
+    interventions: int = 0
+    no_acceptable: int = 0
+    unscored: int = 0
+    p_undesirable: float | None = None
+    search: Search | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class FallbackRule:
     """What to commit when no candidate is acceptable.

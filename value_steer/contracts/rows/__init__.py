@@ -11,6 +11,7 @@ from value_steer.contracts.rows import (
     runner_v2,
     sampling,
     scheduler,
+    scheduling,
     worker,
 )
 
@@ -24,5 +25,6 @@ SURFACES: tuple[Surface, ...] = (
     *scheduler.ROWS,
     *config.ROWS,
     *filtering.ROWS,
+    *scheduling.ROWS,
     *runner_v2.ROWS,
 )
