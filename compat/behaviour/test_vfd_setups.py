@@ -80,6 +80,18 @@ def test_a_scheduler_that_reserves_no_slot_is_refused(
         pool.get(EngineSpec(vfd=vfd, options=_TWO_RANKS, env=env))
 
 
+@pytest.mark.mode("vfd")
+@pytest.mark.depth("fires")
+def test_a_scheduler_of_another_kind_is_refused(
+    pool: EnginePool, recognising_head: Callable[[str], str]
+) -> None:
+    """One that is not derived from vLLM's own would never repeat a step: requests would hang."""
+    vfd = {"value_head_path": recognising_head("mistral"), "threshold": 0.5}
+
+    with pytest.raises(EngineDiedError, match="reserves no slot"):
+        pool.get(EngineSpec(vfd=vfd, options={"scheduler_cls": "builtins.object"}))
+
+
 @pytest.fixture(scope="module")
 def client(
     workshop: Path, model_of: Callable[[str], Path], recognising_head: Callable[[str], str]

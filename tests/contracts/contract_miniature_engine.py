@@ -88,6 +88,9 @@ class ParallelConfig:
 class SchedulerConfig:
     max_num_seqs: int = Field(default=128, ge=1)
     async_scheduling: bool | None = None
+
+    def get_scheduler_cls(self) -> type[Scheduler]:
+        return Scheduler
 """,
     "vllm/config/model.py": """
 @config

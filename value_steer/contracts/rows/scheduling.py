@@ -80,6 +80,14 @@ _SLOT: tuple[Surface, ...] = (
         why="The next step must not be scheduled before a token is committed.",
     ),
     _ROW(
+        id="scheduler_config.get_scheduler_cls",
+        path="vllm/config/scheduler.py",
+        symbol="SchedulerConfig.get_scheduler_cls",
+        need=Parameters(),
+        used_by=_REFUSE,
+        why="A scheduler of another kind has neither slots to reserve nor steps to repeat.",
+    ),
+    _ROW(
         id="parallel_config.data_parallel_size",
         path="vllm/config/parallel.py",
         symbol="ParallelConfig",
