@@ -24,7 +24,10 @@ WORKER = os.environ.get("VALUE_STEER_SUITE_WORKER", "value_steer.worker.ValueSte
 
 _BOOT_SECONDS = 300
 _CALL_SECONDS = 300
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+"""Several engines share few cores: threads that wait for one another would spin on them."""
 _ENVIRONMENT = {
+    **ONE_THREAD,
     "HF_HUB_OFFLINE": "1",
     "VLLM_CPU_KVCACHE_SPACE": "1",
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # one process boots twice as fast

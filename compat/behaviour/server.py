@@ -14,7 +14,7 @@ import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING
 
-from compat.behaviour.engines import WORKER, EngineDiedError
+from compat.behaviour.engines import ONE_THREAD, WORKER, EngineDiedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +35,7 @@ def serving(model: Path, config: dict[str, object], log: Path) -> Iterator[str]:
         *("--enforce-eager", "--generation-config", "vllm"),
         *("--worker-cls", WORKER, "--additional-config", json.dumps(config)),
     ]
-    env = {**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"}
+    env = {**os.environ, **ONE_THREAD, "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"}
     with log.open("wb") as out:
         process = subprocess.Popen(
             command, stdout=out, stderr=subprocess.STDOUT, env=env, start_new_session=True
