@@ -18,17 +18,14 @@ def repeating(scheduler: Any, update: Callable[[Any, Any], Any]) -> Callable[[An
     Their last token counts as not computed, as it does where vLLM itself rejects a draft.
     """
 
-    def update_from_output(step: Any, output: Any) -> Any:
-        given = update(step, output)
-        if [] in output.sampled_token_ids:
-            for request_id, row in output.req_id_to_index.items():
+    def update_from_output(scheduler_output: Any, model_runner_output: Any) -> Any:
+        given = update(scheduler_output, model_runner_output)
+        tokens, rows = model_runner_output.sampled_token_ids, model_runner_output.req_id_to_index
+        if [] in tokens:
+            for request_id in (name for name, row in rows.items() if not tokens[row]):
                 request = scheduler.requests.get(request_id)
                 # A part of a prompt gives no token either, but leaves tokens to compute.
-                if (
-                    request is not None
-                    and not output.sampled_token_ids[row]
-                    and request.num_computed_tokens == request.num_tokens
-                ):
+                if request is not None and request.num_computed_tokens == request.num_tokens:
                     request.num_computed_tokens -= 1
         return given
 
