@@ -99,7 +99,10 @@ def run(order: Order, progress: Progress) -> CellResult:
     attempt = Attempt(cell, built, rules, expected, progress)
     attempt.go(choice.isolation)
     if order.discard and attempt.prepared is not None:
-        choice.isolation.discard(attempt.prepared)
+        try:
+            choice.isolation.discard(attempt.prepared)
+        except InfraError as error:  # what the cell has shown is not lost for it
+            progress.note(f"the environment stays: {error}")
     return CellResult(
         cell=cell,
         product=built,

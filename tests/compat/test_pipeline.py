@@ -52,9 +52,13 @@ class FakeIsolation:
     wheel_sha256: str = plan.select("0.28.0", plan.load()).build("cpu").wheels[0].sha256
     ran: list[str] = field(default_factory=list)
     discarded: list[Prepared] = field(default_factory=list)
+    in_use: bool = False
 
     def discard(self, prepared: Prepared) -> None:
         """Remember what was to be removed."""
+        if self.in_use:
+            msg = "another cell runs in it"
+            raise InfraError(msg)
         self.discarded.append(prepared)
 
     def prepare(self, recipe: Recipe, workspace: Path, log: Path) -> Prepared:
@@ -203,6 +207,17 @@ def test_a_full_disk_is_said_before_anything_is_installed(
     assert "2.1 GiB are free below" in said.out + said.err
     assert "may take 6 GiB" in said.out + said.err
     assert (fake.ran, _added(registry)) == ([], [])
+
+
+def test_evidence_is_recorded_though_its_environment_cannot_be_removed(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another cell may run in the same image."""
+    code, registry = run(FakeIsolation(in_use=True), "--force", "--discard")
+
+    assert code == ExitCode.PASSED
+    assert len(_added(registry)) == 2
+    assert "the environment stays: another cell runs in it" in capsys.readouterr().out
 
 
 @pytest.fixture
