@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from compat.behaviour import tiny_models
+from compat.behaviour.engines import ONE_THREAD
 from value_steer.features import FeatureCache
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ def run(model: Path, tmp_path: Path) -> Callable[..., Captured]:
 
 def _environment() -> dict[str, str]:
     return {
+        **ONE_THREAD,
         "HF_HUB_OFFLINE": "1",
         "PYTHONPATH": str(ROOT),
         "VLLM_CPU_KVCACHE_SPACE": "1",
