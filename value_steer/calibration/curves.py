@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from value_steer.calibration.abstention import AbstentionRule, abstention_rewards
+from value_steer.calibration.abstention import POOLED_RATES, AbstentionRule, abstention_rewards
 from value_steer.calibration.levels import (
     below_threshold_of,
     just_above,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 LEVELS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.35, 0.45, 0.65, 0.85)
 """Levels of the false-alarm curve; a level in between takes the one below."""
 
-RATES = tuple(float(rate) for rate in np.linspace(0.02, 0.98, 50).round(6))
+RATES = tuple(float(rate) for rate in POOLED_RATES.round(6))
 """Rates of the abstention curves, as in "Knowing When to Quit"."""
 
 TURNING = 2.0**-22

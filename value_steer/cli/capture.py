@@ -45,7 +45,7 @@ def run(options: Namespace) -> int:
 def _by_vllm(options: Namespace, prompts: list[Prompt]) -> int:
     vllm_engine = import_module("value_steer.cli.vllm_engine")
     hidden_size = read_model(options.model).hidden_size
-    spec = _spec(options, hidden_size, f"vllm {vllm_engine.VERSION}")
+    spec = _spec(options, hidden_size, _tokenizer(options), f"vllm {vllm_engine.VERSION}")
     make_engine: EngineFactory = vllm_engine.EngineFactory(
         str(options.model),
         {"dtype": options.dtype, **options.llm, **engine_options(options.out, hidden_size)},
@@ -78,7 +78,7 @@ def _by_transformers(options: Namespace, prompts: list[Prompt]) -> int:
         options.max_tokens, options.temperature, options.top_p, options.top_k, options.min_p
     )
     hidden_size = read_model(options.model).hidden_size
-    spec = _spec(options, hidden_size, f"transformers {version('transformers')}")
+    spec = _spec(options, hidden_size, tokenizer, f"transformers {version('transformers')}")
     cache = FeatureCache.create(options.out, spec)
     if options.seed is not None:
         torch.manual_seed(options.seed)
@@ -88,11 +88,11 @@ def _by_transformers(options: Namespace, prompts: list[Prompt]) -> int:
         )
 
 
-def _spec(options: Namespace, hidden_size: int, engine: str) -> CacheSpec:
+def _spec(options: Namespace, hidden_size: int, tokenizer: Tokenizer, engine: str) -> CacheSpec:
     settings = sampling_settings(
         _sampling(options),
         model=str(options.model),
-        chat_template=None if options.raw else _tokenizer(options).chat_template,
+        chat_template=None if options.raw else tokenizer.chat_template,
         dtype=options.dtype,
         engine=engine,
     )
