@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 _BOX_LABEL = "value-steer.box"
 _SITE, _SUITE, _OUT = "/site", "/suite", "/out"
 _HOME = "/tmp/home"  # noqa: S108  (inside the container)
-# Each engine that compiles a kernel asks the compiler anew for every instruction set, and imports
-# torch for each answer: 15 s of a boot. The image's compiler is known to take them all.
-_COMPILER = {"TORCHINDUCTOR_VEC_ISA_OK": "1"}
 
 
 class ContainerIsolation:
@@ -134,11 +131,10 @@ class ContainerBox:
 
     def _create(self, argv: Sequence[str], env: Mapping[str, str]) -> Container:
         everything = DeviceRequest(count=-1, capabilities=[["gpu"]])
-        common = surroundings.variables(home=_HOME, path=(_SITE, _SUITE))
         return self._client.containers.create(
             self._image_id,
             list(argv),
-            environment={**common, **_COMPILER, **env},
+            environment={**surroundings.variables(home=_HOME, path=(_SITE, _SUITE)), **env},
             user=f"{os.getuid()}:{os.getgid()}",
             working_dir=_SUITE,
             volumes=[f"{m.outside}:{m.inside}:{m.mode}" for m in self._mounts],

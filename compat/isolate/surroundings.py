@@ -21,6 +21,9 @@ def variables(*, home: str, path: Sequence[str]) -> dict[str, str]:
         "XDG_CONFIG_HOME": f"{home}/.config",
         "HYPOTHESIS_STORAGE_DIRECTORY": f"{home}/.cache/hypothesis",
         "TORCHINDUCTOR_CACHE_DIR": f"{home}/inductor",
+        # No vector instructions in compiled kernels: each process would ask the compiler anew which
+        # ones it knows, and import torch for every answer, which is 15 s of each engine's boot.
+        "TORCHINDUCTOR_VEC_ISA_OK": "0",
         # A container's user has no name that Python could look up.
         "USER": "value-steer",
         "LOGNAME": "value-steer",
