@@ -8,6 +8,8 @@ import torch
 from triton.backends.compiler import GPUTarget
 from triton.backends.driver import DriverBase as _Base
 
+from triton_cpu_standin import libdevice
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -37,3 +39,6 @@ class StandInDriver(_Base):
         from triton.testing import do_bench
 
         return do_bench
+
+
+libdevice.provide()
