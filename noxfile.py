@@ -101,6 +101,12 @@ def contracts(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def static(session: nox.Session) -> None:
+    """Check the contracts of every release in its wheel and record what holds in the registry."""
+    machine(session, "static")
+
+
+@nox.session(default=False)
 def registry(session: nox.Session) -> None:
     """Validate validated_versions.json, show what it says, and that nothing derived drifts."""
     machine(session, "registry")

@@ -79,6 +79,8 @@ def _add_matrix(menu: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     discovery.add_argument("--prereleases", action="store_true", help="pre-releases as well")
     discovery.add_argument("--candidates", type=Path, default=plan.CANDIDATES, help="file to write")
     discovery.set_defaults(command=commands.discovery)
+    surveying = menu.add_parser("static", help="check the contracts of every release and record it")
+    surveying.set_defaults(command=commands.surveying)
     locking = menu.add_parser("lock", help="resolve releases and keep what they come to")
     locking.add_argument("versions", nargs="*", help="series or releases; all if there are none")
     locking.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="whose build")

@@ -25,6 +25,7 @@ from compat import (
     record,
     rehearse,
     report,
+    static,
 )
 from compat import policy as policies
 from compat.errors import ExitCode, UsageError
@@ -59,6 +60,19 @@ def discovery(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
     write_atomically(arguments.candidates, plan.dumps(found).encode())
     progress.note(f"{len(found)} releases in {arguments.candidates}, newest {found[-1].version}")
     return ExitCode.PASSED
+
+
+def surveying(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
+    """Check the contracts in the source of every candidate and record what holds."""
+    found = static.survey(plan.load())
+    record.replace_static(arguments.registry, found)
+    for check in found:
+        if not check.holds:
+            place = f"vLLM {check.vllm} ({check.runner}, {check.mode})"
+            progress.problem(f"{place}: does not have what {', '.join(check.broken)} needs")
+    broken = sum(not check.holds for check in found)
+    progress.note(f"{len(found)} cells checked in {arguments.registry}, {broken} broken")
+    return ExitCode.FAILED if broken else ExitCode.PASSED
 
 
 def locking(arguments: argparse.Namespace, progress: Progress) -> ExitCode:

@@ -99,8 +99,13 @@ def checkout() -> Package:
         wheel_sha256=None,
         engine_digest=versions.engine_digest(ROOT / "value_steer"),
         suite_digest=_digest(ROOT / SUITE),
-        contracts_digest=_digest(ROOT / CONTRACTS),
+        contracts_digest=contracts_digest(),
     )
+
+
+def contracts_digest() -> str:
+    """Hash of the contracts in this checkout."""
+    return _digest(ROOT / CONTRACTS)
 
 
 def _build_wheel(folder: Path) -> Path:

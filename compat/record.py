@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
@@ -17,10 +18,10 @@ from value_steer.errors import RegistryError
 from value_steer.registry import SCHEMA_VERSION, Registry, Row, read_registry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from compat.evidence import Imported
+    from compat.evidence import Imported, StaticCheck
 
 _LOCK_SECONDS = 60.0
 _CLOCK_TOLERANCE = timedelta(minutes=5)
@@ -56,14 +57,33 @@ def append(path: Path, rows: Sequence[Row], imported: Sequence[Imported] = ()) -
             from the future, or another process keeps the registry locked.
     """
     refuse_unrecordable(rows)
+
+    def added(former: Registry) -> Registry:
+        merged = {row.record_id: row for row in (*former.rows, *rows)}
+        # The claims that are there come last, so that the day of their import stays.
+        claims = {(c.vllm, c.original): c for c in (*imported, *former.imported)}
+        return replace(former, rows=(*merged.values(),), imported=(*claims.values(),))
+
+    _change(path, added)
+
+
+def replace_static(path: Path, static: Sequence[StaticCheck]) -> None:
+    """Put what the sources say now in the place of what they said before.
+
+    They can be read again at any time, so there is no history to keep.
+
+    Raises:
+        RecordError: As :func:`append`.
+    """
+    _change(path, lambda former: replace(former, static=(*static,)))
+
+
+def _change(path: Path, change: Callable[[Registry], Registry]) -> None:
     lock = path.with_name(f".{path.name}.lock")
     try:
         with FileLock(lock, timeout=_LOCK_SECONDS):
-            former = load_registry(path)
-            merged = {row.record_id: row for row in (*former.rows, *rows)}
-            # The claims that are there come last, so that the day of their import stays.
-            claims = {(c.vllm, c.original): c for c in (*imported, *former.imported)}
-            text = render(merged.values(), claims.values())
+            changed = change(load_registry(path))
+            text = render(changed.rows, changed.imported, changed.static)
             _refuse(schema.violations(parse_json(text)), "not recorded")
             _replace(path, text)
     except Timeout as error:
@@ -71,12 +91,18 @@ def append(path: Path, rows: Sequence[Row], imported: Sequence[Imported] = ()) -
         raise RecordError(msg) from error
 
 
-def render(rows: Iterable[Row], imported: Iterable[Imported] = ()) -> str:
+def render(
+    rows: Iterable[Row], imported: Iterable[Imported] = (), static: Iterable[StaticCheck] = ()
+) -> str:
     """The text of a registry: the same for the same content, in whatever order it comes."""
-    ordered = [row.to_json() for row in sorted(rows, key=_order)]
     claims = [encode(claim) for claim in sorted(imported, key=_claim_order)]
-    body = {"schema_version": SCHEMA_VERSION, "rows": ordered}
-    body |= {"imported": claims} if claims else {}
+    checks = [encode(check) for check in sorted(static, key=_static_order)]
+    body = {
+        "schema_version": SCHEMA_VERSION,
+        "rows": [row.to_json() for row in sorted(rows, key=_order)],
+        **({"imported": claims} if claims else {}),
+        **({"static": checks} if checks else {}),
+    }
     return json.dumps(body, indent=2, sort_keys=True) + "\n"
 
 
@@ -115,6 +141,10 @@ def _order(row: Row) -> tuple[Version, str, str, str, str, str]:
     cell = row.cell
     runner = cell.runner or ""
     return Version(cell.vllm), cell.lane, runner, cell.mode, row.recorded_at, row.record_id
+
+
+def _static_order(check: StaticCheck) -> tuple[Version, str, str]:
+    return Version(check.vllm), check.runner, check.mode
 
 
 def _claim_order(claim: Imported) -> tuple[Version, str, str]:

@@ -5,19 +5,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from compat import standing
+from packaging.version import Version
+
+from compat import runners, standing
 from compat.evidence import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from packaging.version import Version
-
-    from compat.evidence import Row
+    from compat.evidence import Row, StaticCheck
     from compat.knowledge import Knowledge
 
-_COLUMNS = ("vLLM", "lane", "runner", "abstain", "vfd", "torch", "recorded", "engine")
+_COLUMNS = (
+    "vLLM",
+    "runner",
+    "contracts",
+    "lane",
+    "abstain",
+    "vfd",
+    "torch",
+    "recorded",
+    "engine",
+)
 _MODES = ("abstain", "vfd")
+_CPU = "cpu"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +46,7 @@ class Badge:
 
 
 def markdown(known: Knowledge) -> str:
-    """A line per release, lane and runner, newest release first, the untested ones among them."""
+    """A line per release, runner and lane, newest release first, the untested ones among them."""
     head = [_line(_COLUMNS), _line(["---"] * len(_COLUMNS))]
     lines = [line for version in reversed(known.known) for line in _release(version, known)]
     return "\n".join([*head, *lines]) + "\n"
@@ -61,22 +72,47 @@ def badge(series: str, known: Knowledge) -> Badge:
 
 def _release(version: Version, known: Knowledge) -> Iterator[str]:
     rows = standing.holding(str(version), known.rows)
-    places = sorted({(row.cell.lane, row.cell.runner or "") for row in rows})
-    if not places:
-        yield _line([str(version), *[""] * 2, "not tested", "not tested", *[""] * 3])
-    for lane, runner in places:
-        here = [r for r in rows if (r.cell.lane, r.cell.runner or "") == (lane, runner)]
-        yield _line(
-            [
-                str(version),
-                lane,
-                runner,
-                *(_verdict(here, mode) for mode in _MODES),
-                here[-1].environment.torch or "",
-                max(row.recorded_at for row in here)[:10],
-                ", ".join(sorted({f"`{row.package.engine_digest[:8]}`" for row in here})),
-            ]
-        )
+    read = [check for check in known.registry.static if check.vllm == str(version)]
+    ran = {(row.cell.runner or "", row.cell.lane) for row in rows}
+    unknown = {check.runner for check in read} - {runner for runner, _ in ran}
+    if not ran and not read:
+        unknown = {""}
+    for runner, lane in sorted(ran | {(runner, "") for runner in unknown}):
+        here = [r for r in rows if (r.cell.runner or "", r.cell.lane) == (runner, lane)]
+        contracts = _contracts([check for check in read if check.runner == runner])
+        told = _told(here) if here else _untold(version, runner, known)
+        yield _line([str(version), runner, contracts, lane, *told])
+
+
+def _told(here: Sequence[Row]) -> list[str]:
+    """What the evidence of a release, runner and lane says."""
+    return [
+        *(_verdict(here, mode) for mode in _MODES),
+        here[-1].environment.torch or "",
+        max(row.recorded_at for row in here)[:10],
+        ", ".join(sorted({f"`{row.package.engine_digest[:8]}`" for row in here})),
+    ]
+
+
+def _untold(version: Version, runner: str, known: Knowledge) -> list[str]:
+    """Why there is no evidence."""
+    v2_since = [Version(k.since) for k in known.rules.cells if k.lane == runners.INTERPRETED]
+    if not any(c.version == version and c.serves(_CPU) for c in known.candidates):
+        why = "no CPU build"
+    elif runner == "v2" and not any(since <= version for since in v2_since):
+        why = "not in the CPU build"
+    else:
+        why = "not tested"
+    return [why, why, "", "", ""]
+
+
+def _contracts(read: Sequence[StaticCheck]) -> str:
+    """Whether the contracts of each mode hold in the source."""
+    if not read:
+        return "not checked"
+    if all(check.holds for check in read):
+        return "hold"
+    return ", ".join(f"{len(c.broken)} broken ({c.mode})" for c in read if not c.holds)
 
 
 def _verdict(rows: Sequence[Row], mode: str) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from compat import cli, record
-from compat.evidence import Cause, Imported, Registry
+from compat.evidence import Cause, Imported, Registry, StaticCheck
 from tests.compat.checkouts import ROOT, evidence
 from tests.compat.samples import CELL, HASH, VOID, failed
 from value_steer import compat_check, compat_story, explain, versions
@@ -85,6 +85,21 @@ def test_a_claim_is_told_as_one() -> None:
     assert told.startswith("vLLM 0.28.0: never tested")
     assert "claimed elsewhere: pass (static passed, behavioural not stated)" in told
     assert "counts for nothing" in told
+
+
+def test_what_was_only_read_is_told_as_that() -> None:
+    """A source is no run: the release stays untested, and what is broken is named."""
+    check = StaticCheck("0.28.0", "v1", "abstain", 60, (), "vllm.whl", HASH, HASH)
+    checks = (check, replace(check, mode="vfd", broken=("sampler",)), replace(check, vllm="0.29.0"))
+
+    told = "\n".join(explain.lines("0.28.0", Registry((), (), checks), HASH, NOW)).splitlines()
+
+    assert told[0] == "vLLM 0.28.0: never tested"
+    assert told[1:3] == [
+        "contracts in its source, v1 abstain: all 60 hold",
+        "contracts in its source, v1 vfd: 1 of 60 do not hold (sampler)",
+    ]
+    assert told[3].startswith("reproduce: ")
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from compat.evidence import Cause, Control, Depth, Row, TestCounts, Verdict
 from tests.compat.samples import CELL, HASH, PASSED, VOID, failed, passed, rows
 from value_steer import versions
 from value_steer.errors import RegistryError, SettingsError, UnvalidatedError
+from value_steer.evidence import StaticCheck
 from value_steer.versions import Standing, assess, current, decide, engine_digest
 
 PACKAGE = Path(versions.__file__).parent
@@ -29,6 +30,7 @@ GPU = replace(CELL, lane="cuda-sm80")
 ANY_RUNNER = replace(CELL, runner=None)
 NO_INSTALL = failed(cell=ANY_RUNNER, cause=Cause.INSTALL, recorded_at=LATER)
 WITHDRAWN = replace(VOID, verdict=Verdict.WITHDRAWN, reason="yanked", recorded_at=EARLIER)
+IN_SOURCE = StaticCheck("0.28.0", "v1", "abstain", 60, (), "vllm.whl", HASH, HASH)
 OTHER_CODE = replace(PASSED.package, engine_digest="cd" * 32)
 
 
@@ -65,6 +67,27 @@ def test_the_standing_follows_from_the_history(
     assert "\n" not in assessment.message
     settled = standing is Standing.VALIDATED
     assert settled or "`nox -s compat-0.28`" in assessment.message
+
+
+@pytest.mark.parametrize(
+    ("history", "check", "standing"),
+    [
+        ([], IN_SOURCE, Standing.CONTRACTS_ONLY),
+        ([failed(cell=GPU)], IN_SOURCE, Standing.CONTRACTS_ONLY),
+        ([], replace(IN_SOURCE, broken=("sampler",)), Standing.UNKNOWN),
+        ([], replace(IN_SOURCE, runner="v2"), Standing.UNKNOWN),
+        ([failed()], IN_SOURCE, Standing.KNOWN_BAD),
+        ([passed(cell=GPU)], IN_SOURCE, Standing.VALIDATED_ELSEWHERE),
+    ],
+)
+def test_a_source_counts_only_where_nothing_was_run(
+    history: list[Row], check: StaticCheck, standing: Standing
+) -> None:
+    """And it is told apart from evidence."""
+    found = assess(CELL, history, HASH, (check,))
+
+    assert found.standing is standing
+    assert ("never run" in found.message) == (standing is Standing.CONTRACTS_ONLY)
 
 
 @pytest.mark.parametrize("seconds", [float(n) for n in range(8)])

@@ -157,6 +157,40 @@ class Provenance:
 
 
 @dataclass(frozen=True, slots=True)
+class StaticCheck:
+    """What the source of a release says of a mode on a runner; nothing of it was run.
+
+    Attributes:
+        vllm: Public version, normalised.
+        runner: Generation of the model runner.
+        mode: What value-steer does (``abstain``).
+        checked: How many contracts that needs, at least one.
+        broken: Those that do not hold, by id.
+        wheel: The wheel that was read, by file name.
+        wheel_sha256: Its SHA-256.
+        contracts_digest: Hash of the contracts, as in :class:`Package`.
+    """
+
+    vllm: str
+    runner: str
+    mode: str
+    checked: int
+    broken: tuple[str, ...]
+    wheel: str
+    wheel_sha256: str
+    contracts_digest: str
+
+    @property
+    def holds(self) -> bool:
+        """Whether value-steer can bind to this release."""
+        return not self.broken
+
+    def is_about(self, cell: Cell) -> bool:
+        """Whether it speaks of the release, runner and mode of a cell, on whatever lane."""
+        return (self.vllm, self.runner, self.mode) == (cell.vllm, cell.runner, cell.mode)
+
+
+@dataclass(frozen=True, slots=True)
 class Imported:
     """What another registry claims about a version: shown, never counted.
 

@@ -14,7 +14,7 @@ from value_steer.versions import Standing
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from value_steer.evidence import Imported
+    from value_steer.evidence import Imported, StaticCheck
     from value_steer.registry import Registry, Row
 
 _HEAD = ("lane", "runner", "mode", "verdict", "depth", "tests", "control", "age", "standing")
@@ -35,6 +35,7 @@ def lines(vllm: str, registry: Registry, digest: str, now: datetime | None = Non
     yield f"vLLM {vllm}: {_summary(held, digest)}"
     if held:
         yield from _table(held, digest, now or datetime.now(timezone.utc))
+    yield from _static([c for c in registry.static if Version(c.vllm) == Version(vllm)])
     for group in _by_run(held):
         yield from _evidence(group)
     if rows:
@@ -88,6 +89,14 @@ def _standing(row: Row, digest: str) -> Standing:
     if row.verdict is not Verdict.PASSED:
         return Standing.KNOWN_BAD
     return Standing.VALIDATED if row.package.engine_digest == digest else Standing.STALE
+
+
+def _static(checks: Sequence[StaticCheck]) -> Iterator[str]:
+    """What was read in the source of the release; it was not run for that."""
+    for check in checks:
+        found = f"{len(check.broken)} of {check.checked} do not hold ({', '.join(check.broken)})"
+        verdict = f"all {check.checked} hold" if check.holds else found
+        yield f"contracts in its source, {check.runner} {check.mode}: {verdict}"
 
 
 def _by_run(held: Sequence[Row]) -> list[list[Row]]:

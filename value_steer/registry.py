@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from packaging.version import InvalidVersion, Version
 
@@ -21,6 +21,7 @@ from value_steer.evidence import (
     Imported,
     Package,
     Provenance,
+    StaticCheck,
     TestCounts,
     Upstream,
     Verdict,
@@ -28,6 +29,8 @@ from value_steer.evidence import (
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+Record = TypeVar("Record")
 
 SCHEMA_VERSION = 1
 """Version of the registry's format."""
@@ -101,11 +104,13 @@ class Registry:
     Attributes:
         rows: The evidence.
         imported: What other registries claimed. It is shown and never counts: no code that
-            decides anything is given more than ``rows``.
+            decides anything is given it.
+        static: What the sources of all releases say, as they were when it was asked for last.
     """
 
     rows: tuple[Row, ...]
-    imported: tuple[Imported, ...]
+    imported: tuple[Imported, ...] = ()
+    static: tuple[StaticCheck, ...] = ()
 
 
 def read_rows(path: Path) -> tuple[Row, ...]:
@@ -130,19 +135,24 @@ def read_registry(path: Path) -> Registry:
     claims = [
         _imported(entry, f"imported[{i}]", problems) for i, entry in enumerate(stored["imported"])
     ]
+    static = [_static(entry, f"static[{i}]", problems) for i, entry in enumerate(stored["static"])]
     if problems:
         raise RegistryError("\n".join(f"{path}: {problem}" for problem in problems))
-    good = tuple(row for row in rows if row is not None)
-    return Registry(good, tuple(claim for claim in claims if claim is not None))
+    return Registry(_there(rows), _there(claims), _there(static))
+
+
+def _there(entries: list[Record | None]) -> tuple[Record, ...]:
+    return tuple(entry for entry in entries if entry is not None)
 
 
 def _document(body: object, problems: list[str]) -> dict[str, list[object]]:
-    """The lists of a registry; empty where they are wrong. ``imported`` may be left out."""
-    lists: dict[str, list[object]] = {"rows": [], "imported": []}
+    """The lists of a registry; empty where they are wrong or left out."""
+    lists: dict[str, list[object]] = {"rows": [], "imported": [], "static": []}
     keys = set(body) if isinstance(body, dict) else set()
-    if not isinstance(body, dict) or keys - {"imported"} != {"schema_version", "rows"}:
+    if not isinstance(body, dict) or keys - {"imported", "static"} != {"schema_version", "rows"}:
         problems.append(
-            "must be an object with schema_version and rows, perhaps imported, and nothing else"
+            "must be an object with schema_version and rows, perhaps imported and static, and "
+            "nothing else"
         )
         return lists
     version = body["schema_version"]
@@ -177,6 +187,17 @@ def _imported(body: object, at: str, problems: list[str]) -> Imported | None:
     if claim.vllm != public_version(claim.vllm):
         problems.append(f"{at}.vllm = {claim.vllm!r}: must be a normalised public version")
     return claim
+
+
+def _static(body: object, at: str, problems: list[str]) -> StaticCheck | None:
+    found = decode(StaticCheck, body, at, problems)
+    if found is None:
+        return None
+    if found.vllm != public_version(found.vllm):
+        problems.append(f"{at}.vllm = {found.vllm!r}: must be a normalised public version")
+    if not 0 < found.checked >= len(found.broken):
+        problems.append(f"{at}.checked = {found.checked}: must be positive, and not below broken")
+    return found
 
 
 def _encoded(row: Row) -> dict[str, object]:

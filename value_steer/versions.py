@@ -17,10 +17,12 @@ from packaging.version import Version
 
 from value_steer.errors import RegistryError, SettingsError, UnvalidatedError
 from value_steer.evidence import Cell, Verdict
-from value_steer.registry import Row, public_version, read_rows
+from value_steer.registry import Row, public_version, read_registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from value_steer.evidence import StaticCheck
 
 ENVIRONMENT_VARIABLE = "VALUE_STEER_UNVALIDATED"
 DECIDING = frozenset({Verdict.PASSED, Verdict.FAILED, Verdict.UNSUPPORTED, Verdict.WITHDRAWN})
@@ -46,6 +48,7 @@ class Standing(str, Enum):
     VALIDATED = "validated"
     VALIDATED_ELSEWHERE = "validated_elsewhere"
     STALE = "stale"
+    CONTRACTS_ONLY = "contracts_only"
     KNOWN_BAD = "known_bad"
     UNKNOWN = "unknown"
 
@@ -116,13 +119,16 @@ def current(rows: Sequence[Row]) -> dict[Cell, Row]:
     return {cell: row for cell, row in holding.items() if row is not None}
 
 
-def assess(cell: Cell, rows: Sequence[Row], digest: str) -> Assessment:
+def assess(
+    cell: Cell, rows: Sequence[Row], digest: str, static: Sequence[StaticCheck] = ()
+) -> Assessment:
     """What the evidence says about a cell.
 
     Args:
         cell: With a public version of vLLM.
-        rows: The registry.
+        rows: The evidence of the registry.
         digest: :func:`engine_digest` of the code that runs.
+        static: What the registry says of sources, for a cell without evidence.
     """
     name = f"vLLM {cell.vllm} on {cell.lane} (runner {cell.runner}, mode {cell.mode})"
     row = decide(rows, cell)
@@ -140,6 +146,10 @@ def assess(cell: Cell, rows: Sequence[Row], digest: str) -> Assessment:
     if elsewhere:
         text = f"{name} is not validated, though it is on {elsewhere}; {_advice(cell)}"
         return Assessment(Standing.VALIDATED_ELSEWHERE, text)
+    for check in static:
+        if check.is_about(cell) and check.holds:
+            text = f"{name} was never run, though all {check.checked} contracts hold in its source"
+            return Assessment(Standing.CONTRACTS_ONLY, f"{text}; {_advice(cell)}")
     return Assessment(Standing.UNKNOWN, f"{name} was never tested; {_advice(cell)}")
 
 
@@ -167,7 +177,8 @@ def warn_unless_validated(
     if wanted is OnUnvalidated.IGNORE:
         return None
     cell = Cell(public_version(vllm) or vllm, lane, runner, mode)
-    assessment = assess(cell, read_rows(registry_path()), engine_digest())
+    registry = read_registry(registry_path())
+    assessment = assess(cell, registry.rows, engine_digest(), registry.static)
     if assessment.standing is Standing.VALIDATED:
         logger.info("%s", assessment.message)
     elif wanted is OnUnvalidated.ERROR:

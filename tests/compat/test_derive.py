@@ -75,7 +75,7 @@ def test_old_and_stale_evidence_keeps_a_release_inside(tmp_path: Path) -> None:
     ("name", "place"),
     [
         ("pyproject.toml", "vllm=={}"),
-        ("README.md", "| {} | cpu"),
+        ("README.md", "| {} | v1 | not checked | cpu"),
         ("matrix/actions.json", '"{}-cpu-default"'),
     ],
 )

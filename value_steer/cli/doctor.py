@@ -19,7 +19,7 @@ from value_steer.contracts.source import installed_tree
 from value_steer.contracts.surface import Mode, Runner
 from value_steer.errors import ContractError
 from value_steer.evidence import Cell
-from value_steer.registry import public_version, read_rows
+from value_steer.registry import public_version, read_registry
 from value_steer.value_probe import load_value_head
 
 if TYPE_CHECKING:
@@ -82,11 +82,11 @@ def _contracts(tree: InstalledTree) -> Iterator[str]:
 
 
 def _evidence(release: str) -> Iterator[str]:
-    rows, digest = read_rows(versions.registry_path()), versions.engine_digest()
+    registry, digest = read_registry(versions.registry_path()), versions.engine_digest()
     for runner in Runner:
         for mode in Mode:
             cell = Cell(release, lane(), runner.value, mode.value)
-            found = versions.assess(cell, rows, digest)
+            found = versions.assess(cell, registry.rows, digest, registry.static)
             yield f"  {mode.value} on {runner.value}: {found.standing.value}: {found.message}"
 
 

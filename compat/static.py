@@ -1,0 +1,72 @@
+"""What the sources of all releases say of the contracts, for the registry; nothing is installed."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import TYPE_CHECKING
+
+from compat.errors import InfraError
+from compat.evidence import StaticCheck
+from compat.product import contracts_digest
+from value_steer.contracts import package_index
+from value_steer.contracts.report import Status
+from value_steer.contracts.rows import SURFACES
+from value_steer.contracts.surface import Mode, Runner
+from value_steer.contracts.sweep import sweep
+from value_steer.contracts.wheel import cache_folder
+from value_steer.errors import ContractError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from compat.plan import Candidate
+    from value_steer.contracts.package_index import IndexWheel
+    from value_steer.contracts.snapshot import Snapshot
+
+_PROJECT = "vllm"
+
+
+def survey(candidates: Sequence[Candidate]) -> tuple[StaticCheck, ...]:
+    """Read each release's source out of its wheel and check every contract.
+
+    Raises:
+        InfraError: The index or a wheel cannot be read, or has no wheel of a candidate.
+    """
+    try:
+        settings = package_index.pip_settings()
+        wheels = package_index.for_reading(package_index.project_wheels(_PROJECT, settings))
+        of_candidates = _of(candidates, wheels)
+        history = sweep(of_candidates, settings, cache_folder())
+    except ContractError as error:
+        raise InfraError(str(error)) from error
+    digest = contracts_digest()
+    pairs = zip(of_candidates, history, strict=True)
+    return tuple(check for wheel, taken in pairs for check in checks(wheel, taken, digest))
+
+
+def checks(wheel: IndexWheel, taken: Snapshot, digest: str) -> Iterator[StaticCheck]:
+    """One for each runner and mode that need anything of vLLM."""
+    broken = {standing.id for standing in taken.standings if standing.status is not Status.OK}
+    for runner, mode in product(Runner, Mode):
+        needed = {s.id for s in SURFACES if runner in s.runners and mode in s.modes}
+        if needed:
+            yield StaticCheck(
+                vllm=str(wheel.version),
+                runner=runner.value,
+                mode=mode.value,
+                checked=len(needed),
+                broken=tuple(sorted(needed & broken)),
+                wheel=wheel.filename,
+                wheel_sha256=wheel.sha256,
+                contracts_digest=digest,
+            )
+
+
+def _of(candidates: Sequence[Candidate], wheels: Sequence[IndexWheel]) -> tuple[IndexWheel, ...]:
+    found = {wheel.version: wheel for wheel in wheels}
+    if missing := [str(c.version) for c in candidates if c.version not in found]:
+        msg = (
+            f"the index has no wheel of vLLM {', '.join(missing)}; `nox -s matrix` lists them anew"
+        )
+        raise InfraError(msg)
+    return tuple(found[candidate.version] for candidate in candidates)
