@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _BOOT_SECONDS = 300
+# An engine with workers of its own is bound to a core: vLLM 0.20 fails where it is to bind to none.
+_BOUND = {"VLLM_CPU_OMP_THREADS_BIND": "0"}
 
 
 @contextlib.contextmanager
@@ -35,10 +37,14 @@ def serving(model: Path, config: dict[str, object], log: Path) -> Iterator[str]:
         *("--enforce-eager", "--generation-config", "vllm"),
         *("--worker-cls", WORKER, "--additional-config", json.dumps(config)),
     ]
-    env = {**os.environ, **ONE_THREAD, "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"}
+    own = {**ONE_THREAD, **_BOUND, "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"}
     with log.open("wb") as out:
         process = subprocess.Popen(
-            command, stdout=out, stderr=subprocess.STDOUT, env=env, start_new_session=True
+            command,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **own},
+            start_new_session=True,
         )
     try:
         _await_health(process, f"http://127.0.0.1:{port}/health", log)
