@@ -8,7 +8,7 @@ import torch
 from triton.backends.compiler import GPUTarget
 from triton.backends.driver import DriverBase as _Base
 
-from triton_cpu_standin import libdevice
+from . import libdevice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
