@@ -125,10 +125,10 @@ def test_the_command_rehearses_what_the_plan_says(
     monkeypatch.setattr(rehearse, "Processes", lambda *_: jobs)
     out = tmp_path / "out"
 
-    code = cli.main(["rehearse", "0.27", "0.28", "--out", str(out), "--kill-after", "7"])
+    code = cli.main(["rehearse", "0.21", "0.22", "--out", str(out), "--kill-after", "7"])
 
     assert code == ExitCode.PASSED
-    assert jobs.ran == [("0.27.1-cpu-default", None), ("0.28.0-cpu-default", 7.0)]
+    assert jobs.ran == [("0.21.0-cpu-default", None), ("0.22.1-cpu-default", 7.0)]
     assert [cell.name for cell in actions.load(out / "plan.json")] == [name for name, _ in jobs.ran]
     rows: tuple[Row, ...] = record.load(out / "validated_versions.json")
     assert set(record.load(cli.REGISTRY)) < set(rows)
