@@ -66,12 +66,11 @@ def surveying(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
     """Check the contracts in the source of every candidate and record what holds."""
     found = static.survey(plan.load())
     record.replace_static(arguments.registry, found)
-    for check in found:
-        if not check.holds:
-            place = f"vLLM {check.vllm} ({check.runner}, {check.mode})"
-            progress.problem(f"{place}: does not have what {', '.join(check.broken)} needs")
-    broken = sum(not check.holds for check in found)
-    progress.note(f"{len(found)} cells checked in {arguments.registry}, {broken} broken")
+    broken = [check for check in found if not check.holds]
+    for check in broken:
+        place = f"vLLM {check.vllm} ({check.runner}, {check.mode})"
+        progress.problem(f"{place}: does not have what {', '.join(check.broken)} needs")
+    progress.note(f"{len(found)} cells checked in {arguments.registry}, {len(broken)} broken")
     return ExitCode.FAILED if broken else ExitCode.PASSED
 
 

@@ -10,7 +10,6 @@ from compat.evidence import StaticCheck
 from compat.product import contracts_digest
 from value_steer.contracts import package_index
 from value_steer.contracts.report import Status
-from value_steer.contracts.rows import SURFACES
 from value_steer.contracts.surface import Mode, Runner
 from value_steer.contracts.sweep import sweep
 from value_steer.contracts.wheel import cache_folder
@@ -46,16 +45,14 @@ def survey(candidates: Sequence[Candidate]) -> tuple[StaticCheck, ...]:
 
 def checks(wheel: IndexWheel, taken: Snapshot, digest: str) -> Iterator[StaticCheck]:
     """One for each runner and mode that need anything of vLLM."""
-    broken = {standing.id for standing in taken.standings if standing.status is not Status.OK}
     for runner, mode in product(Runner, Mode):
-        needed = {s.id for s in SURFACES if runner in s.runners and mode in s.modes}
-        if needed:
+        if needed := taken.needed(mode, runner):
             yield StaticCheck(
                 vllm=str(wheel.version),
                 runner=runner.value,
                 mode=mode.value,
                 checked=len(needed),
-                broken=tuple(sorted(needed & broken)),
+                broken=tuple(sorted(s.id for s in needed if s.status is not Status.OK)),
                 wheel=wheel.filename,
                 wheel_sha256=wheel.sha256,
                 contracts_digest=digest,

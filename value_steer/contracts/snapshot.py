@@ -53,10 +53,14 @@ class Snapshot:
     standings: tuple[Standing, ...]
     watched: tuple[Sighting, ...] = ()
 
+    def needed(self, mode: Mode, runner: Runner) -> tuple[Standing, ...]:
+        """How the rows of a mode on a runner stand."""
+        wanted = {s.id for s in SURFACES if mode in s.modes and runner in s.runners}
+        return tuple(s for s in self.standings if s.id in wanted)
+
     def holds(self, mode: Mode, runner: Runner) -> bool | None:
         """Whether all rows of a mode on a runner hold; ``None`` if there is no such row."""
-        wanted = {s.id for s in SURFACES if mode in s.modes and runner in s.runners}
-        found = [s.status is Status.OK for s in self.standings if s.id in wanted]
+        found = [s.status is Status.OK for s in self.needed(mode, runner)]
         return all(found) if found else None
 
 
