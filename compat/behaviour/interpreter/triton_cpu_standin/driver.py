@@ -8,7 +8,7 @@ import torch
 from triton.backends.compiler import GPUTarget
 from triton.backends.driver import DriverBase as _Base
 
-from . import libdevice
+from . import completions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,4 +41,4 @@ class StandInDriver(_Base):
         return do_bench
 
 
-libdevice.provide()
+completions.provide()
