@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 INTERPRETED = "cpu-interpreted"
 """The lane in which Triton's kernels are interpreted, because nothing compiles them for a CPU."""
 
-_STAND_IN = SUITE / "interpreter"
+STAND_IN = SUITE / "interpreter"
 """A back end named ``cpu``, without which vLLM builds no Model Runner V2 on a CPU."""
 
 
@@ -33,5 +33,5 @@ def environment(runner: str, lane: str, mounts: Mounts, box: Box) -> dict[str, s
     chosen = {"VLLM_USE_V2_MODEL_RUNNER": "1" if runner == "v2" else "0"}
     if lane != INTERPRETED:
         return chosen
-    path = (mounts.site, mounts.suite, mounts.suite / _STAND_IN)
+    path = (mounts.site, mounts.suite, mounts.suite / STAND_IN)
     return {**chosen, **kernels(lane), "PYTHONPATH": ":".join(map(box.inside, path))}

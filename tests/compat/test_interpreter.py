@@ -6,17 +6,17 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from compat.runners import INTERPRETED, STAND_IN, kernels
+
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import Any, Final
 
 pytest.importorskip("triton", reason="PyTorch for CPUs brings no Triton")
-
-_STAND_IN: Final = Path("compat", "behaviour", "interpreter").absolute()
 
 _PROGRAM: Final = '''
 import json
@@ -67,7 +67,7 @@ def test_random_numbers_are_those_of_triton(tmp_path: Path) -> None:
     """Philox of 32 and 64 bits, of one lane and of many, with a key for all and with one each."""
     program = tmp_path / "draw.py"
     program.write_text(_PROGRAM)
-    expected, found = _run(program, path=""), _run(program, path=str(_STAND_IN))
+    expected, found = _run(program, path=""), _run(program, path=str(STAND_IN.absolute()))
     assert found == expected
     uniform, words, wide, by_lane = found[1]
     assert len({*uniform}) == len({*words}) == len({*wide}) == 4 * 32
@@ -97,13 +97,13 @@ def test_the_interpreter_is_spared_its_repetitions(tmp_path: Path) -> None:
     """What the stand-in replaces is there to replace: else a cell takes thrice the time, unseen."""
     program = tmp_path / "count.py"
     program.write_text(_PROGRAM + _COUNT)
-    expected, found = _run(program, path=""), _run(program, path=str(_STAND_IN))
+    expected, found = _run(program, path=""), _run(program, path=str(STAND_IN.absolute()))
     assert found == 2 + 2, "each kernel looks into the language, its functions into the core"
     assert expected > 10 * found, "each function looks again"
 
 
 def _run(program: Path, *, path: str) -> Any:
-    environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": path}
+    environment = {**os.environ, **kernels(INTERPRETED), "PYTHONPATH": path}
     done = subprocess.run(
         [sys.executable, str(program)], env=environment, capture_output=True, text=True, check=False
     )
