@@ -17,7 +17,7 @@ GATE_NEEDS = ["filelock>=3.16", "jsonschema>=4.23", "pyyaml>=6.0"]
 
 
 class ReleaseGate(BuildHookInterface[Any]):
-    """Asks ``compat.gate`` before hatchling writes anything."""
+    """Asks ``compat.release.gate`` before hatchling writes anything."""
 
     def dependencies(self) -> list[str]:
         """What the gate needs where there is one."""
@@ -45,7 +45,7 @@ class ReleaseGate(BuildHookInterface[Any]):
     def _obstacles(self) -> tuple[str, ...]:
         sys.path.insert(0, self.root)
         try:
-            from compat import gate  # noqa: PLC0415  (needs what dependencies() asks for)
+            from compat.release import gate  # noqa: PLC0415  (needs what dependencies() asks for)
 
             return gate.examine(Path(self.root)).obstacles
         finally:

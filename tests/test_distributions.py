@@ -18,17 +18,17 @@ import nox
 import packaging
 import pytest
 
-from compat import package
 from compat.errors import UsageError
+from compat.release import package
 from hatch_build import GATE_NEEDS
 from tests.compat.checkouts import CLEAN, ROOT, checkout, edit, evidence
-from value_steer.registry import read_rows
+from value_steer.registry.rows import read_rows
 from value_steer.versions import engine_digest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from compat.evidence import Row
+    from value_steer.registry.rows import Row
 
 TODAY = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 FRESH = tuple(evidence("0.28.0", digest=engine_digest(), day=TODAY))
@@ -162,8 +162,8 @@ def test_the_gate_asks_a_build_for_what_the_machine_asks_for() -> None:
 _ASK = """
 import json, sys
 from value_steer import versions
-from value_steer.evidence import Cell
-from value_steer.registry import read_rows
+from value_steer.registry.model import Cell
+from value_steer.registry.rows import read_rows
 
 path = versions.registry_path()
 cell = Cell("0.28.0", "cpu", "v1", "abstain")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import nox
 import pytest
 
-from compat import cli as compat_cli
+from compat.cell.services import Services
+from compat.cli import build_parser
 from tests.snippets import DOCUMENTS, ROOT, Command, commands, run_elsewhere, snippets
 from value_steer import compat_check
 from value_steer.cli.parser import SUBCOMMANDS, build
@@ -25,6 +26,7 @@ PARSERS: dict[str, argparse.ArgumentParser] = {
     "value-steer": build(),
     "value-steer-compat": compat_check._parser(),
 }
+COMPAT = build_parser(Services())
 CHECKED = ("value-steer", "value-steer-compat", "nox", "python")
 
 
@@ -102,7 +104,7 @@ def accepted(command: Command) -> bool:
         return _is_nox(list(command.arguments))
     if command.program == "python":
         others = command.arguments[:2] != ("-m", "compat")
-        return others or _parses(compat_cli._parser(), command.arguments[2:])
+        return others or _parses(COMPAT, command.arguments[2:])
     if command.program == "value-steer" and len(command.arguments) < 2:
         names = {subcommand.name for subcommand in SUBCOMMANDS}
         return not command.arguments or command.arguments[0] in {*names, "--help", "--version"}
@@ -116,7 +118,7 @@ def _is_nox(arguments: list[str]) -> bool:
         return options in ([], ["-l"])
     compat = [name.removeprefix("compat-") for name in options[1:] if name.startswith("compat-")]
     known = set(options[1:]) <= sessions()
-    return known and all(_parses(compat_cli._parser(), ("run", name, *rest)) for name in compat)
+    return known and all(_parses(COMPAT, ("run", name, *rest)) for name in compat)
 
 
 def _parses(parser: argparse.ArgumentParser, arguments: tuple[str, ...]) -> bool:

@@ -10,16 +10,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGE = ROOT / "value_steer"
-USER = PACKAGE / "demo" / "drive.py"
-ENGINE_OF_CAPTURE = PACKAGE / "cli" / "vllm_engine.py"
-"""A script in a process of its own, which stands for a user's; nothing imports it."""
-
 HEAVY = ("torch", "vllm", "numpy", "transformers")
 PURE = (
     "value_steer",
     "value_steer.versions",
-    "value_steer.explain",
+    "value_steer.registry.explain",
     "value_steer.contracts",
     "value_steer.compat_check",
     "value_steer.cli",
@@ -62,44 +57,105 @@ def test_training_needs_no_more_than_the_core_install() -> None:
     assert done.stdout.split() == []
 
 
-def test_only_the_engine_imports_vllm() -> None:
-    """No module outside engine/ names vLLM, not even for types, but those that stand for a user."""
-    guilty = [
-        path.relative_to(ROOT).as_posix()
-        for path in PACKAGE.rglob("*.py")
-        if path not in {USER, ENGINE_OF_CAPTURE}
-        and "engine" not in path.parts
-        and any(n.split(".")[0] == "vllm" for n in _imports(path))
+LAYERS = (
+    ("errors",),
+    ("checkout", "console", "git", "releases", "schema"),
+    ("isolate",),
+    ("cell",),
+    ("registry",),
+    ("release",),
+    ("commands",),
+    ("cli",),
+)
+"""The packages and modules of ``compat``, from the innermost on; each imports of earlier ones."""
+
+ENGINE = "value_steer/engine"
+USERS = ("value_steer/demo/drive.py", "value_steer/cli/vllm_engine.py")
+"""Scripts in processes of their own, which stand for a user's; nothing imports them."""
+
+CAPTURE = "value_steer/features/worker.py"
+"""Records what the engine's worker sees, so it is one."""
+
+
+def sources(root: Path, package: str) -> dict[str, set[str]]:
+    """What each module of a package imports, by its path in the checkout."""
+    return {
+        path.relative_to(root).as_posix(): _imports(path) for path in (root / package).rglob("*.py")
+    }
+
+
+def importers(root: Path, package: str, name: str) -> set[str]:
+    """The modules of a package that import something of this name or below it."""
+    return {
+        path
+        for path, names in sources(root, package).items()
+        if any(found == name or found.startswith(f"{name}.") for found in names)
+    }
+
+
+def upward(root: Path) -> list[tuple[str, str]]:
+    """Imports of ``compat`` that lead out of their layer, other than inward."""
+    rank = {name: at for at, layer in enumerate(LAYERS) for name in layer}
+    return [
+        (path, name)
+        for path, names in sources(root, "compat").items()
+        if (own := path.split("/")[1].removesuffix(".py")) in rank
+        for name in names
+        if name.count(".")
+        and name.split(".")[0] == "compat"
+        and (other := name.split(".")[1]) in rank
+        and other != own
+        and rank[other] >= rank[own]
     ]
 
-    assert guilty == []
+
+def test_the_machine_imports_inward(tmp_path: Path) -> None:
+    """Commands call the release's side, that the registry, that the run, that the isolation."""
+    allowed = {"compat/checkout.py", "compat/console.py", "compat/git.py"}  # one layer, one task
+    assert [found for found in upward(ROOT) if found[0] not in allowed] == []
+
+    module = tmp_path / "compat" / "isolate" / "image.py"
+    module.parent.mkdir(parents=True)
+    module.write_text("from compat.cell import verdict", encoding="utf-8")
+    assert ("compat/isolate/image.py", "compat.cell.verdict") in upward(tmp_path)
 
 
-@pytest.mark.parametrize("module", ["value_steer.demo.drive", "value_steer.cli.vllm_engine"])
-def test_nothing_imports_what_stands_for_a_user(module: str) -> None:
+def test_every_part_of_the_machine_has_a_layer() -> None:
+    """A new package has to find its place."""
+    there = {path.stem for path in (ROOT / "compat").iterdir() if not path.name.startswith("__")}
+
+    assert there - {"behaviour"} == {name for layer in LAYERS for name in layer}
+
+
+def test_only_the_engine_imports_vllm() -> None:
+    """No module outside engine/ names vLLM, not even for types, but those that stand for a user."""
+    inside = {path for path in importers(ROOT, "value_steer", "vllm") if path.startswith(ENGINE)}
+
+    assert inside
+    assert importers(ROOT, "value_steer", "vllm") - inside == set(USERS)
+
+
+@pytest.mark.parametrize("path", USERS)
+def test_nothing_imports_what_stands_for_a_user(path: str) -> None:
     """They are loaded when they are wanted, so that the rest works where vLLM is not installed."""
-    assert [path for path in PACKAGE.rglob("*.py") if module in _imports(path)] == []
+    assert (ROOT / path).is_file()
+    module = path.removesuffix(".py").replace("/", ".")
+
+    assert importers(ROOT, "value_steer", module) == set()
 
 
 def test_the_package_never_imports_the_machine() -> None:
     """Compat may import value_steer, never the reverse."""
-    guilty = [
-        path.name
-        for path in PACKAGE.rglob("*.py")
-        if any(name.split(".")[0] == "compat" for name in _imports(path))
-    ]
-
-    assert guilty == []
+    assert importers(ROOT, "value_steer", "compat") == set()
+    assert importers(ROOT, "compat", "value_steer")
 
 
 def test_inner_layers_do_not_import_the_engine() -> None:
-    """Only the worker's name outside of engine/ leads into it."""
-    guilty = [
-        path.name
-        for path in PACKAGE.rglob("*.py")
-        if "engine" not in path.parts
-        and path.name != "worker.py"
-        and any(name.startswith("value_steer.engine") for name in _imports(path))
-    ]
+    """Only the worker's name outside of engine/ leads into it, and the worker that captures."""
+    outside = {
+        path
+        for path in importers(ROOT, "value_steer", "value_steer.engine")
+        if not path.startswith(ENGINE)
+    }
 
-    assert guilty == []
+    assert outside == {"value_steer/worker.py", CAPTURE}

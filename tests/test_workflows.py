@@ -12,7 +12,7 @@ import subprocess
 import pytest
 import yaml
 
-from compat import policy
+from compat.releases import policy
 from tests import workflows
 from tests.workflows import GITHUB, ROOT, Job, Step
 

@@ -12,12 +12,14 @@ from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from value_steer import compat_lines, compat_story, compat_sweep, explain, versions
+from value_steer import versions
 from value_steer.contracts.checker import check
-from value_steer.contracts.source import directory_tree, installed_tree
+from value_steer.contracts.history import releases, story, text
+from value_steer.contracts.sources.tree import directory_tree, installed_tree
 from value_steer.contracts.surface import Mode, Runner
 from value_steer.errors import ContractError, RegistryError
-from value_steer.registry import public_version, read_registry
+from value_steer.registry import explain
+from value_steer.registry.rows import public_version, read_registry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,8 +71,8 @@ def _explain(version: str) -> ExitCode:
         sys.stderr.write(f"value-steer-compat: {version!r} is no version; write one as 0.28.0\n")
         return ExitCode.NOT_CHECKED
     registry = read_registry(versions.registry_path())
-    story = explain.lines(vllm, registry, versions.engine_digest())
-    sys.stdout.write("\n".join((*story, *compat_story.told(vllm))) + "\n")
+    evidence = explain.lines(vllm, registry, versions.engine_digest())
+    sys.stdout.write("\n".join((*evidence, *story.told(vllm))) + "\n")
     return ExitCode.FINE
 
 
@@ -79,18 +81,18 @@ def _is_sweep(options: argparse.Namespace) -> bool:
 
 
 def _sweep(options: argparse.Namespace) -> ExitCode:
-    found = compat_sweep.run(
-        compat_sweep.Selection(
+    found = releases.run(
+        releases.Selection(
             exact=options.vllm,
-            since=options.since or (compat_sweep.OLDEST if options.all else None),
+            since=options.since or (releases.OLDEST if options.all else None),
             against=options.against,
-            architectures=tuple(options.architecture or compat_sweep.Selection().architectures),
+            architectures=tuple(options.architecture or releases.Selection().architectures),
         ),
         _modes(options.mode),
         _runners(options.runner),
     )
-    text = [json.dumps(compat_sweep.to_json(found), indent=2)] if options.json else None
-    sys.stdout.write("\n".join(text or compat_lines.lines(found)) + "\n")
+    shown = [json.dumps(releases.to_json(found), indent=2)] if options.json else text.lines(found)
+    sys.stdout.write("\n".join(shown) + "\n")
     return ExitCode.FINE if found.ok else ExitCode.BROKEN
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from value_steer.errors import SettingsError
-from value_steer.fields import (
+from value_steer.records.fields import (
     FLAG,
     PROBABILITY,
     THRESHOLD,

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from value_steer.decode import parse_json
 from value_steer.errors import DataError
-from value_steer.fields import PROBABILITY, TEXT, Field, member_of, optional, read
-from value_steer.files import replacing
+from value_steer.records.codec import parse_json
+from value_steer.records.fields import PROBABILITY, TEXT, Field, member_of, optional, read
+from value_steer.records.files import replacing
 from value_steer.threshold import is_probability
 from value_steer.value_probe.card import Polarity
 from value_steer.value_probe.fingerprint import SettingsFingerprint, read_fingerprint

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 from packaging.version import Version
 
 from value_steer.errors import RegistryError, SettingsError, UnvalidatedError
-from value_steer.evidence import Cell, Verdict
-from value_steer.registry import Row, public_version, read_registry
+from value_steer.registry.model import Cell, Verdict
+from value_steer.registry.rows import Row, public_version, read_registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from value_steer.evidence import StaticCheck
+    from value_steer.registry.model import StaticCheck
 
 ENVIRONMENT_VARIABLE = "VALUE_STEER_UNVALIDATED"
 DECIDING = frozenset({Verdict.PASSED, Verdict.FAILED, Verdict.UNSUPPORTED, Verdict.WITHDRAWN})
@@ -31,8 +31,8 @@ _PACKAGE = Path(__file__).parent
 _REGISTRY = "validated_versions.json"
 _DECIDING_FILES = (
     "config.py",
-    "decode.py",
-    "fields.py",
+    "records/codec.py",
+    "records/fields.py",
     "operating_point.py",
     "policy.py",
     "threshold.py",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from compat import policy
 from compat.errors import InfraError
 from compat.isolate import container
 from compat.isolate.container import ContainerIsolation
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
     from compat.isolate.protocol import Isolation
+    from compat.releases.policy import Policy
 
 __all__ = ["Choice", "choose"]
 
@@ -27,17 +27,17 @@ class Choice:
     reason: str
 
 
-def choose(wanted: Literal["auto", "container", "venv"], *, gpu: bool) -> Choice:
+def choose(wanted: Literal["auto", "container", "venv"], rules: Policy, *, gpu: bool) -> Choice:
     """The isolation to use.
 
     Args:
         wanted: ``auto`` takes containers where they are possible.
+        rules: The policy.
         gpu: Whether the commands need the GPUs of this machine.
 
     Raises:
         InfraError: Containers are wanted and no Docker daemon answers.
     """
-    rules = policy.load()
     if wanted == "venv":
         return Choice(VenvIsolation(rules), "--isolation venv asks for it")
     try:

@@ -16,7 +16,7 @@ from compat.errors import InfraError
 if TYPE_CHECKING:
     from docker import DockerClient
 
-    from compat.policy import Policy
+    from compat.releases.policy import Policy
 
 _VARIABLE = "VALUE_STEER_BASE_IMAGE"
 _BOOTSTRAPPED = "value-steer-compat-base"

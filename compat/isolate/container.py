@@ -17,7 +17,7 @@ from docker.types import DeviceRequest, LogConfig
 from requests.exceptions import RequestException
 
 from compat.errors import InfraError
-from compat.isolate import base_image, image, outcome, surroundings
+from compat.isolate import base_image, environment, image, outcome
 from compat.isolate.protocol import NO_ENV, Completed, Mounts, Prepared, Recipe
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.containers import Container
 
-    from compat.policy import Policy
+    from compat.releases.policy import Policy
 
 _BOX_LABEL = "value-steer.box"
 _SITE, _SUITE, _OUT = "/site", "/suite", "/out"
@@ -134,7 +134,7 @@ class ContainerBox:
         return self._client.containers.create(
             self._image_id,
             list(argv),
-            environment={**surroundings.variables(home=_HOME, path=(_SITE, _SUITE)), **env},
+            environment={**environment.variables(home=_HOME, path=(_SITE, _SUITE)), **env},
             user=f"{os.getuid()}:{os.getgid()}",
             working_dir=_SUITE,
             volumes=[f"{m.outside}:{m.inside}:{m.mode}" for m in self._mounts],

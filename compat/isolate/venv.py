@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from compat.errors import InfraError
-from compat.isolate import locks, outcome, processes, surroundings
+from compat.isolate import environment, locks, outcome, processes
 from compat.isolate.protocol import NO_ENV, Completed, Mounts, Prepared, Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from compat.policy import Policy
+    from compat.releases.policy import Policy
 
 # What vLLM and its kernels need from the system beside its own settings.
 _KEPT = ("PATH", "LD_LIBRARY_PATH", "LD_PRELOAD", "CUDA_HOME", "CUDA_VISIBLE_DEVICES")
@@ -124,7 +124,7 @@ class VenvBox:
         path = (str(self._folder / "bin"), kept.get("PATH", os.defpath))
         return {
             **kept,
-            **surroundings.variables(
+            **environment.variables(
                 home=str(self._scratch / "home"), path=(str(self._site), str(self._suite))
             ),
             "PATH": os.pathsep.join(path),

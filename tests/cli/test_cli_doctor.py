@@ -13,7 +13,7 @@ from tests.contracts.contract_miniature import MINIATURE
 from value_steer import cli
 from value_steer.cli import doctor
 from value_steer.cli.model import read_model
-from value_steer.contracts.source import InstalledTree, directory_tree
+from value_steer.contracts.sources.tree import InstalledTree, directory_tree
 from value_steer.errors import DataError
 from value_steer.value_probe import (
     CalibrationCurve,
@@ -112,7 +112,7 @@ def test_without_vllm_the_rest_is_told(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Heads can be trained without it."""
-    monkeypatch.setattr("value_steer.contracts.source.find_spec", lambda _: None)
+    monkeypatch.setattr("value_steer.contracts.sources.tree.find_spec", lambda _: None)
 
     text = output(capsys)
 

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, TypeAlias
 from xml.etree import ElementTree as ET
 
-from compat import cli, plan
 from compat.errors import InfraError
 from compat.isolate.protocol import Completed, Mounts, Prepared, Recipe
-from value_steer.registry import Row, read_rows
+from compat.releases.candidates import load_candidates, select_release
+from tests.compat.checkouts import evidence
+from value_steer.registry.rows import Row, read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    import pytest
+
+FORMER = evidence("0.19.0", "0.28.0")
+"""What the registry holds before a run: good rows of other code."""
 
 Run: TypeAlias = Callable[..., "tuple[int, Path]"]
 
@@ -49,7 +50,7 @@ class FakeIsolation:
     control_passes: bool = False
     facts: str = json.dumps(FACTS)
     killed: bool = False
-    wheel_sha256: str = plan.select("0.28.0", plan.load()).build("cpu").wheels[0].sha256
+    wheel_sha256: str = select_release("0.28.0", load_candidates()).build("cpu").wheels[0].sha256
     ran: list[str] = field(default_factory=list)
     discarded: list[Prepared] = field(default_factory=list)
     in_use: bool = False
@@ -141,12 +142,6 @@ def seeing(**facts: str) -> FakeIsolation:
     return FakeIsolation(facts=json.dumps({**FACTS, **facts}))
 
 
-def disk(monkeypatch: pytest.MonkeyPatch, *, free_gib: float) -> None:
-    """Let every disk have so much free space, whatever this machine's has."""
-    usage = SimpleNamespace(free=free_gib * 2**30)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-
-
 def added(registry: Path) -> list[Row]:
     """The rows that runs have added."""
-    return [row for row in read_rows(registry) if row not in read_rows(cli.REGISTRY)]
+    return [row for row in read_rows(registry) if row not in FORMER]

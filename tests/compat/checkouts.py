@@ -8,14 +8,15 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compat import derive, knowledge, record
-from compat.standing import Moment
+from compat.registry import store
+from compat.release import derive, inventory
+from compat.release.gaps import Moment
 from tests.compat.samples import CELL, HASH, PASSED, passed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from compat.evidence import Row
+    from value_steer.registry.rows import Row
 
 ROOT = Path(__file__).parents[2]
 MOMENT = Moment(HASH, datetime(2020, 5, 8, tzinfo=timezone.utc))
@@ -57,8 +58,8 @@ def checkout(folder: Path, rows: Iterable[Row], *, whole: bool = False) -> Path:
             shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, root / name)
-    (root / knowledge.REGISTRY).write_text(record.render(rows), encoding="utf-8")
-    derive.write(root, knowledge.load(root))
+    (root / inventory.REGISTRY).write_text(store.render(rows), encoding="utf-8")
+    derive.write(root, inventory.load(root))
     return root
 
 

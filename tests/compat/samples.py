@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from compat.evidence import (
+from value_steer.registry.model import (
     Cause,
     Cell,
     Control,
@@ -15,11 +15,11 @@ from compat.evidence import (
     Environment,
     Package,
     Provenance,
-    Row,
     TestCounts,
     Upstream,
     Verdict,
 )
+from value_steer.registry.rows import Row
 
 HASH = "ab" * 32
 CELL = Cell("0.28.0", "cpu", "v1", "abstain")

@@ -8,19 +8,22 @@ from typing import TYPE_CHECKING
 import pytest
 from packaging.version import Version
 
-from compat import actions, derive, fragments, gate, knowledge, plan, recheck, record, standing
+from compat.cell.junit import LARGEST_BYTES, CaseOutcome, SuiteReport, read_report
 from compat.errors import RecordError, ReportError, UsageError
-from compat.evidence import Depth, Verdict
-from compat.junit import LARGEST_BYTES, Outcome, SuiteReport, read_report
-from compat.policy import CellKind
+from compat.registry import fragments, recheck, store
+from compat.release import derive, gaps, gate, inventory
+from compat.releases import matrix
+from compat.releases.candidates import select_release
+from compat.releases.policy import CellKind
+from tests.compat.cell.test_junit import CASE, report
+from tests.compat.cell.test_verdict import ALL_PASSED, CONTROL, judged
+from tests.compat.cell.test_verdict import report as suite_report
 from tests.compat.checkouts import CLEAN, MOMENT, ROOT, checkout, evidence
+from tests.compat.registry.test_recheck import NOW, pages, wheel
+from tests.compat.releases.test_matrix import candidate
 from tests.compat.samples import CELL, HASH, PASSED, VOID, failed, passed
-from tests.compat.test_actions import candidate
-from tests.compat.test_junit import CASE, report
-from tests.compat.test_recheck import NOW, pages, wheel
-from tests.compat.test_verdict import ALL_PASSED, CONTROL, judged
-from tests.compat.test_verdict import report as suite_report
 from value_steer import versions
+from value_steer.registry.model import Depth, Verdict
 from value_steer.versions import Standing
 
 if TYPE_CHECKING:
@@ -31,7 +34,7 @@ LATER = "2020-05-07T00:00:00Z"
 
 def test_all_skipped_is_not_green() -> None:
     """Pytest exits with 0 when every test is skipped."""
-    skipped = judged(suite_report(dict.fromkeys(ALL_PASSED, Outcome.SKIPPED)))
+    skipped = judged(suite_report(dict.fromkeys(ALL_PASSED, CaseOutcome.SKIPPED)))
 
     assert skipped.verdict is Verdict.NO_EVIDENCE
     assert "4 tests were skipped" in str(skipped.reason)
@@ -40,18 +43,18 @@ def test_all_skipped_is_not_green() -> None:
 def test_an_empty_selection_is_not_green() -> None:
     """A filter that leaves nothing is an error in the plan and no evidence in a run."""
     with pytest.raises(UsageError, match="0 cells"):
-        actions.planned([], [])
+        matrix.planned([], [])
     assert judged(expected=()).verdict is Verdict.NO_EVIDENCE
     assert judged(SuiteReport({}, {})).verdict is Verdict.NO_EVIDENCE
 
 
 def test_a_missing_leg_is_not_green(tmp_path: Path) -> None:
     """A job of which nothing came back is in the registry, with its version, and shuts the gate."""
-    jobs = (actions.cell("0.28.0", "cpu", "default"), actions.cell("0.29.0", "cpu", "default"))
+    jobs = (matrix.cell("0.28.0", "cpu", "default"), matrix.cell("0.29.0", "cpu", "default"))
     root = checkout(tmp_path, evidence("0.28.0"))
     fragments.write(tmp_path / "jobs" / "a" / "fragment.json", evidence("0.28.0", day=LATER))
 
-    merged = fragments.merge(root / knowledge.REGISTRY, tmp_path / "jobs", jobs)
+    merged = fragments.merge(root / inventory.REGISTRY, tmp_path / "jobs", jobs)
     assert {(r.cell.vllm, r.verdict) for r in merged.lost} == {("0.29.0", Verdict.NO_EVIDENCE)}
     shut = gate.examine(root, plan=jobs, moment=MOMENT).obstacles
     assert any(text.startswith("0.29.0-cpu-default (vfd): no_evidence") for text in shut)
@@ -60,24 +63,24 @@ def test_a_missing_leg_is_not_green(tmp_path: Path) -> None:
 def test_a_row_is_not_lost_to_a_writer_that_read_before_it(tmp_path: Path) -> None:
     """What is written is merged with what is there by then, and a failure erases no pass."""
     path = tmp_path / "registry.json"
-    path.write_text(record.render([]), encoding="utf-8")
-    seen_by_both = record.load(path)
-    record.append(path, (*seen_by_both, PASSED))
-    record.append(path, (*seen_by_both, failed(recorded_at=LATER)))
+    path.write_text(store.render([]), encoding="utf-8")
+    seen_by_both = store.load(path)
+    store.append(path, (*seen_by_both, PASSED))
+    store.append(path, (*seen_by_both, failed(recorded_at=LATER)))
 
-    assert set(record.load(path)) == {PASSED, failed(recorded_at=LATER)}
+    assert set(store.load(path)) == {PASSED, failed(recorded_at=LATER)}
 
 
 def test_a_yank_after_a_pass_withdraws_it(tmp_path: Path) -> None:
     """And the release leaves the extra, although nobody ran it again, or somebody did."""
     root = checkout(tmp_path, evidence("0.27.1", "0.28.0"))
-    rows = record.load(root / knowledge.REGISTRY)
+    rows = store.load(root / inventory.REGISTRY)
     found = recheck.judge(rows, pages(wheel(yanked=True)), NOW)
     again = evidence("0.28.0", day="2020-06-02T00:00:00Z")
     of_one = [row for row in found.withdrawn if row.cell.vllm == "0.28.0"]
-    record.append(root / knowledge.REGISTRY, [*of_one, *again])
+    store.append(root / inventory.REGISTRY, [*of_one, *again])
 
-    assert knowledge.load(root).supported == (Version("0.27.1"),)
+    assert inventory.load(root).supported == (Version("0.27.1"),)
 
 
 def test_post_and_four_part_versions_are_releases_of_their_own(tmp_path: Path) -> None:
@@ -88,22 +91,24 @@ def test_post_and_four_part_versions_are_releases_of_their_own(tmp_path: Path) -
 
     assert sorted(known) == list(known)
     assert derive.inside(spec, known) == (Version("0.28.0"), Version("0.28.0.1"))
-    assert str(plan.select("0.28", tuple(candidate(v, "cpu") for v in names)).version) == "0.28.0.1"
+    assert (
+        str(select_release("0.28", tuple(candidate(v, "cpu") for v in names)).version) == "0.28.0.1"
+    )
     for other in ("0.28.0rc1", "0.28.0.post1", "0.28.0.1"):
         cell = replace(CELL, vllm=other)
         assert versions.assess(cell, [PASSED], HASH).standing is Standing.UNKNOWN
     path = tmp_path / "registry.json"
-    path.write_text(record.render(evidence(*reversed(names))), encoding="utf-8")
-    assert list(dict.fromkeys(row.cell.vllm for row in record.load(path))) == list(names)
+    path.write_text(store.render(evidence(*reversed(names))), encoding="utf-8")
+    assert list(dict.fromkeys(row.cell.vllm for row in store.load(path))) == list(names)
 
 
 def test_a_clock_that_runs_ahead_wins_nothing(tmp_path: Path) -> None:
     """A row from the future is refused; one that got in counts for nothing and is not for ever."""
     future = evidence("0.28.0", day="2999-01-01T00:00:00Z")
     path = tmp_path / "registry.json"
-    path.write_text(record.render([]), encoding="utf-8")
+    path.write_text(store.render([]), encoding="utf-8")
     with pytest.raises(RecordError, match="in the future"):
-        record.append(path, future)
+        store.append(path, future)
 
     root = checkout(tmp_path, future)
     assert any("from the future" in text for text in gate.examine(root, moment=MOMENT).obstacles)
@@ -113,7 +118,7 @@ def test_green_goes_stale(tmp_path: Path) -> None:
     """With other code, with time, and not renewed by a run that found nothing out."""
     root = checkout(tmp_path, evidence("0.28.0"))
     later = replace(MOMENT, engine_digest="cd" * 32, now=MOMENT.now.replace(year=2021))
-    record.append(root / knowledge.REGISTRY, [replace(VOID, recorded_at="2020-12-31T00:00:00Z")])
+    store.append(root / inventory.REGISTRY, [replace(VOID, recorded_at="2020-12-31T00:00:00Z")])
 
     found = gate.examine(root, moment=later).obstacles
     assert any("is stale" in text and "abstain" in text for text in found)
@@ -141,7 +146,7 @@ def test_a_forged_report_is_no_evidence(forged: str, told: str, tmp_path: Path) 
 def test_a_forged_fragment_speaks_for_no_other_cell(tmp_path: Path) -> None:
     """Not even a well-formed pass, if its job was about something else; nor one about no test."""
     fragments.write(tmp_path / "fragment.json", evidence("0.29.0"))
-    gathered = fragments.gather(tmp_path, [actions.cell("0.28.0", "cpu", "default")])
+    gathered = fragments.gather(tmp_path, [matrix.cell("0.28.0", "cpu", "default")])
     assert gathered.rows == ()
 
     nothing = replace(PASSED.tests, expected=0, executed=0, passed=0)
@@ -163,7 +168,7 @@ def test_an_oversized_report_is_no_evidence(tmp_path: Path) -> None:
 def test_an_install_or_an_import_is_no_validation(depth: Depth) -> None:
     """A pass that did not see the features fire cannot be written."""
     with pytest.raises(RecordError, match=f"passed with depth {depth.value}"):
-        record.refuse_unrecordable([passed(depth=depth)])
+        store.refuse_unrecordable([passed(depth=depth)])
 
 
 def test_a_range_does_not_claim_an_untested_middle(tmp_path: Path) -> None:
@@ -177,21 +182,21 @@ def test_a_matrix_too_large_for_actions_is_an_error_at_once() -> None:
     """Actions would refuse it as a whole, and what depends on it would look neutral."""
     kinds = [CellKind(f"cpu-{i}", "default", "0.19.0") for i in range(257)]
     with pytest.raises(UsageError, match="257 cells"):
-        actions.planned([candidate("0.28.0", "cpu")], kinds)
+        matrix.planned([candidate("0.28.0", "cpu")], kinds)
 
 
 def test_a_retry_to_green_hides_nothing() -> None:
     """The failed attempt stays in the history beside the pass, and the worse of a tie holds."""
     both = [failed(), replace(PASSED, recorded_at=LATER)]
 
-    assert record.render(both).count('"verdict"') == 2
+    assert store.render(both).count('"verdict"') == 2
     assert versions.decide([failed(), PASSED], CELL) == failed()
 
 
 def test_a_local_change_is_no_release() -> None:
     """Evidence about a checkout that nobody else has does not back a release."""
-    demands = replace(knowledge.load(ROOT).rules.release, lanes=("cpu",))
+    demands = replace(inventory.load(ROOT).rules.release, lanes=("cpu",))
     dirty = [replace(row, package=replace(CLEAN, dirty=True)) for row in evidence("0.28.0")]
-    found = standing.shortcomings("0.28.0", dirty, demands, MOMENT)
+    found = gaps.find_gaps("0.28.0", dirty, demands, MOMENT)
 
-    assert [shortcoming.lack for shortcoming in found] == [standing.Lack.WEAK] * 2
+    assert [gap.kind for gap in found] == [gaps.GapKind.WEAK] * 2

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compat import schema
-from compat.evidence import Cause, Control, Depth, Row, TestCounts, Verdict
-from compat.record import render
+from compat.registry.store import render
 from tests.compat.samples import CELL, FAILED, HASH, PASSED, VOID, rows
-from value_steer.registry import SCHEMA_VERSION
+from value_steer.registry.model import Cause, Control, Depth, TestCounts, Verdict
+from value_steer.registry.rows import SCHEMA_VERSION, Row
 
 if TYPE_CHECKING:
     from enum import Enum

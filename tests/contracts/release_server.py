@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
-from value_steer.contracts.package_index import IndexWheel
+from value_steer.contracts.sources.index import IndexWheel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

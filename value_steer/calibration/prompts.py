@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from value_steer.errors import CalibrationError
-from value_steer.files import replacing
+from value_steer.records.files import replacing
 
 if TYPE_CHECKING:
     import os

@@ -15,11 +15,11 @@ from value_steer.cli.model import read_model
 from value_steer.contracts.checker import check
 from value_steer.contracts.lookup import Sources
 from value_steer.contracts.runner_default import runner_default
-from value_steer.contracts.source import installed_tree
+from value_steer.contracts.sources.tree import installed_tree
 from value_steer.contracts.surface import Mode, Runner
 from value_steer.errors import ContractError
-from value_steer.evidence import Cell
-from value_steer.registry import public_version, read_registry
+from value_steer.registry.model import Cell
+from value_steer.registry.rows import public_version, read_registry
 from value_steer.value_probe import load_value_head
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from value_steer.cli.model import Model
-    from value_steer.contracts.source import InstalledTree
+    from value_steer.contracts.sources.tree import InstalledTree
     from value_steer.value_probe import ValueHead
 
 _CORE = ("torch", "numpy", "safetensors", "packaging")

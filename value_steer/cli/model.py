@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from value_steer.decode import parse_json
 from value_steer.errors import DataError
+from value_steer.records.codec import parse_json
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,7 +14,7 @@ from value_steer.errors import ContractError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from value_steer.contracts.source import SourceTree
+    from value_steer.contracts.sources.tree import SourceTree
     from value_steer.contracts.surface import Mode, Surface
 
 

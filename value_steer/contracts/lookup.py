@@ -7,14 +7,14 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from value_steer.contracts.source import PACKAGE
+from value_steer.contracts.sources.tree import PACKAGE
 from value_steer.contracts.syntax import Import, bindings, is_stub, last_name, statements
 from value_steer.errors import ContractError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from value_steer.contracts.source import SourceTree
+    from value_steer.contracts.sources.tree import SourceTree
     from value_steer.contracts.syntax import Binding, Definition
 
 

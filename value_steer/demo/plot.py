@@ -20,7 +20,7 @@ def draw(report: DemoReport, file: Path) -> bool:
         return False
     from matplotlib.figure import Figure  # noqa: PLC0415  (an optional extra)
 
-    from value_steer.files import replacing  # noqa: PLC0415
+    from value_steer.records.files import replacing  # noqa: PLC0415
 
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from value_steer.decode import parse_json
 from value_steer.errors import DataError
-from value_steer.fields import TEXT, Field, optional, read
+from value_steer.records.codec import parse_json
+from value_steer.records.fields import TEXT, Field, optional, read
 
 if TYPE_CHECKING:
     import os

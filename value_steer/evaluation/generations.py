@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from value_steer.decode import parse_json
 from value_steer.errors import DataError
-from value_steer.fields import FLAG, TEXT, Field, optional, read, whole_from
-from value_steer.files import replacing
+from value_steer.records.codec import parse_json
+from value_steer.records.fields import FLAG, TEXT, Field, optional, read, whole_from
+from value_steer.records.files import replacing
 
 if TYPE_CHECKING:
     import os

@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from value_steer import __version__
 from value_steer.evaluation import plots
 from value_steer.evaluation.steering import MEASURES
-from value_steer.files import replacing
+from value_steer.records.files import replacing
 
 if TYPE_CHECKING:
     import os

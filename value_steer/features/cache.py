@@ -22,7 +22,7 @@ from value_steer.features.shards import (
     store_tensors,
     store_words,
 )
-from value_steer.files import replacing
+from value_steer.records.files import replacing
 from value_steer.value_probe.fingerprint import SettingsFingerprint, read_fingerprint
 
 if TYPE_CHECKING:

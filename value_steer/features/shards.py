@@ -19,7 +19,7 @@ from safetensors.torch import save
 
 from value_steer.features.errors import FeatureCacheError
 from value_steer.features.records import Response, ResponseFeatures, ResponseKey
-from value_steer.files import replacing
+from value_steer.records.files import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

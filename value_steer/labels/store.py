@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from value_steer.decode import parse_json
 from value_steer.features.records import ResponseKey
 from value_steer.labels.errors import LabelError
+from value_steer.records.codec import parse_json
 from value_steer.threshold import is_probability
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from value_steer.files import replacing
+from value_steer.records.files import replacing
 from value_steer.training.errors import TrainingError
 from value_steer.training.metrics import HeadMetrics
 from value_steer.training.report import EpochReport

@@ -7,9 +7,9 @@ import math
 from dataclasses import asdict, replace
 from typing import Any, get_args
 
-from value_steer.decode import parse_json
 from value_steer.errors import CalibrationError, CheckpointError
-from value_steer.fields import (
+from value_steer.records.codec import parse_json
+from value_steer.records.fields import (
     TEXT,
     THRESHOLD,
     Field,

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 
 from value_steer.errors import CheckpointError
-from value_steer.files import replacing
+from value_steer.records.files import replacing
 from value_steer.value_probe import card_json, published
 from value_steer.value_probe.head import Architecture, ValueHead
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
-from value_steer.fields import PROBABILITY, TEXT, Field, optional, read, whole_from
+from value_steer.records.fields import PROBABILITY, TEXT, Field, optional, read, whole_from
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

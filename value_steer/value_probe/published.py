@@ -11,9 +11,9 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any
 
-from value_steer.decode import parse_json
 from value_steer.errors import CalibrationError, CheckpointError
-from value_steer.fields import whole_from
+from value_steer.records.codec import parse_json
+from value_steer.records.fields import whole_from
 from value_steer.threshold import Threshold, as_threshold, is_probability, is_threshold
 from value_steer.value_probe.card import CalibrationCurve, HeadCard, Polarity
 from value_steer.value_probe.card_json import KEYS, is_plain

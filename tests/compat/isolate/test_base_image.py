@@ -15,7 +15,7 @@ from compat.isolate import base_image
 if TYPE_CHECKING:
     from docker import DockerClient
 
-    from compat.policy import Policy
+    from compat.releases.policy import Policy
 
 PULLED = "python:3.11-slim-bookworm"
 BOOTSTRAPPED = "value-steer-compat-base:bookworm"

@@ -10,9 +10,13 @@ from docker.errors import DockerException
 from compat import isolate
 from compat.errors import InfraError
 from compat.isolate import container
+from compat.releases import policy
 
 if TYPE_CHECKING:
     from docker import DockerClient
+
+
+RULES = policy.load()
 
 
 class Daemon:
@@ -60,7 +64,7 @@ def test_containers_are_used_where_they_are_possible(
     answer = silent if daemon is None else lambda: cast("DockerClient", daemon)
     monkeypatch.setattr(container, "connect", answer)
 
-    choice = isolate.choose(wanted, gpu=gpu)
+    choice = isolate.choose(wanted, RULES, gpu=gpu)
 
     assert choice.isolation.kind == kind
     assert reason in choice.reason
@@ -71,7 +75,7 @@ def test_containers_cannot_be_forced_without_a_daemon(monkeypatch: pytest.Monkey
     monkeypatch.setattr(container, "connect", silent)
 
     with pytest.raises(InfraError, match="no Docker daemon"):
-        isolate.choose("container", gpu=False)
+        isolate.choose("container", RULES, gpu=False)
 
 
 def test_a_client_without_a_daemon_is_no_daemon(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from docker import DockerClient
 
-    from compat.policy import Policy
+    from compat.releases.policy import Policy
 
 IMAGE = os.environ.get("VALUE_STEER_TEST_IMAGE", "")
 

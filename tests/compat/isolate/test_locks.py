@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from compat import plan, policy
 from compat.errors import InfraError, ResolveError, UsageError
 from compat.isolate import locks, pip_settings, resolver
 from compat.isolate.protocol import UNWANTED, Recipe
+from compat.releases import policy
+from compat.releases.candidates import load_candidates, select_release
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -165,14 +166,14 @@ def test_the_kept_locks_fit_the_candidates(path: Path, tmp_path: Path) -> None:
     rules = policy.load()
     recipes = [
         Recipe(build.distribution, str(candidate.version), candidate.torch, rules.extras)
-        for candidate in plan.load()
+        for candidate in load_candidates()
         for build in candidate.builds
     ]
     (recipe,) = (r for r in recipes if locks.path_of(r, rules.python).stem == path.stem)
 
     lines = locks.lock(recipe, rules.python, tmp_path / "log")
 
-    build = plan.select(recipe.version, plan.load()).build("cpu")
+    build = select_release(recipe.version, load_candidates()).build("cpu")
     (vllm,) = (line for line in lines if line.startswith(f"{recipe.distribution}=="))
     assert vllm.rpartition(":")[2] in {wheel.sha256 for wheel in build.wheels}
     assert not any(line.split("==")[0] in UNWANTED for line in lines)

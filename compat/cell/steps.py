@@ -1,0 +1,123 @@
+"""What runs inside the isolation: preflight, contracts, the suite and its negative control."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from compat.cell import lanes
+from compat.cell.reports import CollectedTest, Facts, read_collected, read_facts
+from compat.checkout import SUITE
+from compat.errors import UsageError
+from compat.isolate.protocol import NO_ENV
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from compat.isolate.protocol import Box, Completed
+
+DEAD_WORKER = "compat.behaviour.dead.DeadWorker"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """An open isolation and where its results go.
+
+    Attributes:
+        box: Runs commands inside.
+        out: The writable folder, as this machine sees it.
+        environment: Variables of every command.
+    """
+
+    box: Box
+    out: Path
+    environment: Mapping[str, str] = field(default_factory=lambda: NO_ENV)
+
+
+def collect(suite: Path, out: Path, lane: str) -> tuple[CollectedTest, ...]:
+    """The tests that a run in a lane must contain, by collection on this machine.
+
+    Raises:
+        UsageError: The suite cannot be collected.
+    """
+    listing = out / "collected.json"
+    command = [sys.executable, *_pytest(str(suite)), "--collect-only", "-q"]
+    done = subprocess.run(
+        [*command, "--collected", str(listing)],
+        cwd=suite,
+        env={**os.environ, **lanes.kernels(lane), "PYTHONPATH": str(suite)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        msg = f"the behavioural suite cannot be collected:\n{done.stdout[-3000:]}{done.stderr}"
+        raise UsageError(msg)
+    return read_collected(listing)
+
+
+def preflight(bench: Bench, timeout: float) -> Facts | Completed:
+    """What runs in the isolation, or the failed attempt to import it."""
+    target = bench.out / "facts.json"
+    done = bench.box.run(
+        ["python", "-m", "compat.behaviour.facts", bench.box.inside(target)],
+        log=bench.out / "preflight.log",
+        timeout=timeout,
+        env=bench.environment,
+    )
+    return read_facts(target) if done.returncode == 0 else done
+
+
+def contracts(bench: Bench, runner: str, timeout: float) -> Completed:
+    """Check the contracts against the vLLM of the isolation; its JSON is the log."""
+    chosen = () if runner == "default" else ("--runner", runner)
+    return bench.box.run(
+        ["python", "-m", "value_steer.compat_check", "all", *chosen, "--json"],
+        log=bench.out / "contracts.json",
+        timeout=timeout,
+        env=bench.environment,
+    )
+
+
+def suite(bench: Bench, timeout: float) -> Completed:
+    """Run the whole behavioural suite; its report is ``suite.xml``."""
+    return _run_suite(bench, "suite", timeout)
+
+
+def control(bench: Bench, timeout: float) -> Completed:
+    """Run the tests that must fail against a plug-in that never acts; report ``control.xml``."""
+    selection = ("-m", "detects_dead")
+    environment = {"VALUE_STEER_SUITE_WORKER": DEAD_WORKER}
+    return _run_suite(bench, "control", timeout, selection, environment)
+
+
+def _run_suite(
+    bench: Bench,
+    name: str,
+    timeout: float,
+    selection: tuple[str, ...] = (),
+    environment: dict[str, str] | None = None,
+) -> Completed:
+    report = bench.out / f"{name}.xml"
+    return bench.box.run(
+        [
+            "python",
+            *_pytest("."),
+            *selection,
+            f"--junitxml={bench.box.inside(report)}",
+            *("-o", "junit_family=xunit2"),
+        ],
+        log=bench.out / f"{name}.log",
+        timeout=timeout,
+        env={**bench.environment, **(environment or {})},
+    )
+
+
+def _pytest(root: str) -> list[str]:
+    folder = SUITE.as_posix()
+    options = ["-c", f"{folder}/pytest.ini", "--rootdir", root, "-p", "no:cacheprovider", "-v"]
+    return ["-m", "pytest", folder, *options]

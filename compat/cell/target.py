@@ -1,0 +1,112 @@
+"""From what a user asks for to the one run that it means, resolved once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from compat.cell import lanes
+from compat.errors import UsageError
+from compat.releases.candidates import select_release
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from compat.cell.services import Services
+    from compat.isolate.protocol import Isolation
+    from compat.releases.candidates import Build, Candidate
+    from compat.releases.policy import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What is asked for.
+
+    Attributes:
+        wanted: A series (``0.28``) or a release (``0.28.0``).
+        isolation: ``container``, ``venv``, or ``auto`` for the best that is there.
+        out: Folder for logs, reports and environments.
+        runner: The model runner to make the host build, or ``default`` for its own choice.
+        lane: The lane that this must be, or ``None`` for the one of this machine.
+        discard: Whether the environment is removed at the end.
+    """
+
+    wanted: str
+    isolation: Literal["auto", "container", "venv"]
+    out: Path
+    runner: Literal["default", "v1", "v2"] = "default"
+    lane: str | None = None
+    discard: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunTarget:
+    """What one run tests, where, and by which rules.
+
+    Attributes:
+        candidate: The release.
+        lane: The device class that it runs on.
+        runner: The model runner that is asked for: ``default``, ``v1``, ``v2``.
+        out: Folder for the logs and reports of this run.
+        isolation: Where vLLM is installed.
+        reason: Why this isolation, for the user.
+        rules: The policy.
+        discard: Whether the environment is removed at the end.
+    """
+
+    candidate: Candidate
+    lane: str
+    runner: str
+    out: Path
+    isolation: Isolation
+    reason: str
+    rules: Policy
+    discard: bool = False
+
+    @property
+    def vllm(self) -> str:
+        """The version under test."""
+        return str(self.candidate.version)
+
+    @property
+    def build(self) -> Build:
+        """The build of the release that this lane runs."""
+        return self.candidate.build(self.lane)
+
+
+def resolve(request: RunRequest, services: Services) -> RunTarget:
+    """The run that a request means on this machine.
+
+    Raises:
+        UsageError: There is no such release, or this machine is another lane.
+        InfraError: Containers are asked for and no Docker daemon answers.
+    """
+    lane = lane_of(request, services)
+    candidate = select_release(request.wanted, services.candidates())
+    rules = services.rules()
+    choice = services.choose(request.isolation, rules, gpu=not lanes.is_cpu(lane))
+    return RunTarget(
+        candidate=candidate,
+        lane=lane,
+        runner=request.runner,
+        out=request.out / f"{candidate.version}-{lane}",
+        isolation=choice.isolation,
+        reason=choice.reason,
+        rules=rules,
+        discard=request.discard,
+    )
+
+
+def lane_of(request: RunRequest, services: Services) -> str:
+    """The lane of this machine, which every machine with a GPU may leave for the CPU's.
+
+    Raises:
+        UsageError: This machine is another lane than the one that is asked for.
+    """
+    wanted = request.lane
+    device = "cpu" if wanted is not None and lanes.is_cpu(wanted) else services.device()
+    lane = lanes.lane(device, request.runner)
+    if wanted not in (None, lane):
+        msg = f"this machine with runner {request.runner} is lane {lane}, not {wanted}"
+        raise UsageError(msg)
+    return lane

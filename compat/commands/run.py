@@ -1,0 +1,154 @@
+"""``run`` and ``sweep``: run cells and record what was found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compat.cell import pipeline, recording, reuse
+from compat.cell.target import RunRequest, lane_of, resolve
+from compat.commands.options import add_place, add_releases
+from compat.errors import ExitCode, InfraError
+from compat.registry import fragments, store, tables
+from compat.release import gate
+from compat.releases import matrix
+from value_steer.registry.model import Verdict
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from compat.cell.services import Services
+    from compat.cell.target import RunTarget
+    from compat.commands.options import Menu
+    from compat.console import Progress
+    from value_steer.registry.rows import Row
+
+_EXIT_CODES = {
+    Verdict.PASSED: ExitCode.PASSED,
+    Verdict.FAILED: ExitCode.FAILED,
+    Verdict.TIMEOUT: ExitCode.TIMEOUT,
+    Verdict.NO_EVIDENCE: ExitCode.NO_EVIDENCE,
+}
+_GRAVITY = (
+    ExitCode.FAILED,
+    ExitCode.TIMEOUT,
+    ExitCode.INFRA,
+    ExitCode.NO_EVIDENCE,
+    ExitCode.PASSED,
+)
+
+
+def add(menu: Menu) -> None:
+    """Put the commands on the menu."""
+    run = menu.add_parser("run", help="validate value-steer on one release of vLLM")
+    run.add_argument("version", help="a series (0.28) or a release (0.28.0)")
+    run.add_argument("--fragment", type=Path, help="write the rows here, not into the registry")
+    _add_options(run)
+    run.set_defaults(command=run_cell)
+    sweep = menu.add_parser("sweep", help="validate it on many releases, one after the other")
+    add_releases(sweep)
+    _add_options(sweep)
+    sweep.set_defaults(command=run_sweep, fragment=None)
+
+
+def _add_options(command: argparse.ArgumentParser) -> None:
+    add_place(command)
+    command.add_argument(
+        "--runner",
+        choices=("default", "v1", "v2"),
+        default="default",
+        help="the model runner that vLLM is made to build; v2 on a CPU runs interpreted",
+    )
+    command.add_argument("--lane", help="the lane that this must be (cpu, cuda-sm80), or it stops")
+    command.add_argument("--force", action="store_true", help="run it whatever evidence there is")
+    command.add_argument("--discard", action="store_true", help="remove the environment at the end")
+
+
+def run_cell(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
+    """Validate one cell and record what was found, in the registry or in a fragment."""
+    return _run(_request(arguments, arguments.version), arguments, progress)
+
+
+def run_sweep(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
+    """Validate many releases one after the other; each is recorded as soon as it is done."""
+    services: Services = arguments.services
+    lane = lane_of(_request(arguments, ""), services)
+    releases = arguments.versions or [
+        str(candidate.version) for candidate in services.candidates() if candidate.serves(lane)
+    ]
+    progress.note(f"{len(releases)} releases on lane {lane}: {', '.join(releases)}")
+    progress.note(pipeline.space(arguments.out.resolve(), lane, services))
+    codes = [_run_one_of_many(version, arguments, progress) for version in releases]
+    return min(codes, key=_GRAVITY.index)
+
+
+def _run_one_of_many(version: str, arguments: argparse.Namespace, progress: Progress) -> ExitCode:
+    """Run one of many; trouble of this machine ends it and not the others."""
+    try:
+        return _run(_request(arguments, version), arguments, progress)
+    except InfraError as error:
+        progress.problem(f"vLLM {version}: {error}")
+        return ExitCode.INFRA
+
+
+def _request(arguments: argparse.Namespace, version: str) -> RunRequest:
+    return RunRequest(
+        wanted=version,
+        isolation=arguments.isolation,
+        out=arguments.out.resolve(),
+        runner=arguments.runner,
+        lane=arguments.lane,
+        discard=arguments.discard,
+    )
+
+
+def _run(request: RunRequest, arguments: argparse.Namespace, progress: Progress) -> ExitCode:
+    services: Services = arguments.services
+    fragment: Path | None = arguments.fragment
+    if fragment is not None:
+        fragment.unlink(missing_ok=True)  # an earlier run's is no evidence for this one
+    known = store.load(arguments.registry)  # broken, it is noticed before an hour of work
+    target = resolve(request, services)
+    # The gate asks for the newest run of each job; after one that came to nothing, one is run.
+    forced = arguments.force or (fragment is not None and _is_unsettled(target, known))
+    if not forced and (kept := _reused(target, known, services, progress)):
+        if fragment is not None:
+            fragments.write(fragment, kept)  # the plan waits for an answer of each of its jobs
+        return ExitCode.PASSED
+    rows = recording.rows(pipeline.run(target, services, progress))
+    if fragment is not None:
+        fragments.write(fragment, rows)
+    else:
+        store.append(arguments.registry, rows)
+    progress.console.print(tables.run_table(rows))
+    for row in rows:
+        if row.reason:
+            progress.note(row.reason)
+    progress.note(f"recorded in {fragment or arguments.registry}")
+    # A failure outweighs missing evidence, which outweighs a pass.
+    return min((_EXIT_CODES[row.verdict] for row in rows), key=_GRAVITY.index)
+
+
+def _reused(
+    target: RunTarget, known: Sequence[Row], services: Services, progress: Progress
+) -> tuple[Row, ...]:
+    """The rows that make a run superfluous, each told; none if it has to be run."""
+    wanted = reuse.inputs(target, services.identify())
+    kept = reuse.find(wanted, known)
+    for row in kept:
+        progress.note(f"{_passed(row)}, reused; --force runs it again")
+    for row, changed in () if kept else reuse.outdated(wanted, known):
+        progress.note(f"{_passed(row)}, not reused: {' and '.join(changed)} changed since")
+    return kept
+
+
+def _is_unsettled(target: RunTarget, known: Sequence[Row]) -> bool:
+    job = matrix.cell(target.vllm, target.lane, target.runner)
+    return any(gate.unsettled([job], known))
+
+
+def _passed(row: Row) -> str:
+    cell = row.cell
+    name = f"vLLM {cell.vllm}, lane {cell.lane}, runner {cell.runner}, mode {cell.mode}"
+    return f"{name}: passed on {row.recorded_at[:10]} (record {row.record_id[:8]})"

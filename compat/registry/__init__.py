@@ -1,0 +1,1 @@
+"""Evidence on disk: the one writer, fragments of parallel jobs, withdrawals, tables."""

@@ -1,0 +1,69 @@
+"""What the sources of all releases say of the contracts, for the registry; nothing is installed."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import TYPE_CHECKING
+
+from compat.checkout import contracts_digest
+from compat.errors import InfraError
+from value_steer.contracts.history.sweep import sweep
+from value_steer.contracts.report import Status
+from value_steer.contracts.sources import index
+from value_steer.contracts.sources.wheel import cache_folder
+from value_steer.contracts.surface import Mode, Runner
+from value_steer.errors import ContractError
+from value_steer.registry.model import StaticCheck
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from compat.releases.candidates import Candidate
+    from value_steer.contracts.history.snapshot import Snapshot
+    from value_steer.contracts.sources.index import IndexWheel
+
+_PROJECT = "vllm"
+
+
+def survey(candidates: Sequence[Candidate]) -> tuple[StaticCheck, ...]:
+    """Read each release's source out of its wheel and check every contract.
+
+    Raises:
+        InfraError: The index or a wheel cannot be read, or has no wheel of a candidate.
+    """
+    try:
+        settings = index.pip_settings()
+        wheels = index.for_reading(index.project_wheels(_PROJECT, settings))
+        of_candidates = _of(candidates, wheels)
+        history = sweep(of_candidates, settings, cache_folder())
+    except ContractError as error:
+        raise InfraError(str(error)) from error
+    digest = contracts_digest()
+    pairs = zip(of_candidates, history, strict=True)
+    return tuple(check for wheel, taken in pairs for check in checks(wheel, taken, digest))
+
+
+def checks(wheel: IndexWheel, taken: Snapshot, digest: str) -> Iterator[StaticCheck]:
+    """One for each runner and mode that need anything of vLLM."""
+    for runner, mode in product(Runner, Mode):
+        if needed := taken.needed(mode, runner):
+            yield StaticCheck(
+                vllm=str(wheel.version),
+                runner=runner.value,
+                mode=mode.value,
+                checked=len(needed),
+                broken=tuple(sorted(s.id for s in needed if s.status is not Status.OK)),
+                wheel=wheel.filename,
+                wheel_sha256=wheel.sha256,
+                contracts_digest=digest,
+            )
+
+
+def _of(candidates: Sequence[Candidate], wheels: Sequence[IndexWheel]) -> tuple[IndexWheel, ...]:
+    found = {wheel.version: wheel for wheel in wheels}
+    if missing := [str(c.version) for c in candidates if c.version not in found]:
+        msg = (
+            f"the index has no wheel of vLLM {', '.join(missing)}; `nox -s matrix` lists them anew"
+        )
+        raise InfraError(msg)
+    return tuple(found[candidate.version] for candidate in candidates)

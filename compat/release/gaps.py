@@ -1,0 +1,142 @@
+"""What a release of vLLM lacks to be inside the extra, by the demands of the policy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from enum import Enum
+from fnmatch import fnmatchcase
+from itertools import product
+from typing import TYPE_CHECKING
+
+from value_steer import versions
+from value_steer.registry.model import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from compat.releases.policy import Demands
+    from value_steer.registry.rows import Row
+
+
+class GapKind(str, Enum):
+    """What is wrong with the evidence for a release on a lane, in a mode."""
+
+    MISSING = "missing"
+    BAD = "bad"
+    WEAK = "weak"
+    STALE = "stale"
+    OLD = "old"
+
+
+EXPIRED = frozenset({GapKind.STALE, GapKind.OLD})
+"""What befalls good evidence by itself: a release waits, but the extra keeps the version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """One lack, and a line that names the cell, the row and what would settle it."""
+
+    kind: GapKind
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What evidence is compared with.
+
+    Attributes:
+        engine_digest: Of the code that would be released.
+        now: In UTC.
+    """
+
+    engine_digest: str
+    now: datetime
+
+
+def holding(vllm: str, rows: Sequence[Row]) -> tuple[Row, ...]:
+    """The row that holds for each cell of a release.
+
+    A row of a run that ended before there was a runner counts only where no runner has its own
+    cell; where one has, it was weighed there.
+    """
+    own = versions.current([row for row in rows if row.cell.vllm == vllm])
+    runners = {(cell.lane, cell.mode) for cell in own if cell.runner is not None}
+    return tuple(
+        row
+        for cell, row in own.items()
+        if cell.runner is not None or (cell.lane, cell.mode) not in runners
+    )
+
+
+def find_gaps(vllm: str, rows: Sequence[Row], demands: Demands, moment: Moment) -> tuple[Gap, ...]:
+    """What a release lacks; nothing if it may be released with.
+
+    On each lane and mode one runner must have all that is demanded, and none may have failed.
+    """
+    held = holding(vllm, rows)
+    found: list[Gap] = []
+    for lane, mode in product(demands.lanes, demands.modes):
+        here = [r for r in held if fnmatchcase(r.cell.lane, lane) and r.cell.mode == mode]
+        found += _among(here, demands, moment) if here else [_missing(vllm, lane, mode)]
+    return tuple(found)
+
+
+def name(row: Row) -> str:
+    """A row as messages name it."""
+    cell = row.cell
+    runner = cell.runner or "any runner"
+    place = f"vLLM {cell.vllm} on {cell.lane} ({runner}, {cell.mode})"
+    return f"{place}: row {row.record_id[:12]} of {row.recorded_at[:10]}"
+
+
+def _missing(vllm: str, lane: str, mode: str) -> Gap:
+    text = f"vLLM {vllm} on {lane} ({mode}): no evidence; `nox -s compat -- {vllm}` makes some"
+    return Gap(GapKind.MISSING, text)
+
+
+def _among(here: Sequence[Row], demands: Demands, moment: Moment) -> list[Gap]:
+    bad = [r for r in here if r.verdict is not Verdict.PASSED]
+    if bad:
+        return [Gap(GapKind.BAD, f"{name(r)} says {_outcome(r)}") for r in bad]
+    lacking = [list(_of(row, demands, moment)) for row in here]
+    return min(lacking, key=_gravity)
+
+
+def _of(row: Row, demands: Demands, moment: Moment) -> Iterator[Gap]:
+    """What a passed row lacks."""
+    if row.depth < demands.depth:
+        text = f"reached the depth {row.depth.value}, and {demands.depth.value} is demanded"
+        yield Gap(GapKind.WEAK, f"{name(row)} {text}")
+    if row.package.dirty:
+        yield Gap(GapKind.WEAK, f"{name(row)} is about a checkout that differed from a commit")
+    if row.provenance.kind not in demands.provenance:
+        text = f"comes from {row.provenance.kind}, which does not count"
+        yield Gap(GapKind.WEAK, f"{name(row)} {text}")
+    if row.package.engine_digest != moment.engine_digest:
+        text = f"is stale: about the engine {row.package.engine_digest[:12]}, not about this one"
+        again = f"({moment.engine_digest[:12]}); `nox -s compat -- {row.cell.vllm}` renews it"
+        yield Gap(GapKind.STALE, f"{name(row)} {text} {again}")
+    age = moment.now - _time(row)
+    if age > timedelta(days=demands.fresh_days):
+        text = f"is {age.days} days old, and at most {demands.fresh_days} are allowed"
+        yield Gap(GapKind.OLD, f"{name(row)} {text}")
+    if age < -_CLOCK_TOLERANCE:
+        yield Gap(GapKind.WEAK, f"{name(row)} is from the future; a clock was wrong")
+
+
+def _gravity(lacking: Sequence[Gap]) -> tuple[int, int]:
+    """What only perished weighs less than what was never good."""
+    return sum(s.kind not in EXPIRED for s in lacking), len(lacking)
+
+
+def _time(row: Row) -> datetime:
+    return datetime.strptime(row.recorded_at, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
+
+
+def _outcome(row: Row) -> str:
+    cause = f" ({row.cause.value})" if row.cause else ""
+    return f"{row.verdict.value}{cause}: {row.reason}"
+
+
+_CLOCK_TOLERANCE = timedelta(minutes=5)

@@ -1,0 +1,1 @@
+"""Which vLLM releases exist, and which cells of them the policy wants."""

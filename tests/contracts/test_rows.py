@@ -1,0 +1,202 @@
+"""The rows and the engine name the same things, in both directions."""
+
+from __future__ import annotations
+
+import ast
+from importlib.util import find_spec
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+import pytest
+
+import value_steer.contracts
+from value_steer.contracts.checker import check
+from value_steer.contracts.needs import Assigns, Fields
+from value_steer.contracts.rows import SURFACES
+from value_steer.contracts.sources.tree import installed_tree
+from value_steer.contracts.surface import Mode, Runner, Surface
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PACKAGE = Path(value_steer.contracts.__file__).parents[1]
+ENGINE = sorted((PACKAGE / "engine").glob("**/*.py"))
+HOST_OBJECTS = (
+    *("runner", "self._runner", "worker.model_runner", "self.model_runner"),
+    *("runner.input_batch", "manager", "scheduler"),
+)
+V2_OBJECTS = (
+    *("runner", "self._runner", "runner.req_states", "runner.block_tables", "runner.sampler"),
+    *("states", "states.all_token_ids", "state", "batch", "sampler", "self._sampler"),
+    *("self._runner.req_states", "self._runner.block_tables"),
+    *("runner.sampler.penalties_state", "self._runner.block_tables.num_blocks"),
+    *("self._sampler.sampling_states", "self._sampler.sampling_states.seeds"),
+)
+# It touches the host's runner through the adapters in runners/ only.
+ADAPTED = PACKAGE / "engine" / "run_ahead.py"
+# Set so that no fused kernel is used; harmless where vLLM has no such switch.
+SWITCHES = {"use_flashinfer", "use_xpu_sampler"}
+
+
+def dotted_module(path: str) -> str:
+    """The module that a file of vLLM is imported as."""
+    parts = PurePosixPath(path).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported_from_vllm(file: Path) -> Iterator[tuple[str, str]]:
+    """The (module, name) pairs that a file takes from vLLM; the name is empty for a module."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (
+                (alias.name, "") for alias in node.names if alias.name.split(".")[0] == "vllm"
+            )
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "vllm":
+            yield from ((node.module or "", alias.name) for alias in node.names)
+
+
+def inherited(module: ast.Module) -> set[str]:
+    """The attributes of ``self`` and ``super()`` that the classes of a file use and never set."""
+    attributes = [node for node in ast.walk(module) if isinstance(node, ast.Attribute)]
+    own = {node.name for node in ast.walk(module) if isinstance(node, ast.FunctionDef)}
+    own |= {a.attr for a in attributes if isinstance(a.ctx, ast.Store)}
+    on_self = {a.attr for a in attributes if ast.unparse(a.value) == "self"}
+    return (on_self - own) | {a.attr for a in attributes if ast.unparse(a.value) == "super()"}
+
+
+def touched(file: Path, objects: tuple[str, ...] = HOST_OBJECTS) -> Iterator[str]:
+    """The attributes of vLLM's own objects that a file reads or assigns."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) in objects:
+            yield node.attr
+
+
+def defined_in(file: Path) -> Iterator[str]:
+    """The dotted names of the functions and methods of a file of this package."""
+    module = ".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts)
+    body = ast.parse(file.read_text(encoding="utf-8")).body
+    for prefix, node in [
+        *((module, node) for node in body),
+        *(
+            (f"{module}.{c.name}", node)
+            for c in body
+            if isinstance(c, ast.ClassDef)
+            for node in c.body
+        ),
+    ]:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield f"{prefix}.{node.name}"
+
+
+def test_the_engine_is_where_the_rows_say() -> None:
+    """The tests below look at real files."""
+    assert ENGINE
+
+
+def test_every_name_that_the_engine_imports_has_a_row() -> None:
+    """What the engine takes from vLLM is guarded by a contract."""
+    modules = {dotted_module(surface.path) for surface in SURFACES}
+    names = {(dotted_module(s.path), s.symbol.split(".")[0]) for s in SURFACES}
+    unguarded = [
+        f"{file.name}: {module} {name}".rstrip()
+        for file in ENGINE
+        for module, name in imported_from_vllm(file)
+        if (module, name) not in names
+        and f"{module}.{name}" not in modules
+        and not (not name and module in modules)
+    ]
+
+    assert unguarded == []
+
+
+def guarded(runner: Runner | None = None) -> set[str]:
+    """The members of vLLM's classes that a row is about, on one model runner or any."""
+    rows = [s for s in SURFACES if runner is None or runner in s.runners]
+    needs = [s.need for s in rows]
+    fields = {name for need in needs if isinstance(need, Assigns | Fields) for name in need.names}
+    return fields | {s.symbol.rpartition(".")[2] for s in rows}
+
+
+def test_everything_inherited_that_the_worker_touches_has_a_row() -> None:
+    """What the worker reads of itself without having set it comes from vLLM."""
+    worker = ast.parse((PACKAGE / "engine" / "worker.py").read_text(encoding="utf-8"))
+    unguarded = inherited(worker) - guarded() - {"__init__"}
+
+    assert sorted(unguarded) == []
+
+
+def test_every_attribute_of_the_hosts_objects_has_a_row() -> None:
+    """What the engine reads of the model runner, its batch and the scheduler is guarded."""
+    found = {name for file in ENGINE if file != ADAPTED for name in touched(file)}
+
+    assert {"input_batch", "allocate_slots", "requests"} <= found
+    assert sorted(found - guarded()) == []
+
+
+@pytest.mark.parametrize(
+    ("runner", "objects", "known"),
+    [
+        (Runner.V1, HOST_OBJECTS, {"input_batch", "requests", "execute_model_state"}),
+        (Runner.V2, V2_OBJECTS, {"req_states", "seeds", "np", "sample", "output_bin_counts"}),
+    ],
+    ids=lambda value: value.value if isinstance(value, Runner) else None,
+)
+def test_what_an_adapter_touches_is_guarded_on_its_own_runner(
+    runner: Runner, objects: tuple[str, ...], known: set[str]
+) -> None:
+    """A row of one model runner says nothing of the other."""
+    file = PACKAGE / "engine" / "runners" / f"{runner.value}.py"
+    found = set(touched(file, objects))
+
+    assert known <= found
+    assert sorted(found - guarded(runner) - SWITCHES) == []
+
+
+@pytest.mark.parametrize("runner", Runner)
+def test_rows_are_used_where_their_runner_is(runner: Runner) -> None:
+    """What only one adapter needs is asked of no other model runner."""
+    adapter = f"value_steer.engine.runners.{runner.value}."
+    foreign = [s.id for s in SURFACES if s.used_by.startswith(adapter) and s.runners != {runner}]
+
+    assert foreign == []
+
+
+@pytest.mark.parametrize("runner", Runner)
+def test_each_runner_has_rows_for_each_mode(runner: Runner) -> None:
+    """A runner of which nothing is demanded would be called good."""
+    assert {mode for s in SURFACES if runner in s.runners for mode in s.modes} == set(Mode)
+
+
+def test_every_row_is_used_by_a_function_that_exists() -> None:
+    """A row that nothing needs any more goes."""
+    defined = {name for file in ENGINE for name in defined_in(file)}
+    orphaned = [f"{s.id}: {s.used_by}" for s in SURFACES if s.used_by not in defined]
+
+    assert orphaned == []
+
+
+def test_ids_are_unique() -> None:
+    """A finding names one row."""
+    ids = [surface.id for surface in SURFACES]
+
+    assert sorted(set(ids)) == sorted(ids)
+
+
+@pytest.mark.parametrize("surface", SURFACES, ids=lambda surface: surface.id)
+def test_a_row_is_complete(surface: Surface) -> None:
+    """A row names a file of vLLM, a mode, a runner, and its reason in one sentence."""
+    assert surface.path.startswith("vllm/")
+    assert surface.path.endswith(".py")
+    assert surface.modes
+    assert surface.runners
+    assert surface.why.endswith(".")
+
+
+@pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed")
+def test_the_installed_vllm_satisfies_every_row_in_time() -> None:
+    """On the vLLM that is installed here all rows of V1 hold; the check takes under 2 seconds."""
+    report = check(installed_tree(), Mode)
+    broken = [f for f in report.broken if Runner.V1 in f.surface.runners]
+
+    assert [(f.surface.id, f.status.value, f.detail) for f in broken] == []
+    assert report.seconds < 2

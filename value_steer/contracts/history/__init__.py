@@ -1,0 +1,1 @@
+"""The contracts from release to release: snapshots of each, what changed, and how it is told."""

@@ -1,0 +1,68 @@
+"""A snapshot of each of many releases, taken side by side and kept."""
+
+from __future__ import annotations
+
+import gc
+import os
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from typing import TYPE_CHECKING
+
+from value_steer.contracts.history import snapshot as snapshots
+from value_steer.contracts.sources.wheel import WheelTree, write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from value_steer.contracts.history.snapshot import Snapshot
+    from value_steer.contracts.sources.index import IndexSettings, IndexWheel
+
+# Each holds the syntax trees of one release, which take 100 MiB.
+_MOST_WORKERS = 3
+
+
+def sweep(
+    wheels: Sequence[IndexWheel], settings: IndexSettings, cache: Path
+) -> tuple[Snapshot, ...]:
+    """A snapshot of each wheel, in the given order; what was taken before is not taken again.
+
+    Raises:
+        ContractError: A wheel cannot be read.
+    """
+    kept = {wheel: snapshots.load(_place(cache, wheel)) for wheel in wheels}
+    missing = [wheel for wheel, found in kept.items() if found is None]
+    taken = dict(zip(missing, _all(missing, settings, cache), strict=True))
+    return tuple(kept[wheel] or taken[wheel] for wheel in wheels)
+
+
+def _all(wheels: list[IndexWheel], settings: IndexSettings, cache: Path) -> list[Snapshot]:
+    take = partial(_take, settings=settings, cache=cache)
+    workers = min(len(wheels), _MOST_WORKERS, 1 + (os.cpu_count() or 1))
+    if workers < 2:
+        return take(wheels)
+    # Neighbours share most files, so each worker gets a run of them.
+    size = -(-len(wheels) // workers)
+    runs = [wheels[start : start + size] for start in range(0, len(wheels), size)]
+    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=gc.disable) as pool:
+        return [snapshot for run in pool.map(take, runs) for snapshot in run]
+
+
+def _take(wheels: Sequence[IndexWheel], settings: IndexSettings, cache: Path) -> list[Snapshot]:
+    taken = []
+    wanted = dict.fromkeys(snapshots.row_paths())
+    for wheel in wheels:
+        tree = WheelTree(wheel, settings, cache)
+        tree.prefetch(wanted)
+        snapshot = snapshots.take(tree)
+        # Names are handed on through much the same files in the next release.
+        wanted |= dict.fromkeys(tree.paths)
+        tree.save()
+        write_atomically(_place(cache, wheel), snapshots.dump(snapshot))
+        taken.append(snapshot)
+    return taken
+
+
+def _place(cache: Path, wheel: IndexWheel) -> Path:
+    return cache / wheel.sha256 / f"contracts-{snapshots.rows_digest()}.json"

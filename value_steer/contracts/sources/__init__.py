@@ -1,0 +1,1 @@
+"""Where vLLM's source is read: a folder, an archive, or a wheel on the package index."""

@@ -1,0 +1,1 @@
+"""JSON to frozen records and back, and files that are replaced whole."""
