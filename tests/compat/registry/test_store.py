@@ -190,6 +190,7 @@ def test_a_registry_that_stays_locked_is_an_error(
 
 _KILLED = """
 import os, signal, sys
+from pathlib import Path
 from compat.registry import store
 from tests.compat.samples import passed
 
@@ -218,6 +219,7 @@ def test_a_killed_writer_leaves_the_registry_whole(registry: Path, moment: str) 
 
 _WRITER = """
 import sys
+from pathlib import Path
 from compat.registry import store
 from tests.compat.samples import passed
 
