@@ -70,6 +70,7 @@ def _add_way(run: argparse.ArgumentParser) -> None:
         help="the model runner that vLLM is made to build; v2 on a CPU runs interpreted",
     )
     run.add_argument("--lane", help="the lane that this must be (cpu, cuda-sm80), or it stops")
+    run.add_argument("--python", help="make a virtual environment of this Python, such as 3.12")
     run.add_argument("--force", action="store_true", help="run it whatever evidence there is")
     run.add_argument("--discard", action="store_true", help="remove the environment at the end")
 

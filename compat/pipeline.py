@@ -12,6 +12,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from packaging.specifiers import SpecifierSet
+
 from compat import gpu, isolate, plan, policy, product, reuse, runners, steps
 from compat.attempt import Attempt, Cell
 from compat.errors import InfraError, UsageError
@@ -41,6 +43,7 @@ class Order:
         runner: The model runner to make the host build, or ``default`` for its own choice.
         lane: The lane that this must be, or ``None`` for the one of this machine.
         discard: Whether the environment is removed at the end.
+        python: The Python of the environment, such as ``3.12``, or ``None`` for the isolation's.
     """
 
     wanted: str
@@ -49,6 +52,7 @@ class Order:
     runner: Literal["default", "v1", "v2"] = "default"
     lane: str | None = None
     discard: bool = False
+    python: str | None = None
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,7 @@ def run(order: Order, progress: Progress) -> CellResult:
         prepared=attempt.prepared,
         facts=attempt.facts,
         isolation=choice.isolation.kind,
-        setup_sha256=reuse.setup_digest(cell, choice.isolation.kind, rules),
+        setup_sha256=reuse.setup_digest(cell, choice.isolation, rules),
         judgements=attempt.judgements(),
         seconds=time.monotonic() - start,
     )
@@ -131,8 +135,14 @@ def choose(order: Order, cell: Cell) -> isolate.Choice:
 
     Raises:
         InfraError: Containers are asked for and no Docker daemon answers.
+        UsageError: The Python that is asked for is not here, or this release does not run on it.
     """
-    return isolate.choose(order.isolation, gpu=not cell.lane.startswith("cpu"))
+    supported = cell.candidate.requires_python
+    if order.python and not SpecifierSet(supported).contains(order.python):
+        msg = f"--python {order.python}: vLLM {cell.candidate.version} needs Python {supported}"
+        raise UsageError(msg)
+    gpu_needed = not cell.lane.startswith("cpu")
+    return isolate.choose(order.isolation, gpu=gpu_needed, python=order.python)
 
 
 def lane_of(order: Order) -> str:

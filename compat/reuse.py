@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import platform
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -60,7 +59,7 @@ def inputs(cell: Wanted, isolation: Isolation, rules: Policy) -> Inputs:
     return Inputs(
         cell=cell,
         isolation=isolation.kind,
-        setup_sha256=setup_digest(cell, isolation.kind, rules),
+        setup_sha256=setup_digest(cell, isolation, rules),
         lock_sha256=kept_lock(locks.path_of(recipe, isolation.python)),
         package=product.checkout(),
     )
@@ -75,18 +74,16 @@ def kept_lock(path: Path) -> str | None:
     return hashlib.sha256(locks.dumps(packages).encode()).hexdigest()
 
 
-def setup_digest(cell: Wanted, isolation: str, rules: Policy) -> str:
+def setup_digest(cell: Wanted, isolation: Isolation, rules: Policy) -> str:
     """Identifies what is installed, in which isolation, and the runner that is asked for."""
-    python = rules.python
-    if isolation == "container":
+    if isolation.kind == "container":
         base = [rules.base_image, rules.debian_suite, CONTAINERFILE.read_text(encoding="utf-8")]
     else:
-        base = list(platform.python_version_tuple()[:2])
-        python = ".".join(base)
+        base = isolation.python.split(".")
     recipe = recipes.recipe(cell.candidate, cell.lane, rules)
-    kept = locks.path_of(recipe, python)
+    kept = locks.path_of(recipe, isolation.python)
     lock = kept.read_text(encoding="utf-8") if kept.exists() else None
-    asked = [isolation, cell.runner, cell.lane, asdict(recipe), base, UNWANTED, lock]
+    asked = [isolation.kind, cell.runner, cell.lane, asdict(recipe), base, UNWANTED, lock]
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 

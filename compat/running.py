@@ -77,6 +77,7 @@ def _order(arguments: argparse.Namespace, version: str) -> pipeline.Order:
         runner=arguments.runner,
         lane=arguments.lane,
         discard=arguments.discard,
+        python=arguments.python,
     )
 
 

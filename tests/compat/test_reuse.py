@@ -13,9 +13,11 @@ from compat import git, plan, policy, product, reuse
 from compat.attempt import Cell as Wanted
 from compat.evidence import Verdict
 from compat.isolate.protocol import Prepared
+from tests.compat.cells import FakeIsolation
 from tests.compat.samples import CELL, FAILED, HASH, PASSED
 
 if TYPE_CHECKING:
+    from compat.isolate.protocol import Isolation
     from compat.policy import Policy
     from value_steer.registry import Row
 
@@ -143,24 +145,26 @@ def test_an_older_row_does_not_say_which_runner_a_gpu_was_asked_for() -> None:
 
 
 def test_the_setup_is_what_is_installed_where_and_for_which_runner() -> None:
-    """Another isolation, runner, release or extra is another setup."""
+    """Another isolation, Python, runner, release or extra is another setup."""
     rules = policy.load()
     digests = {
         reuse.setup_digest(cell, isolation, chosen) for cell, isolation, chosen in _setups(rules)
     }
 
-    assert len(digests) == 5
-    assert reuse.setup_digest(WANTED, "venv", rules) in digests
+    assert len(digests) == 6
+    assert reuse.setup_digest(WANTED, FakeIsolation(), rules) in digests
 
 
-def _setups(rules: Policy) -> list[tuple[Wanted, str, Policy]]:
+def _setups(rules: Policy) -> list[tuple[Wanted, Isolation, Policy]]:
+    venv = FakeIsolation()
     older = replace(WANTED, candidate=plan.select("0.27.1", plan.load()))
     return [
-        (WANTED, "venv", rules),
-        (WANTED, "container", rules),
-        (replace(WANTED, runner="v1"), "venv", rules),
-        (older, "venv", rules),
-        (WANTED, "venv", replace(rules, extras=(*rules.extras, "more"))),
+        (WANTED, venv, rules),
+        (WANTED, FakeIsolation(python="3.12"), rules),
+        (WANTED, FakeIsolation(kind="container"), rules),
+        (replace(WANTED, runner="v1"), venv, rules),
+        (older, venv, rules),
+        (WANTED, venv, replace(rules, extras=(*rules.extras, "more"))),
     ]
 
 
