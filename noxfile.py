@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -17,8 +18,22 @@ nox.needs_version = ">=2025.5.1"
 nox.options.default_venv_backend = "virtualenv"
 nox.options.sessions = ["lint", "types", "tests"]
 nox.options.error_on_external_run = True
+# --no-error-on-missing-interpreters leaves out a Python that is not here, and says so.
+nox.options.error_on_missing_interpreters = True
 
 GROUPS = nox.project.load_toml("pyproject.toml")
+PYTHONS = nox.project.python_versions(GROUPS)
+# pyenv's shims stand on PATH for every Python, and start only those that are chosen.
+os.environ.setdefault("PYENV_VERSION", ":".join(PYTHONS))
+# Tests that need no torch, which for another Python is 5 GB. One that imports it fails here.
+LIGHT_TESTS = (
+    *(f"tests/{name}" for name in ("compat", "contracts", "records", "registry")),
+    *(
+        f"tests/test_{name}.py"
+        for name in ("budgets", "compat_check", "distributions", "propose", "versions", "workflows")
+    ),
+)
+PARALLEL = ("--numprocesses", "auto", "--dist", "worksteal")
 SAMPLE = "0.28.0"  # of vLLM, where one release stands for all
 GITHUB = Path(".github")
 # What each of GitHub's schemas describes, as check-jsonschema names them.
@@ -59,10 +74,47 @@ def install_vllm(session: nox.Session, *more: str) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Unit tests of everything that needs no engine, with the branch coverage of the pure core."""
+    """Unit tests of everything that needs no engine, with their branch coverage."""
     install(session, "test")
     session.install("--no-deps", "-e", ".")
-    session.run("pytest", "--cov", *session.posargs)
+    session.run("pytest", *PARALLEL, "--cov", *session.posargs)
+
+
+@nox.session(python=PYTHONS, default=False)
+def pythons(session: nox.Session) -> None:
+    """The wheel test and all unit tests on every Python that is claimed, or ``-p 3.12``."""
+    check_wheel(session)
+    install(session, "test")
+    session.install("--no-deps", "-e", ".")
+    session.run("pytest", *PARALLEL, *session.posargs)
+
+
+@nox.session(python=PYTHONS, default=False)
+def light(session: nox.Session) -> None:
+    """The wheel test and the unit tests that need no torch, on every Python that is claimed."""
+    check_wheel(session)
+    install(session, "light")
+    session.install("--no-deps", "-e", ".")
+    session.run("pytest", *PARALLEL, *LIGHT_TESTS, *session.posargs)
+
+
+@nox.session(python=PYTHONS, default=False)
+def wheel(session: nox.Session) -> None:
+    """The wheel test: installed without torch, on every Python that is claimed."""
+    check_wheel(session)
+
+
+def check_wheel(session: nox.Session) -> None:
+    """Build the wheel, install it without torch, import all that there is, call both commands."""
+    project = GROUPS["project"]
+    light = [need for need in project["dependencies"] if not need.startswith("torch")]
+    session.install("--no-deps", ".")
+    session.install(*light, *project["optional-dependencies"]["index"])
+    script = Path("tests", "installed_wheel.py").resolve()
+    with session.chdir(session.create_tmp()):  # where no checkout can stand in for the wheel
+        session.run("python", "-I", str(script))
+        session.run("value-steer", "--help", silent=True)
+        session.run("value-steer-compat", "--vllm", SAMPLE)
 
 
 @nox.session(name="engine-tests", default=False)
@@ -81,6 +133,7 @@ def lint(session: nox.Session) -> None:
     install(session, "lint")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    session.run("actionlint")
     session.run("zizmor", "--offline", "--persona", "auditor", "--quiet", ".github")
     for schema, files in GITHUB_SCHEMAS.items():
         session.run("check-jsonschema", "--builtin-schema", f"vendor.{schema}", *map(str, files))

@@ -47,7 +47,7 @@ def test_light_modules_import_nothing_heavy(module: str) -> None:
 
 def test_training_needs_no_more_than_the_core_install() -> None:
     """The extra ``train`` is for backbones, caches and progress bars."""
-    extra = {"transformers", "filelock", "rich", "sklearn", "value_steer.features"}
+    extra = {"transformers", "filelock", "rich", "value_steer.features"}
     check = f"import sys, value_steer.train_probe; print(*(set(sys.modules) & {extra!r}))"
 
     done = subprocess.run(

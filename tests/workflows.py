@@ -37,6 +37,11 @@ class Step:
         return str(self.body.get("uses", ""))
 
     @property
+    def is_own(self) -> bool:
+        """Whether it uses an action of this repository."""
+        return self.uses.startswith("$/")
+
+    @property
     def inputs(self) -> dict[str, Yaml]:
         """What an action is given."""
         return mapping(self.body.get("with", {}))
@@ -80,6 +85,16 @@ class Job:
     def permissions(self) -> dict[str, Yaml]:
         """What its token may do."""
         return mapping(self.body["permissions"])
+
+    @property
+    def writes(self) -> set[str]:
+        """The scopes that its token may write to."""
+        return {scope for scope, right in self.permissions.items() if right == "write"}
+
+    @property
+    def matrix(self) -> Yaml:
+        """What is varied; a text where another job prints it, empty without any."""
+        return mapping(self.body.get("strategy", {})).get("matrix", "")
 
 
 def workflow(name: str) -> dict[str, Yaml]:

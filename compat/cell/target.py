@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from packaging.specifiers import SpecifierSet
+
 from compat.cell import lanes
 from compat.errors import UsageError
 from compat.releases.candidates import select_release
@@ -29,6 +31,7 @@ class RunRequest:
         runner: The model runner to make the host build, or ``default`` for its own choice.
         lane: The lane that this must be, or ``None`` for the one of this machine.
         discard: Whether the environment is removed at the end.
+        python: The Python of the environment, such as ``3.12``, or ``None`` for the isolation's.
     """
 
     wanted: str
@@ -37,6 +40,7 @@ class RunRequest:
     runner: Literal["default", "v1", "v2"] = "default"
     lane: str | None = None
     discard: bool = False
+    python: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +82,19 @@ def resolve(request: RunRequest, services: Services) -> RunTarget:
     """The run that a request means on this machine.
 
     Raises:
-        UsageError: There is no such release, or this machine is another lane.
+        UsageError: There is no such release, this machine is another lane, or the Python that is
+            asked for is not here or not one that the release runs on.
         InfraError: Containers are asked for and no Docker daemon answers.
     """
     lane = lane_of(request, services)
     candidate = select_release(request.wanted, services.candidates())
-    rules = services.rules()
-    choice = services.choose(request.isolation, rules, gpu=not lanes.is_cpu(lane))
+    rules, supported = services.rules(), candidate.requires_python
+    if request.python and not SpecifierSet(supported).contains(request.python):
+        msg = f"--python {request.python}: vLLM {candidate.version} needs Python {supported}"
+        raise UsageError(msg)
+    choice = services.choose(
+        request.isolation, rules, gpu=not lanes.is_cpu(lane), python=request.python
+    )
     return RunTarget(
         candidate=candidate,
         lane=lane,

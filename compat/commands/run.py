@@ -61,6 +61,7 @@ def _add_options(command: argparse.ArgumentParser) -> None:
         help="the model runner that vLLM is made to build; v2 on a CPU runs interpreted",
     )
     command.add_argument("--lane", help="the lane that this must be (cpu, cuda-sm80), or it stops")
+    command.add_argument("--python", help="make a virtual environment of this Python, such as 3.12")
     command.add_argument("--force", action="store_true", help="run it whatever evidence there is")
     command.add_argument("--discard", action="store_true", help="remove the environment at the end")
 
@@ -100,6 +101,7 @@ def _request(arguments: argparse.Namespace, version: str) -> RunRequest:
         runner=arguments.runner,
         lane=arguments.lane,
         discard=arguments.discard,
+        python=arguments.python,
     )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from compat.errors import InfraError
-from compat.isolate import container
+from compat.errors import InfraError, UsageError
+from compat.isolate import container, interpreters
 from compat.isolate.container import ContainerIsolation
 from compat.isolate.venv import VenvIsolation
 
@@ -27,31 +27,48 @@ class Choice:
     reason: str
 
 
-def choose(wanted: Literal["auto", "container", "venv"], rules: Policy, *, gpu: bool) -> Choice:
+def choose(
+    wanted: Literal["auto", "container", "venv"],
+    rules: Policy,
+    *,
+    gpu: bool,
+    python: str | None = None,
+) -> Choice:
     """The isolation to use.
 
     Args:
         wanted: ``auto`` takes containers where they are possible.
         rules: The policy.
         gpu: Whether the commands need the GPUs of this machine.
+        python: The Python of the environment, such as ``3.12``; the isolation's own if ``None``.
 
     Raises:
         InfraError: Containers are wanted and no Docker daemon answers.
+        UsageError: The Python is not on this machine, or is not that of the containers.
     """
-    if wanted == "venv":
-        return Choice(VenvIsolation(rules), "--isolation venv asks for it")
+    if python is not None and wanted == "container" and python != rules.python:
+        msg = f"--python {python}: containers have Python {rules.python}; use --isolation venv"
+        raise UsageError(msg)
+    if python not in (None, rules.python) or wanted == "venv":
+        reason = "--isolation venv" if wanted == "venv" else f"--python {python}"
+        return _venv(rules, python, f"{reason} asks for it")
     try:
         client = container.connect()
     except InfraError as error:
         if wanted == "container":
             raise
-        return Choice(VenvIsolation(rules), f"{error}, so a virtual environment is used")
+        return _venv(rules, python, f"{error}, so a virtual environment is used")
     version = client.version()["Version"]
     if wanted == "auto" and gpu and not _serves_gpus(client):
         reason = f"the Docker daemon (version {version}) has no NVIDIA runtime"
-        return Choice(VenvIsolation(rules), f"{reason}, so a virtual environment is used")
+        return _venv(rules, python, f"{reason}, so a virtual environment is used")
     reason = f"a Docker daemon answers (version {version})"
     return Choice(ContainerIsolation(client, rules, gpu=gpu), reason)
+
+
+def _venv(rules: Policy, python: str | None, reason: str) -> Choice:
+    interpreter = interpreters.find(python) if python else interpreters.current()
+    return Choice(VenvIsolation(rules, interpreter), reason)
 
 
 def _serves_gpus(client: DockerClient) -> bool:

@@ -8,7 +8,6 @@ import json
 import os
 import platform
 import shutil
-import sys
 import tempfile
 import time
 from dataclasses import asdict
@@ -24,6 +23,7 @@ from compat.isolate.protocol import NO_ENV, Completed, Mounts, Prepared, Recipe
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from compat.isolate.interpreters import Interpreter
     from compat.releases.policy import Policy
 
 # What vLLM and its kernels need from the system beside its own settings.
@@ -37,21 +37,23 @@ class VenvIsolation:
     """One virtual environment per recipe, made with plain ``venv`` and ``pip``."""
 
     kind = "venv"
-    python = f"{sys.version_info.major}.{sys.version_info.minor}"
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, interpreter: Interpreter) -> None:
         self._policy = policy
+        self._interpreter = interpreter
+        self.python = interpreter.series
 
     def prepare(self, recipe: Recipe, workspace: Path, log: Path) -> Prepared:
         """See :meth:`compat.isolate.protocol.Isolation.prepare`."""
         start = time.monotonic()
-        folder = workspace / "venvs" / _key(recipe)
+        folder = workspace / "venvs" / _key(recipe, self._interpreter)
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(f"{folder}.lock"):
                 reused = (folder / _COMPLETE).exists()
                 if not reused:
-                    _install(folder, recipe, log, 60 * self._policy.timeout_minutes.prepare)
+                    limit = 60 * self._policy.timeout_minutes.prepare
+                    _install(folder, recipe, self._interpreter, log, limit)
             reports = [path.read_text(encoding="utf-8") for path in _reports(folder)]
         except OSError as error:
             msg = f"the virtual environment cannot be made: {error}"
@@ -133,8 +135,8 @@ class VenvBox:
         }
 
 
-def _key(recipe: Recipe) -> str:
-    inputs = [asdict(recipe), platform.python_version(), platform.machine()]
+def _key(recipe: Recipe, interpreter: Interpreter) -> str:
+    inputs = [asdict(recipe), interpreter.version, platform.machine()]
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -142,7 +144,9 @@ def _reports(folder: Path) -> list[Path]:
     return sorted((folder / _REPORTS).glob("*.json"))
 
 
-def _install(folder: Path, recipe: Recipe, log: Path, timeout: float) -> None:
+def _install(
+    folder: Path, recipe: Recipe, interpreter: Interpreter, log: Path, timeout: float
+) -> None:
     """Make the environment; what an interrupted run left of it is replaced."""
     if folder.exists():
         shutil.rmtree(folder)
@@ -150,7 +154,7 @@ def _install(folder: Path, recipe: Recipe, log: Path, timeout: float) -> None:
     deadline = time.monotonic() + timeout
     what = f"installing {recipe.distribution} {recipe.version}"
     with log.open("wb") as stream:
-        for command in _commands(folder, recipe):
+        for command in _commands(folder, recipe, interpreter):
             done = processes.run(
                 command,
                 cwd=folder.parent,
@@ -166,13 +170,13 @@ def _install(folder: Path, recipe: Recipe, log: Path, timeout: float) -> None:
     (folder / _COMPLETE).touch()
 
 
-def _commands(folder: Path, recipe: Recipe) -> list[list[str]]:
+def _commands(folder: Path, recipe: Recipe, interpreter: Interpreter) -> list[list[str]]:
     """The same steps as in ``matrix/Containerfile``."""
     python, reports = str(folder / "bin" / "python"), folder / _REPORTS
     install = [python, *_PIP, "install", "--progress-bar", "off", "--no-deps", "--require-hashes"]
     requirements = folder / "lock.txt"
     requirements.write_text(locks.dumps(recipe.lock), encoding="utf-8")
     return [
-        [sys.executable, "-m", "venv", str(folder)],
+        [interpreter.path, "-m", "venv", str(folder)],
         [*install, "--report", str(reports / "1.json"), "--requirement", str(requirements)],
     ]

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import nox
 import pytest
 from packaging.requirements import Requirement
 
@@ -130,13 +131,12 @@ def test_a_fault_of_our_own_is_no_missing_extra() -> None:
 
 def module_of(distribution: str) -> str:
     """The module that a distribution brings."""
-    return {"scikit-learn": "sklearn"}.get(distribution, distribution.replace("-", "_"))
+    return distribution.replace("-", "_")
 
 
 def test_extras_are_those_of_the_package() -> None:
     """What is advised installs what is missing."""
-    tomllib = pytest.importorskip("tomllib")
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    project = nox.project.load_toml(ROOT / "pyproject.toml")["project"]
     declared = {
         extra: {module_of(Requirement(line).name) for line in lines}
         for extra, lines in project["optional-dependencies"].items()

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 EXTRAS = {
     "vllm": ("vllm",),
-    "train": ("datasets", "filelock", "rich", "sklearn", "transformers"),
+    "train": ("datasets", "filelock", "rich", "transformers"),
     "judge": ("openai",),
     "maths": ("math_verify", "pebble"),
     "ray": ("ray",),

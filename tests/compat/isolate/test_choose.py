@@ -8,8 +8,9 @@ import pytest
 from docker.errors import DockerException
 
 from compat import isolate
-from compat.errors import InfraError
-from compat.isolate import container
+from compat.errors import InfraError, UsageError
+from compat.isolate import container, interpreters
+from compat.isolate.interpreters import Interpreter
 from compat.releases import policy
 
 if TYPE_CHECKING:
@@ -68,6 +69,31 @@ def test_containers_are_used_where_they_are_possible(
 
     assert choice.isolation.kind == kind
     assert reason in choice.reason
+
+
+@pytest.mark.parametrize(
+    ("wanted", "python", "kind"),
+    [("auto", "3.12", "venv"), ("venv", "3.12", "venv"), ("auto", "3.11", "container")],
+)
+def test_another_python_than_that_of_containers_makes_a_virtual_environment(
+    monkeypatch: pytest.MonkeyPatch,
+    wanted: Literal["auto", "container", "venv"],
+    python: str,
+    kind: str,
+) -> None:
+    """The environment has the Python that is asked for, and a row's lock and setup follow it."""
+    monkeypatch.setattr(container, "connect", lambda: cast("DockerClient", Daemon("runc")))
+    monkeypatch.setattr(interpreters, "find", lambda series: Interpreter("python", f"{series}.1"))
+
+    isolation = isolate.choose(wanted, RULES, gpu=False, python=python).isolation
+
+    assert (isolation.kind, isolation.python) == (kind, python)
+
+
+def test_containers_have_one_python() -> None:
+    """Asked for another, they are refused before anything is installed."""
+    with pytest.raises(UsageError, match=r"containers have Python 3\.11"):
+        isolate.choose("container", RULES, gpu=False, python="3.12")
 
 
 def test_containers_cannot_be_forced_without_a_daemon(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from compat.errors import InfraError, ResolveError
-from compat.isolate import venv
+from compat.isolate import interpreters, venv
 from compat.isolate.protocol import Mounts, Prepared, Recipe
 
 if TYPE_CHECKING:
@@ -40,13 +40,14 @@ REPORT = {
 def isolation(minutes: float = 1.0) -> venv.VenvIsolation:
     """An isolation whose installation may take so long."""
     limits = SimpleNamespace(prepare=minutes)
-    return venv.VenvIsolation(cast("Policy", SimpleNamespace(timeout_minutes=limits)))
+    policy = cast("Policy", SimpleNamespace(timeout_minutes=limits))
+    return venv.VenvIsolation(policy, interpreters.current())
 
 
 def replace_commands(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     """Let an installation be one Python command that gets the folder as its argument."""
     monkeypatch.setattr(
-        venv, "_commands", lambda folder, _recipe: [[sys.executable, "-c", code, str(folder)]]
+        venv, "_commands", lambda folder, *_: [[sys.executable, "-c", code, str(folder)]]
     )
 
 
