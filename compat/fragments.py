@@ -13,7 +13,7 @@ from compat.verdict import REQUIRED_SENTINELS
 from value_steer.contracts.wheel import write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from compat.actions import PlannedCell
@@ -105,22 +105,25 @@ def merge(registry: Path, folder: Path, plan: Sequence[PlannedCell] | None = Non
     gathered = gather(folder, plan)
     lost: tuple[Row, ...] = ()
     if plan is not None:
-        found = missing(plan, gathered.rows, product.checkout(), booking.provenance())
-        lost = tuple(found)
+        packages = {lane: product.checkout(lane) for lane in {cell.lane for cell in plan}}
+        lost = tuple(missing(plan, gathered.rows, packages, booking.provenance()))
     merged = Merged(gathered.rows, lost, gathered.problems, tuple(plan or ()))
     record.append(registry, (*merged.rows, *merged.lost))
     return merged
 
 
 def missing(
-    plan: Sequence[PlannedCell], rows: Sequence[Row], package: Package, provenance: Provenance
+    plan: Sequence[PlannedCell],
+    rows: Sequence[Row],
+    packages: Mapping[str, Package],
+    provenance: Provenance,
 ) -> Iterator[Row]:
     """A row that says ``no_evidence`` for each mode of each cell from which nothing came.
 
     Args:
         plan: The cells that had a job.
         rows: What came of all jobs.
-        package: The checkout that was to be tested.
+        packages: The checkout that was to be tested, by lane.
         provenance: The run that noticed.
     """
     now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -137,7 +140,7 @@ def missing(
                 depth=Depth.NONE,
                 upstream=Upstream(None, None),
                 environment=Environment(None, None, None, None, None, None, None),
-                package=package,
+                package=packages[cell.lane],
                 tests=TestCounts(0, 0, 0, 0, 0, 0, (), ()),
                 negative_control=Control.NOT_RUN,
                 swallowed_errors=None,

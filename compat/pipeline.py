@@ -91,7 +91,7 @@ def run(order: Order, progress: Progress) -> CellResult:
         (cell.out / report).unlink(missing_ok=True)  # an earlier run's are no evidence for this one
     progress.note(f"vLLM {cell.candidate.version} on lane {cell.lane}, results in {cell.out}")
     with progress.step("build the wheel of this checkout", cell.out / "build.log"):
-        built = product.build(cell.out)
+        built = product.build(cell.out, cell.lane)
         expected = steps.collect(built.suite, cell.out, cell.lane)
     choice = choose(order, cell)
     progress.note(f"isolation: {choice.isolation.kind}, because {choice.reason}")

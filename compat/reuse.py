@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from compat import git, product, recipes
+from compat.errors import UsageError
 from compat.evidence import Cell, Verdict
 from compat.isolate import locks
 from compat.isolate.image import CONTAINERFILE
@@ -62,7 +63,7 @@ def inputs(cell: Wanted, isolation: Isolation, rules: Policy) -> Inputs:
         isolation=isolation.kind,
         setup_sha256=setup_digest(cell, isolation.kind, rules),
         lock_sha256=kept_lock(locks.path_of(recipe, isolation.python)),
-        package=product.checkout(),
+        package=product.checkout(cell.lane),
     )
 
 
@@ -160,4 +161,7 @@ def _contracts(package: Package) -> str | None:
 @functools.cache
 def _contracts_at(commit: str) -> str | None:
     files = git.files_at(product.ROOT, commit, product.CONTRACTS)
-    return None if files is None else product.digest(files)
+    try:
+        return None if files is None else product.digest(files)
+    except UsageError:  # contracts that no Python can read were never checked
+        return None

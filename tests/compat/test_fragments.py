@@ -129,7 +129,7 @@ def test_a_row_that_cannot_be_true_is_not_written(tmp_path: Path) -> None:
 )
 def test_a_job_that_sent_nothing_is_no_evidence(sent: tuple[Row, ...], lost: list[str]) -> None:
     """Each mode of each planned cell has a row, if need be one that says so."""
-    found = list(fragments.missing(PLAN[:1], sent, PASSED.package, LOCAL))
+    found = list(fragments.missing(PLAN[:1], sent, {"cpu": PASSED.package}, LOCAL))
 
     assert [row.cell.mode for row in found] == lost
     assert {row.verdict for row in found} <= {Verdict.NO_EVIDENCE}

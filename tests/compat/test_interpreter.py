@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from compat.runners import INTERPRETED, STAND_IN, kernels
+from compat.product import INTERPRETED
+from compat.runners import STAND_IN, kernels
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -74,8 +74,8 @@ def test_what_changed_since_is_said(
 ) -> None:
     """Evidence of another suite is not reused, and the reason stands where the date does."""
     run(FakeIsolation())
-    other = replace(product.checkout(), suite_digest="f" * 64)
-    monkeypatch.setattr(product, "checkout", lambda: other)
+    other = replace(product.checkout("cpu"), suite_digest="f" * 64)
+    monkeypatch.setattr(product, "checkout", lambda _: other)
     again = FakeIsolation()
 
     run(again, "--lane", "cpu")

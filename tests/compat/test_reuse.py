@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 CANDIDATE = plan.select("0.28.0", plan.load())
 WANTED = Wanted(CANDIDATE, "cpu", "default", Path("out"))
-NOW = replace(product.checkout(), contracts_digest=HASH)
+NOW = replace(product.checkout("cpu"), contracts_digest=HASH)
 INPUTS = reuse.Inputs(WANTED, "venv", HASH, HASH, NOW)
 UPSTREAM = replace(PASSED.upstream, sha256=CANDIDATE.build("cpu").wheels[0].sha256)
 ENVIRONMENT = replace(PASSED.environment, setup_sha256=HASH)
