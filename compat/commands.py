@@ -33,7 +33,7 @@ from compat.isolate import locks, resolver
 from compat.product import ROOT
 from compat.standing import Moment, name
 from value_steer import compat_story, explain, versions
-from value_steer.contracts.wheel import write_atomically
+from value_steer.files import write_atomically
 
 if TYPE_CHECKING:
     import argparse

@@ -17,7 +17,7 @@ from packaging.version import Version
 
 from compat import actions, plan, tables
 from compat.errors import UsageError
-from value_steer.contracts.wheel import write_atomically
+from value_steer.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

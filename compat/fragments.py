@@ -10,7 +10,7 @@ from compat import booking, product, record
 from compat.errors import CompatError, ReportError
 from compat.evidence import Cell, Control, Depth, Environment, Row, TestCounts, Upstream, Verdict
 from compat.verdict import REQUIRED_SENTINELS
-from value_steer.contracts.wheel import write_atomically
+from value_steer.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

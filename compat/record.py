@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from compat import schema
 from compat.errors import RecordError
 from value_steer.decode import encode, parse_json
 from value_steer.errors import RegistryError
+from value_steer.files import write_atomically
 from value_steer.registry import SCHEMA_VERSION, Registry, Row, read_registry
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _change(path: Path, change: Callable[[Registry], Registry]) -> None:
             changed = change(load_registry(path))
             text = render(changed.rows, changed.imported, changed.static)
             _refuse(schema.violations(parse_json(text)), "not recorded")
-            _replace(path, text)
+            write_atomically(path, text.encode(), durable=True)
     except Timeout as error:
         msg = f"{lock} has been held for {_LOCK_SECONDS:.0f} s; wait for the run that holds it"
         raise RecordError(msg) from error
@@ -125,16 +125,6 @@ def _unrecordable(rows: Sequence[Row]) -> list[str]:
         if row.recorded_at > latest.strftime("%Y-%m-%dT%H:%M:%SZ")
     ]
     return problems or schema.violations(parse_json(render(rows)))
-
-
-def _replace(path: Path, text: str) -> None:
-    # The lock makes one name enough; what a killed process left behind is written over.
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def _order(row: Row) -> tuple[Version, str, str, str, str, str]:
