@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,10 +44,11 @@ if TYPE_CHECKING:
 
 def registry(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
     """Validate the registry and show what it says of the code in this checkout."""
-    rows = record.load(arguments.registry)
+    rows, past = record.load(arguments.registry), record.load_history(arguments.registry)
     digest = versions.engine_digest(ROOT / "value_steer")
     progress.console.print(report.registry_table(rows, digest))
-    progress.note(f"{len(rows)} rows, all valid")
+    older = len(set(past) - set(rows))
+    progress.note(f"{len(rows)} rows and {older} older ones in the history, all valid")
     return ExitCode.PASSED
 
 
@@ -177,7 +179,8 @@ def explaining(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
     if version not in map(str, known.known):
         version = str(plan.select(version, known.candidates).version)
     moment = Moment(versions.engine_digest(ROOT / "value_steer"), datetime.now(timezone.utc))
-    story = [*explain.lines(version, known.registry, moment.engine_digest, moment.now)]
+    whole = replace(known.registry, rows=record.load_all(arguments.registry, version))
+    story = [*explain.lines(version, whole, moment.engine_digest, moment.now)]
     story += [f"lacking: {s.text}" for s in known.shortcomings(version, moment)]
     place = "inside" if Version(version) in known.supported else "outside"
     story.append(f"extra: {place} of `vllm{derive.stated_extra(ROOT).specifier}`")

@@ -63,7 +63,7 @@ class Question:
 def bisecting(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
     """Find the first bad release, and say what differs from the last good one."""
     question = _question(arguments)
-    rows = record.load(arguments.registry)
+    rows = record.load_all(arguments.registry)
     known = [question.outcome(release, rows) for release in question.releases]
     _refuse_contradictions(question, known)
 
@@ -71,7 +71,7 @@ def bisecting(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
         return _try(question, at, arguments, progress) if arguments.run else Outcome.UNKNOWN
 
     found = bisection.search(known, probe)
-    rows = record.load(arguments.registry)
+    rows = record.load_all(arguments.registry)
     for line in (*_answer(question, found), *_tests(question, found, rows, arguments.out)):
         progress.note(line)
     try:

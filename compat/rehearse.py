@@ -127,7 +127,7 @@ def _faults(
     order: Order, merged: fragments.Merged, examined: gate.Examination, registry: Path
 ) -> list[str]:
     """What did not come out as it must."""
-    stored = set(record.load(registry))
+    stored = set(record.load_all(registry))
     (killed,) = (cell for cell in order.cells if cell.name == order.killed)
     of_killed = [row for row in (*merged.rows, *merged.lost) if killed.covers(row)]
     mute = [cell for cell in merged.lost_cells if cell != killed]

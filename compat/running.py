@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from compat.attempt import Cell
     from compat.evidence import Row
     from compat.progress import Progress
 
@@ -84,10 +85,13 @@ def _run(order: pipeline.Order, arguments: argparse.Namespace, progress: Progres
     fragment: Path | None = arguments.fragment
     if fragment is not None:
         fragment.unlink(missing_ok=True)  # an earlier run's is no evidence for this one
-    known = record.load(arguments.registry)  # broken, it is noticed before an hour of work
+    cell = pipeline.cell_of(order)
+    # Broken, it is noticed before an hour of work. A pass of this very content may be history by
+    # now, where evidence about other code has come since.
+    known = record.load_all(arguments.registry, str(cell.candidate.version))
     # The gate asks for the newest run of each job; after one that came to nothing, one is run.
-    forced = arguments.force or (fragment is not None and _is_unsettled(order, known))
-    if not forced and (kept := _reused(order, known, progress)):
+    forced = arguments.force or (fragment is not None and _is_unsettled(cell, known))
+    if not forced and (kept := _reused(order, cell, known, progress)):
         if fragment is not None:
             fragments.write(fragment, kept)  # the plan waits for an answer of each of its jobs
         return ExitCode.PASSED
@@ -105,9 +109,10 @@ def _run(order: pipeline.Order, arguments: argparse.Namespace, progress: Progres
     return min((_EXIT_CODES[row.verdict] for row in rows), key=_GRAVITY.index)
 
 
-def _reused(order: pipeline.Order, known: Sequence[Row], progress: Progress) -> tuple[Row, ...]:
+def _reused(
+    order: pipeline.Order, cell: Cell, known: Sequence[Row], progress: Progress
+) -> tuple[Row, ...]:
     """The rows that make a run superfluous, each told; none if it has to be run."""
-    cell = pipeline.cell_of(order)
     isolation = pipeline.choose(order, cell).isolation
     wanted = reuse.inputs(cell, isolation, policy.load())
     kept = reuse.find(wanted, known)
@@ -118,9 +123,8 @@ def _reused(order: pipeline.Order, known: Sequence[Row], progress: Progress) -> 
     return kept
 
 
-def _is_unsettled(order: pipeline.Order, known: Sequence[Row]) -> bool:
-    cell = pipeline.cell_of(order)
-    job = actions.cell(str(cell.candidate.version), cell.lane, order.runner)
+def _is_unsettled(cell: Cell, known: Sequence[Row]) -> bool:
+    job = actions.cell(str(cell.candidate.version), cell.lane, cell.runner)
     return any(gate.unsettled([job], known))
 
 

@@ -12,7 +12,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from value_steer import compat_lines, compat_story, compat_sweep, explain, versions
+from value_steer import compat_lines, compat_story, compat_sweep, explain, history, versions
 from value_steer.contracts.checker import check
 from value_steer.contracts.source import directory_tree, installed_tree
 from value_steer.contracts.surface import Mode, Runner
@@ -68,8 +68,10 @@ def _explain(version: str) -> ExitCode:
     if vllm is None:
         sys.stderr.write(f"value-steer-compat: {version!r} is no version; write one as 0.28.0\n")
         return ExitCode.NOT_CHECKED
-    registry = read_registry(versions.registry_path())
-    story = explain.lines(vllm, registry, versions.engine_digest())
+    path = versions.registry_path()
+    registry = history.completed(read_registry(path), path)
+    has_history = history.folder(path).is_dir()
+    story = explain.lines(vllm, registry, versions.engine_digest(), is_whole=has_history)
     sys.stdout.write("\n".join((*story, *compat_story.told(vllm))) + "\n")
     return ExitCode.FINE
 

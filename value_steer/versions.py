@@ -121,6 +121,21 @@ def current(rows: Sequence[Row]) -> dict[Cell, Row]:
     return {cell: row for cell, row in holding.items() if row is not None}
 
 
+def kept(rows: Iterable[Row]) -> tuple[Row, ...]:
+    """The rows from which all that is asked of today follows, at most two for each cell.
+
+    They are the one that holds and the newest, which may have come to no verdict. Others are
+    history: whatever they say, one of these outweighs it.
+    """
+    cells: dict[Cell, list[Row]] = {}
+    for row in rows:
+        cells.setdefault(row.cell, []).append(row)
+    found = [
+        row for cell, own in cells.items() for row in (decide(own, cell), max(own, key=_newness))
+    ]
+    return tuple(dict.fromkeys(row for row in found if row is not None))
+
+
 def assess(
     cell: Cell, rows: Sequence[Row], digest: str, static: Sequence[StaticCheck] = ()
 ) -> Assessment:
@@ -214,6 +229,10 @@ def _elsewhere(cell: Cell, rows: Sequence[Row], digest: str) -> str:
 def _weight(row: Row) -> tuple[bool, str, bool, str]:
     withdrawn = row.verdict is Verdict.WITHDRAWN
     return withdrawn, row.recorded_at, row.verdict is not Verdict.PASSED, row.record_id
+
+
+def _newness(row: Row) -> tuple[str, bool, str]:
+    return row.recorded_at, row.verdict not in DECIDING, row.record_id
 
 
 def _advice(cell: Cell) -> str:

@@ -68,7 +68,7 @@ def test_claims_outlive_later_rows(registry: Path, tmp_path: Path) -> None:
     record.append(registry, [replace(PASSED, seconds=1.0)])
 
     assert record.load_registry(registry).imported == claims
-    assert len(record.load(registry)) == 2
+    assert len(record.load_all(registry)) == 2
 
 
 def test_a_claim_validates_nothing(registry: Path, tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_a_row_is_not_lost_to_a_writer_that_read_before_it(tmp_path: Path) -> No
     record.append(path, (*seen_by_both, PASSED))
     record.append(path, (*seen_by_both, failed(recorded_at=LATER)))
 
-    assert set(record.load(path)) == {PASSED, failed(recorded_at=LATER)}
+    assert set(record.load_all(path)) == {PASSED, failed(recorded_at=LATER)}
 
 
 def test_a_yank_after_a_pass_withdraws_it(tmp_path: Path) -> None:

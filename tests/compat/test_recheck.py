@@ -101,7 +101,7 @@ def test_the_command_records_the_withdrawal(
 
     assert cli.main(["--registry", str(registry), "recheck"]) == ExitCode.FAILED
     assert sorted(asked) == sorted(discover.DISTRIBUTIONS.values())
-    assert len(record.load(registry)) == 2 * len(ROWS)
+    assert len(record.load_all(registry)) == 2 * len(ROWS)
     assert cli.main(["--registry", str(registry), "recheck"]) == ExitCode.PASSED
 
 
