@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         progress.problem(str(error))
         code = error.exit_code
     except KeyboardInterrupt:
-        progress.problem("interrupted; nothing was recorded, and the next run takes up the rest")
+        progress.problem("interrupted; only what had ended is recorded, the next run does the rest")
         code = ExitCode.INTERRUPTED
     return int(code)
 
@@ -54,10 +54,20 @@ def _add_run(menu: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     run.add_argument("--fragment", type=Path, help="write the rows here, not into the registry")
     _add_way(run)
     run.set_defaults(command=running.run)
-    sweep = menu.add_parser("sweep", help="validate it on many releases, one after the other")
+    sweep = menu.add_parser("sweep", help="validate it on many releases, on every lane there is")
     sweep.add_argument("versions", nargs="*", help="series or releases; all if there are none")
+    sweep.add_argument(
+        "--jobs", type=_positive, help="cells at a time; by default one for each core, at most four"
+    )
     _add_way(sweep)
     sweep.set_defaults(command=running.sweeping, fragment=None)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
 
 
 def _add_way(run: argparse.ArgumentParser) -> None:

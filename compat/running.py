@@ -9,21 +9,25 @@ from compat import (
     booking,
     fragments,
     gate,
+    gpu,
     pipeline,
     plan,
     policy,
     record,
     report,
     reuse,
+    sweep,
 )
-from compat.errors import ExitCode, InfraError
+from compat.errors import ExitCode
 from compat.evidence import Verdict
+from compat.policy import CellKind
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
     from pathlib import Path
 
+    from compat.actions import PlannedCell
     from compat.attempt import Cell
     from compat.evidence import Row
     from compat.progress import Progress
@@ -37,6 +41,7 @@ _EXIT_CODES = {
 _GRAVITY = (
     ExitCode.FAILED,
     ExitCode.TIMEOUT,
+    ExitCode.USAGE,
     ExitCode.INFRA,
     ExitCode.NO_EVIDENCE,
     ExitCode.PASSED,
@@ -50,24 +55,62 @@ def run(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
 
 
 def sweeping(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
-    """Validate many releases one after the other; each is recorded as soon as it is done."""
-    lane = pipeline.lane_of(_order(arguments, ""))
-    releases = arguments.versions or [
-        str(candidate.version) for candidate in plan.load() if candidate.serves(lane)
-    ]
-    progress.note(f"{len(releases)} releases on lane {lane}: {', '.join(releases)}")
-    progress.note(pipeline.space(arguments.out.resolve(), lane))
-    codes = [_continue(version, arguments, progress) for version in releases]
-    return min(codes, key=_GRAVITY.index)
+    """Validate many releases on every lane of this machine; each is recorded when it is done."""
+    rows = record.load(arguments.registry)
+    cells = sweep.ordered(_cells(arguments), rows)
+    out: Path = arguments.out.resolve()
+    jobs = arguments.jobs or sweep.at_a_time(cells[0].lane)
+    lanes = dict.fromkeys(cell.lane for cell in cells)
+    progress.note(f"{len(cells)} cells on {' and '.join(lanes)}, {jobs} at a time")
+    progress.note(f"in this order: {', '.join(cell.name for cell in cells)}")
+    progress.note(pipeline.space(out, cells[0].lane))
+    durations = sweep.Durations(rows)
+    progress.note(_left(durations.left(cells, {}, jobs)))
+    processes = sweep.Processes(
+        options=(
+            *("--isolation", arguments.isolation, "--out", str(out)),
+            *(["--force"] if arguments.force else []),
+        ),
+        registry=arguments.registry.resolve(),
+        logs=out / "sweep" if jobs > 1 else None,
+        discard=arguments.discard,
+    )
+
+    def tell(state: sweep.State) -> None:
+        done = len(cells) - len(state.waiting) - len(state.running)
+        left = _left(durations.left(state.waiting, state.running, jobs))
+        progress.note(f"{state.ended.name}: {_ending(state.status)}")
+        progress.note(f"{done} of {len(cells)} cells done, {left}")
+        if state.status != ExitCode.PASSED and processes.logs is not None:
+            progress.note(f"log: {processes.log(state.ended)}")
+            progress.show_tail(processes.log(state.ended))
+
+    return min(sweep.run(cells, jobs, processes, tell), key=_GRAVITY.index)
 
 
-def _continue(version: str, arguments: argparse.Namespace, progress: Progress) -> ExitCode:
-    """Run one of many; trouble of this machine ends it and not the others."""
-    try:
-        return _run(_order(arguments, version), arguments, progress)
-    except InfraError as error:
-        progress.problem(f"vLLM {version}: {error}")
-        return ExitCode.INFRA
+def _cells(arguments: argparse.Namespace) -> tuple[PlannedCell, ...]:
+    """The cells that are asked for: those of every lane of this machine, of one, or of a runner."""
+    candidates = plan.load()
+    wanted = {plan.select(name, candidates) for name in arguments.versions} or set(candidates)
+    machine = "cpu" if (arguments.lane or "").startswith("cpu") else gpu.lane()
+    known = sweep.kinds(machine, policy.load().cells)
+    kinds = [kind for kind in known if arguments.lane in (None, kind.lane)]
+    if arguments.runner != "default" or not kinds:
+        lane = pipeline.lane_of(_order(arguments, ""))
+        kinds = [CellKind(lane, arguments.runner, since=str(candidates[0].version))]
+    return actions.planned([c for c in candidates if c in wanted], kinds)
+
+
+def _ending(status: int) -> str:
+    words = {code.value: code.name.lower().replace("_", " ") for code in ExitCode}
+    return words.get(status, f"ended by signal {-status}" if status < 0 else f"status {status}")
+
+
+def _left(seconds: float | None) -> str:
+    if seconds is None:
+        return "how long is left is not known: nothing was timed on this lane"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"about {hours} h {minutes} min left if each is run"
 
 
 def _order(arguments: argparse.Namespace, version: str) -> pipeline.Order:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from compat import cli, isolate, record
+from compat import cli, record
 from compat.errors import ExitCode, InfraError, ResolveError
 from compat.evidence import Cause, Verdict
 from tests.compat.cells import FakeIsolation, added, disk, seeing
@@ -56,46 +56,6 @@ def test_evidence_is_recorded_though_its_environment_cannot_be_removed(
     assert code == ExitCode.PASSED
     assert len(added(registry)) == 2
     assert "the environment stays: another cell runs in it" in capsys.readouterr().out
-
-
-@pytest.fixture
-def sweep(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs two releases one after the other, of which the fake isolation is the second."""
-    del run  # its setup is the same
-
-    def command(fake: FakeIsolation) -> tuple[int, Path]:
-        choice = isolate.Choice(fake, "the test says so")
-        monkeypatch.setattr(isolate, "choose", lambda *_, **__: choice)
-        registry = tmp_path / "validated_versions.json"
-        arguments = ["--registry", str(registry), "sweep", "0.28", "0.28.0"]
-        return cli.main([*arguments, "--force", "--discard", "--out", str(tmp_path)]), registry
-
-    return command
-
-
-def test_a_sweep_records_each_release_and_cleans_up(
-    sweep: Run, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """What it needs is said first; every environment that it made is removed."""
-    fake = FakeIsolation()
-
-    code, registry = sweep(fake)
-
-    told = capsys.readouterr().out
-    assert code == ExitCode.PASSED
-    assert [len(added(registry)), len(fake.discarded)] == [4, 2]
-    assert told.index("2 releases on lane cpu") < told.index("GiB are free") < told.index("wheel")
-
-
-def test_trouble_of_the_machine_does_not_end_a_sweep(
-    sweep: Run, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The other releases are still tried, and the exit code says that evidence is missing."""
-    code, registry = sweep(FakeIsolation(prepare_error=InfraError("no network")))
-
-    assert code == ExitCode.INFRA
-    assert added(registry) == []
-    assert capsys.readouterr().out.count("no network") == 2
 
 
 @pytest.mark.parametrize(
