@@ -226,6 +226,20 @@ def test_a_proposal_may_touch_what_is_derived_and_nothing_else(name: str) -> Non
     assert [path for path in others if allowed.fullmatch(path)] == []
 
 
+@pytest.mark.parametrize("name", ["compat-discover", "compat-matrix"])
+def test_a_proposal_takes_the_history_along(name: str) -> None:
+    """A row that moves out of the registry must not be lost between two jobs."""
+    (added,) = [
+        line.split()
+        for job in workflows.jobs(name)
+        for step in job.steps
+        for line in step.run.splitlines()
+        if line.strip().startswith("git add")
+    ]
+
+    assert {"validated_versions.json", "evidence"} <= set(added)
+
+
 def test_only_the_release_publishes() -> None:
     """One job may ask the index for trust, behind an environment, and it runs no script."""
     (job,) = [j for j in workflows.every_job() for s in j.steps if s.uses.startswith(PUBLISH)]
