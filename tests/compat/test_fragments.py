@@ -15,6 +15,7 @@ from compat import actions, fragments, record
 from compat.errors import RecordError, ReportError
 from compat.evidence import Provenance, Verdict
 from tests.compat.samples import CELL, PASSED, VOID, failed, passed, rows
+from value_steer import versions
 
 if TYPE_CHECKING:
     from compat.evidence import Row
@@ -42,7 +43,8 @@ def test_any_partition_in_any_order_gives_the_same_bytes(
             fragments.write(Path(scratch) / str(job) / "a" / "fragment.json", own)
             fragments.merge(registry, Path(scratch) / str(job))
 
-        assert registry.read_text(encoding="utf-8") == record.render(set(every))
+        assert registry.read_text(encoding="utf-8") == record.render(versions.kept(every))
+        assert set(record.load_all(registry)) == set(every)
 
 
 def _write(folder: Path, *own: Row, name: str = "fragment.json") -> Path:
