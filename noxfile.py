@@ -186,7 +186,7 @@ def lock(session: nox.Session) -> None:
 
 @nox.session(name="compat-all", default=False)
 def compat_all(session: nox.Session) -> None:
-    """Validate every release that has a build for this machine; resumes where it was stopped."""
+    """Validate every release on every lane of this machine; resumes where it was stopped."""
     machine(session, "sweep")
 
 

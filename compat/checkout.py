@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from compat import git
 from compat.errors import UsageError
 from value_steer import versions
+from value_steer.registry import digests
 from value_steer.registry.model import Package
 
 if TYPE_CHECKING:
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 SUITE = Path("compat") / "behaviour"
 CONTRACTS = Path("value_steer") / "contracts" / "rows"
+INTERPRETED = "cpu-interpreted"
+"""The lane in which Triton's kernels are interpreted, because nothing compiles them for a CPU."""
+
+_ONLY_ON = {"interpreter": INTERPRETED}
+"""Folders of the suite that one lane alone uses."""
 _EVIDENCE_SOURCES = ("value_steer", "compat", "matrix", "pyproject.toml")
 
 
@@ -36,7 +42,7 @@ class Product:
         version: Version of the wheel.
         wheel_sha256: Hash of the wheel.
         engine_digest: Hash of the code that decides how the engine is steered.
-        suite_digest: Hash of the behavioural suite.
+        suite_digest: Hash of what of the behavioural suite the lane uses.
         contracts_digest: Hash of the contracts that are checked.
         commit: Commit of the checkout, 40 hex digits, or ``None`` outside of one.
         dirty: Whether the checkout differs from that commit, or git cannot tell.
@@ -53,8 +59,8 @@ class Product:
     dirty: bool
 
 
-def build(folder: Path) -> Product:
-    """Build the wheel and lay out what an isolation mounts.
+def build(folder: Path, lane: str) -> Product:
+    """Build the wheel and lay out what an isolation of a lane mounts.
 
     Raises:
         UsageError: The checkout cannot be built.
@@ -73,15 +79,15 @@ def build(folder: Path) -> Product:
         version=wheel.name.split("-")[1],
         wheel_sha256=hashlib.sha256(wheel.read_bytes()).hexdigest(),
         engine_digest=versions.engine_digest(site / "value_steer"),
-        suite_digest=_digest(suite / SUITE),
+        suite_digest=_suite_digest(suite / SUITE, lane),
         contracts_digest=_digest(site / CONTRACTS),
         commit=_commit(),
         dirty=_dirty(),
     )
 
 
-def identify() -> Package:
-    """What identifies this checkout where no wheel of it was built.
+def identify(lane: str) -> Package:
+    """What identifies this checkout on a lane where no wheel of it was built.
 
     Raises:
         UsageError: ``pyproject.toml`` states no version.
@@ -98,7 +104,7 @@ def identify() -> Package:
         dirty=_dirty(),
         wheel_sha256=None,
         engine_digest=versions.engine_digest(ROOT / "value_steer"),
-        suite_digest=_digest(ROOT / SUITE),
+        suite_digest=_suite_digest(ROOT / SUITE, lane),
         contracts_digest=contracts_digest(),
     )
 
@@ -119,17 +125,36 @@ def _build_wheel(folder: Path) -> Path:
 
 
 def digest(files: Mapping[str, bytes]) -> str:
-    """Hash of the Python files and settings among some files, by relative path and content."""
-    hashed = hashlib.sha256()
-    for path in sorted(map(PurePosixPath, files)):
-        if path.suffix in (".py", ".ini"):
-            hashed.update(str(path).encode() + b"\0" + files[str(path)])
-    return hashed.hexdigest()
+    """Digest of what decides among some files, by relative path: code, settings, metadata.
+
+    Raises:
+        UsageError: Python code among them is none.
+    """
+    try:
+        return digests.of_files({p: c for p, c in files.items() if _decides(PurePosixPath(p))})
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _decides(path: PurePosixPath) -> bool:
+    # What is installed as a distribution is found by its metadata, the stand-in for one.
+    return path.suffix in (".py", ".ini") or path.parent.suffix == ".dist-info"
 
 
 def _digest(folder: Path) -> str:
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    return digest({path.relative_to(folder).as_posix(): path.read_bytes() for path in files})
+    return digest(_files(folder))
+
+
+def _suite_digest(folder: Path, lane: str) -> str:
+    """Digest of the suite without the folders that only other lanes use."""
+    unused = [name for name, only in _ONLY_ON.items() if only != lane]
+    files = _files(folder).items()
+    return digest({p: c for p, c in files if PurePosixPath(p).parts[0] not in unused})
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
 def commit_time() -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from compat.cell.services import Services
 from compat.checkout import ROOT
-from compat.commands import bisect, jobs, registry, release, releases, run
+from compat.commands import bisect, jobs, registry, release, releases, run, sweep
 from compat.console import Progress
 from compat.errors import CompatError, ExitCode
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 REGISTRY = ROOT / "validated_versions.json"
-_COMMANDS = (run, releases, jobs, registry, release, bisect)
+_COMMANDS = (run, sweep, releases, jobs, registry, release, bisect)
 
 
 def main(argv: Sequence[str] | None = None, services: Services | None = None) -> int:
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None, services: Services | None = None) ->
         progress.problem(str(error))
         code = error.exit_code
     except KeyboardInterrupt:
-        progress.problem("interrupted; nothing was recorded, and the next run takes up the rest")
+        progress.problem("interrupted; only what had ended is recorded, the next run does the rest")
         code = ExitCode.INTERRUPTED
     return int(code)
 

@@ -22,6 +22,8 @@ from compat.errors import UsageError
 from compat.release import package
 from hatch_build import GATE_NEEDS
 from tests.compat.checkouts import CLEAN, ROOT, checkout, edit, evidence
+from tests.compat.samples import PASSED
+from value_steer.registry import history
 from value_steer.registry.rows import read_rows
 from value_steer.versions import engine_digest
 
@@ -52,6 +54,8 @@ def build(root: Path, *options: str) -> subprocess.CompletedProcess[str]:
 def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A release wheel and its source distribution, from fresh evidence."""
     root = release(tmp_path_factory.mktemp("release"), FRESH)
+    history.folder(root / "validated_versions.json").mkdir()
+    (root / history.FOLDER / "2020.jsonl").write_text(history.line(PASSED), encoding="utf-8")
     source, wheel = sorted(package.build(root / "dist", root), key=lambda path: path.suffix)
     assert (source.name, wheel.name) == (
         "value_steer-0.1.0.tar.gz",
@@ -111,6 +115,7 @@ def test_a_wheel_is_built_from_the_source_distribution(
         archive.extractall(tmp_path, filter="data")
     (root,) = tmp_path.iterdir()
     assert not (root / "compat").exists()
+    assert not (root / history.FOLDER).exists()
     done = build(root, "--wheel")
 
     assert done.returncode == 0, done.stderr
@@ -124,7 +129,7 @@ def _contents(wheel: Path) -> dict[str, bytes]:
 
 
 def test_the_wheel_holds_the_package_and_nothing_else(built: tuple[Path, Path]) -> None:
-    """No tests, no compat, no matrix; the registry is the one that was gated."""
+    """No tests, no compat, no matrix, no history; the registry is the one that was gated."""
     assert package.faults(built[1], built[1].parents[1]) == []
     names = _contents(built[1])
     assert "value_steer/validated_versions.json" in names
@@ -198,3 +203,4 @@ def test_the_installed_wheel_answers_from_its_registry(
     assert set(read_rows(Path(path))) == set(FRESH)
     told = run(str(python.with_name("value-steer-compat")), "--explain", "0.28.0")
     assert "validated on cpu/v1 abstain, cpu/v1 vfd" in told
+    assert "older rows are in the repository" in told

@@ -239,7 +239,7 @@ def test_the_digest_changes_with_what_decides(copied: Path, name: str) -> None:
     """A changed, added or renamed module makes former evidence stale."""
     digests = {engine_digest(copied)}
     path = copied / name
-    path.write_bytes(path.read_bytes() + b"\n")
+    path.write_bytes(path.read_bytes() + b"ADDED = 1\n")
     digests.add(engine_digest(copied))
     (copied / "engine" / "added.py").touch()
     digests.add(engine_digest(copied))
@@ -250,8 +250,10 @@ def test_the_digest_changes_with_what_decides(copied: Path, name: str) -> None:
 
 
 def test_the_digest_stays_with_what_does_not_decide(copied: Path) -> None:
-    """The registry itself and the contract checks are no part of it."""
+    """The registry itself, the contract checks and comments are no part of it."""
     (copied / "validated_versions.json").touch()
+    hooks = copied / "engine" / "hooks.py"
+    hooks.write_bytes(hooks.read_bytes() + b"# The end.\n")
     (copied / "contracts" / "added.py").touch()
 
     assert engine_digest(copied) == engine_digest()

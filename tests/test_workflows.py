@@ -224,12 +224,28 @@ def test_a_proposal_may_touch_what_is_derived_and_nothing_else(name: str) -> Non
         if step.uses == "$/.github/actions/propose"
     ]
     derived = ["validated_versions.json", "README.md", "pyproject.toml", "matrix/actions.json"]
+    derived += [path.relative_to(ROOT).as_posix() for path in (ROOT / "evidence").iterdir()]
     derived += [path.relative_to(ROOT).as_posix() for path in (ROOT / "badges").iterdir()]
     others = ["noxfile.py", "matrix/policy.yaml", "value_steer/worker.py", "badges/../noxfile.py"]
+    others += ["evidence/../noxfile.py", "evidence/2026.py"]
     others += [path.relative_to(ROOT).as_posix() for path in GITHUB.rglob("*") if path.is_file()]
 
     assert [path for path in derived if not allowed.fullmatch(path)] == []
     assert [path for path in others if allowed.fullmatch(path)] == []
+
+
+@pytest.mark.parametrize("name", ["compat-discover", "compat-matrix"])
+def test_a_proposal_takes_the_history_along(name: str) -> None:
+    """A row that moves out of the registry must not be lost between two jobs."""
+    (added,) = [
+        line.split()
+        for job in workflows.jobs(name)
+        for step in job.steps
+        for line in step.run.splitlines()
+        if line.strip().startswith("git add")
+    ]
+
+    assert {"validated_versions.json", "evidence"} <= set(added)
 
 
 def test_only_the_release_publishes() -> None:

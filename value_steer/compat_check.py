@@ -18,7 +18,7 @@ from value_steer.contracts.history import releases, story, text
 from value_steer.contracts.sources.tree import directory_tree, installed_tree
 from value_steer.contracts.surface import Mode, Runner
 from value_steer.errors import ContractError, RegistryError
-from value_steer.registry import explain
+from value_steer.registry import explain, history
 from value_steer.registry.rows import public_version, read_registry
 
 if TYPE_CHECKING:
@@ -70,8 +70,10 @@ def _explain(version: str) -> ExitCode:
     if vllm is None:
         sys.stderr.write(f"value-steer-compat: {version!r} is no version; write one as 0.28.0\n")
         return ExitCode.NOT_CHECKED
-    registry = read_registry(versions.registry_path())
-    evidence = explain.lines(vllm, registry, versions.engine_digest())
+    path = versions.registry_path()
+    registry = history.completed(read_registry(path), path)
+    has_history = history.folder(path).is_dir()
+    evidence = explain.lines(vllm, registry, versions.engine_digest(), is_whole=has_history)
     sys.stdout.write("\n".join((*evidence, *story.told(vllm))) + "\n")
     return ExitCode.FINE
 

@@ -20,6 +20,7 @@ from value_steer.records.fields import (
     PROBABILITY,
     THRESHOLD,
     Field,
+    listed,
     member_of,
     optional,
     read,
@@ -226,7 +227,7 @@ def _conflicts(section: Mapping[str, object], at: str, sources: tuple[str, ...])
 
 def _refuse(problems: list[str]) -> None:
     if problems:
-        raise SettingsError("\n".join(problems))
+        raise SettingsError(listed(problems))
 
 
 # A request crosses HTTP in a schema that knows text and numbers but no booleans.

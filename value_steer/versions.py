@@ -5,7 +5,6 @@ The answer is computed from the registry of the release; "validated" is stored n
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 from packaging.version import Version
 
 from value_steer.errors import RegistryError, SettingsError, UnvalidatedError
+from value_steer.registry import digests
 from value_steer.registry.model import Cell, Verdict
 from value_steer.registry.rows import Row, public_version, read_registry
 
@@ -83,13 +83,13 @@ def registry_path() -> Path:
 
 
 def engine_digest(package: Path = _PACKAGE) -> str:
-    """SHA-256 over the modules that decide how an engine is steered, by path and content.
+    """Digest of the modules that decide how an engine is steered; comments and docstrings aside.
 
     Args:
         package: Folder of the package ``value_steer``, of a checkout or an unpacked wheel.
 
     Raises:
-        RegistryError: The folder lacks one of them.
+        RegistryError: The folder lacks one of them, or one is no Python.
     """
     paths = [package / name for name in _DECIDING_FILES]
     for folder in _DECIDING_FOLDERS:
@@ -98,9 +98,11 @@ def engine_digest(package: Path = _PACKAGE) -> str:
     if missing:
         msg = f"no complete value_steer package: {', '.join(missing)} missing; reinstall it"
         raise RegistryError(msg)
-    names = {path.relative_to(package).as_posix(): path for path in paths}
-    lines = [f"{_content_digest(names[name])}  {name}\n" for name in sorted(names)]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    try:
+        return digests.of_files({p.relative_to(package).as_posix(): p.read_bytes() for p in paths})
+    except ValueError as error:
+        msg = f"{package}: {error}; reinstall value-steer"
+        raise RegistryError(msg) from error
 
 
 def decide(rows: Iterable[Row], cell: Cell) -> Row | None:
@@ -117,6 +119,21 @@ def current(rows: Sequence[Row]) -> dict[Cell, Row]:
     cells = dict.fromkeys(row.cell for row in rows)
     holding = {cell: decide(rows, cell) for cell in cells}
     return {cell: row for cell, row in holding.items() if row is not None}
+
+
+def kept(rows: Iterable[Row]) -> tuple[Row, ...]:
+    """The rows from which all that is asked of today follows, at most two for each cell.
+
+    They are the one that holds and the newest, which may have come to no verdict. Others are
+    history: whatever they say, one of these outweighs it.
+    """
+    cells: dict[Cell, list[Row]] = {}
+    for row in rows:
+        cells.setdefault(row.cell, []).append(row)
+    found = [
+        row for cell, own in cells.items() for row in (decide(own, cell), max(own, key=_newness))
+    ]
+    return tuple(dict.fromkeys(row for row in found if row is not None))
 
 
 def assess(
@@ -214,6 +231,10 @@ def _weight(row: Row) -> tuple[bool, str, bool, str]:
     return withdrawn, row.recorded_at, row.verdict is not Verdict.PASSED, row.record_id
 
 
+def _newness(row: Row) -> tuple[str, bool, str]:
+    return row.recorded_at, row.verdict not in DECIDING, row.record_id
+
+
 def _advice(cell: Cell) -> str:
     if public_version(cell.vllm) is None:
         return "run a released vLLM"
@@ -224,8 +245,3 @@ def _advice(cell: Cell) -> str:
 
 def _day(row: Row) -> str:
     return row.recorded_at[:10]
-
-
-def _content_digest(path: Path) -> str:
-    content = path.read_bytes().replace(b"\r\n", b"\n")
-    return hashlib.sha256(content).hexdigest()

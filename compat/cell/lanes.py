@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from compat.checkout import SUITE
+from compat.checkout import INTERPRETED, SUITE
 
 if TYPE_CHECKING:
     from compat.isolate.protocol import Box, Mounts
-
-INTERPRETED = "cpu-interpreted"
-"""The lane in which Triton's kernels are interpreted, because nothing compiles them for a CPU."""
 
 STAND_IN = SUITE / "interpreter"
 """A back end named ``cpu``, without which vLLM builds no Model Runner V2 on a CPU."""

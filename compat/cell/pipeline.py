@@ -65,7 +65,7 @@ def run(target: RunTarget, services: Services, progress: Progress) -> RunResult:
         (target.out / report).unlink(missing_ok=True)  # an earlier run's say nothing of this one
     progress.note(f"vLLM {target.vllm} on lane {target.lane}, results in {target.out}")
     with progress.step("build the wheel of this checkout", target.out / "build.log"):
-        built = services.build(target.out)
+        built = services.build(target.out, target.lane)
         expected = steps.collect(built.suite, target.out, target.lane)
     progress.note(f"isolation: {target.isolation.kind}, because {target.reason}")
     _require_space(target, services)

@@ -42,8 +42,8 @@ class Services:
         device: The lane of this machine's first GPU, or ``cpu``.
         choose: The isolation for a wish (``auto``, ``container``, ``venv``).
         lock: The packages that a recipe comes to, for a Python; the path is that of the log.
-        build: The wheel of this checkout and the suite, laid out below a folder.
-        identify: What identifies this checkout without building it.
+        build: The wheel of this checkout and the suite, laid out below a folder for a lane.
+        identify: What identifies this checkout on a lane, without building it.
         free_gib: Free space below a folder, in GiB.
     """
 
@@ -52,6 +52,6 @@ class Services:
     device: Callable[[], str] = gpu.lane
     choose: Callable[..., Choice] = isolate.choose
     lock: Callable[[Recipe, str, Path], tuple[str, ...]] = locks.lock
-    build: Callable[[Path], Product] = checkout.build
-    identify: Callable[[], Package] = checkout.identify
+    build: Callable[[Path, str], Product] = checkout.build
+    identify: Callable[[str], Package] = checkout.identify
     free_gib: Callable[[Path], float] = free_gib

@@ -87,7 +87,7 @@ def add(menu: Menu) -> None:
 def find_first_bad(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
     """Find the first bad release, and say what differs from the last good one."""
     question = _question(arguments)
-    rows = store.load(arguments.registry)
+    rows = store.load_all(arguments.registry)
     known = [question.outcome(release, rows) for release in question.releases]
     _refuse_contradictions(question, known)
 
@@ -95,7 +95,7 @@ def find_first_bad(arguments: argparse.Namespace, progress: Progress) -> ExitCod
         return _try(question, at, arguments, progress) if arguments.run else State.UNKNOWN
 
     found = bisection.search(known, probe)
-    rows = store.load(arguments.registry)
+    rows = store.load_all(arguments.registry)
     for line in (*_answer(question, found), *_tests(question, found, rows, arguments.out)):
         progress.note(line)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,10 +42,11 @@ def add(menu: Menu) -> None:
 
 def show_registry(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
     """Validate the registry and show what it says of the code in this checkout."""
-    rows = store.load(arguments.registry)
+    rows, past = store.load(arguments.registry), store.load_history(arguments.registry)
     digest = versions.engine_digest(ROOT / "value_steer")
     progress.console.print(tables.registry_table(rows, digest))
-    progress.note(f"{len(rows)} rows, all valid")
+    older = len(set(past) - set(rows))
+    progress.note(f"{len(rows)} rows and {older} older ones in the history, all valid")
     return ExitCode.PASSED
 
 
@@ -55,7 +57,8 @@ def explain_release(arguments: argparse.Namespace, progress: Progress) -> ExitCo
     if version not in map(str, known.known):
         version = str(select_release(version, known.candidates).version)
     moment = Moment(versions.engine_digest(ROOT / "value_steer"), datetime.now(timezone.utc))
-    lines = [*explain.lines(version, known.registry, moment.engine_digest, moment.now)]
+    whole = replace(known.registry, rows=store.load_all(arguments.registry, version))
+    lines = [*explain.lines(version, whole, moment.engine_digest, moment.now)]
     lines += [f"lacking: {gap.text}" for gap in known.gaps(version, moment)]
     place = "inside" if Version(version) in known.supported else "outside"
     lines.append(f"extra: {place} of `vllm{derive.stated_extra(ROOT).specifier}`")

@@ -19,7 +19,7 @@ from compat.releases.candidates import (
     newest_with_build,
     select_release,
 )
-from value_steer.contracts.sources.wheel import write_atomically
+from value_steer.records.files import write_atomically
 
 if TYPE_CHECKING:
     import argparse

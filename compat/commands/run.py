@@ -1,4 +1,4 @@
-"""``run`` and ``sweep``: run cells and record what was found."""
+"""``run``: run a cell and record what was found."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compat.cell import pipeline, recording, reuse
-from compat.cell.target import RunRequest, lane_of, resolve
-from compat.commands.options import add_place, add_releases
-from compat.errors import ExitCode, InfraError
+from compat.cell.target import RunRequest, resolve
+from compat.commands.options import add_place
+from compat.errors import ExitCode
 from compat.registry import fragments, store, tables
 from compat.release import gate
 from compat.releases import matrix
@@ -30,13 +30,15 @@ _EXIT_CODES = {
     Verdict.TIMEOUT: ExitCode.TIMEOUT,
     Verdict.NO_EVIDENCE: ExitCode.NO_EVIDENCE,
 }
-_GRAVITY = (
+GRAVITY = (
     ExitCode.FAILED,
     ExitCode.TIMEOUT,
+    ExitCode.USAGE,
     ExitCode.INFRA,
     ExitCode.NO_EVIDENCE,
     ExitCode.PASSED,
 )
+"""Of several ends the first one in this order is told to the shell."""
 
 
 def add(menu: Menu) -> None:
@@ -44,15 +46,12 @@ def add(menu: Menu) -> None:
     run = menu.add_parser("run", help="validate value-steer on one release of vLLM")
     run.add_argument("version", help="a series (0.28) or a release (0.28.0)")
     run.add_argument("--fragment", type=Path, help="write the rows here, not into the registry")
-    _add_options(run)
+    add_options(run)
     run.set_defaults(command=run_cell)
-    sweep = menu.add_parser("sweep", help="validate it on many releases, one after the other")
-    add_releases(sweep)
-    _add_options(sweep)
-    sweep.set_defaults(command=run_sweep, fragment=None)
 
 
-def _add_options(command: argparse.ArgumentParser) -> None:
+def add_options(command: argparse.ArgumentParser) -> None:
+    """How a cell is run."""
     add_place(command)
     command.add_argument(
         "--runner",
@@ -68,32 +67,11 @@ def _add_options(command: argparse.ArgumentParser) -> None:
 
 def run_cell(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
     """Validate one cell and record what was found, in the registry or in a fragment."""
-    return _run(_request(arguments, arguments.version), arguments, progress)
+    return _run(request_of(arguments, arguments.version), arguments, progress)
 
 
-def run_sweep(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
-    """Validate many releases one after the other; each is recorded as soon as it is done."""
-    services: Services = arguments.services
-    lane = lane_of(_request(arguments, ""), services)
-    releases = arguments.versions or [
-        str(candidate.version) for candidate in services.candidates() if candidate.serves(lane)
-    ]
-    progress.note(f"{len(releases)} releases on lane {lane}: {', '.join(releases)}")
-    progress.note(pipeline.space(arguments.out.resolve(), lane, services))
-    codes = [_run_one_of_many(version, arguments, progress) for version in releases]
-    return min(codes, key=_GRAVITY.index)
-
-
-def _run_one_of_many(version: str, arguments: argparse.Namespace, progress: Progress) -> ExitCode:
-    """Run one of many; trouble of this machine ends it and not the others."""
-    try:
-        return _run(_request(arguments, version), arguments, progress)
-    except InfraError as error:
-        progress.problem(f"vLLM {version}: {error}")
-        return ExitCode.INFRA
-
-
-def _request(arguments: argparse.Namespace, version: str) -> RunRequest:
+def request_of(arguments: argparse.Namespace, version: str) -> RunRequest:
+    """What is asked for, of one release."""
     return RunRequest(
         wanted=version,
         isolation=arguments.isolation,
@@ -110,8 +88,10 @@ def _run(request: RunRequest, arguments: argparse.Namespace, progress: Progress)
     fragment: Path | None = arguments.fragment
     if fragment is not None:
         fragment.unlink(missing_ok=True)  # an earlier run's is no evidence for this one
-    known = store.load(arguments.registry)  # broken, it is noticed before an hour of work
     target = resolve(request, services)
+    # Broken, it is noticed before an hour of work. A pass of this very content may be history by
+    # now, where evidence about other code has come since.
+    known = store.load_all(arguments.registry, target.vllm)
     # The gate asks for the newest run of each job; after one that came to nothing, one is run.
     forced = arguments.force or (fragment is not None and _is_unsettled(target, known))
     if not forced and (kept := _reused(target, known, services, progress)):
@@ -129,14 +109,14 @@ def _run(request: RunRequest, arguments: argparse.Namespace, progress: Progress)
             progress.note(row.reason)
     progress.note(f"recorded in {fragment or arguments.registry}")
     # A failure outweighs missing evidence, which outweighs a pass.
-    return min((_EXIT_CODES[row.verdict] for row in rows), key=_GRAVITY.index)
+    return min((_EXIT_CODES[row.verdict] for row in rows), key=GRAVITY.index)
 
 
 def _reused(
     target: RunTarget, known: Sequence[Row], services: Services, progress: Progress
 ) -> tuple[Row, ...]:
     """The rows that make a run superfluous, each told; none if it has to be run."""
-    wanted = reuse.inputs(target, services.identify())
+    wanted = reuse.inputs(target, services.identify(target.lane))
     kept = reuse.find(wanted, known)
     for row in kept:
         progress.note(f"{_passed(row)}, reused; --force runs it again")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from compat.errors import UsageError
 from compat.isolate import resolver
+from value_steer.records.files import write_atomically
 
 if TYPE_CHECKING:
     from compat.isolate.protocol import Recipe
@@ -56,11 +57,8 @@ def lock(recipe: Recipe, python: str, log: Path) -> Lock:
 def write(recipe: Recipe, python: str, lines: Lock) -> Path:
     """Keep a lock; the file is complete or as it was."""
     path = path_of(recipe, python)
-    path.parent.mkdir(parents=True, exist_ok=True)
     head = f"# {recipe.distribution} {recipe.version} for Python {python}, made by `nox -s lock`\n"
-    draft = path.with_suffix(".part")
-    draft.write_text(head + dumps(lines), encoding="utf-8")
-    draft.replace(path)
+    write_atomically(path, (head + dumps(lines)).encode())
     return path
 
 

@@ -11,7 +11,7 @@ from compat.cell import recording
 from compat.cell.verdict import REQUIRED_SENTINELS
 from compat.errors import CompatError, ReportError
 from compat.registry import store
-from value_steer.contracts.sources.wheel import write_atomically
+from value_steer.records.files import write_atomically
 from value_steer.registry.model import (
     Cell,
     Control,
@@ -24,7 +24,7 @@ from value_steer.registry.model import (
 from value_steer.registry.rows import Row
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from compat.releases.matrix import PlannedCell
@@ -116,22 +116,25 @@ def merge(registry: Path, folder: Path, plan: Sequence[PlannedCell] | None = Non
     gathered = gather(folder, plan)
     lost: tuple[Row, ...] = ()
     if plan is not None:
-        found = missing(plan, gathered.rows, checkout.identify(), recording.provenance())
-        lost = tuple(found)
+        packages = {lane: checkout.identify(lane) for lane in {cell.lane for cell in plan}}
+        lost = tuple(missing(plan, gathered.rows, packages, recording.provenance()))
     merged = Merged(gathered.rows, lost, gathered.problems, tuple(plan or ()))
     store.append(registry, (*merged.rows, *merged.lost))
     return merged
 
 
 def missing(
-    plan: Sequence[PlannedCell], rows: Sequence[Row], package: Package, provenance: Provenance
+    plan: Sequence[PlannedCell],
+    rows: Sequence[Row],
+    packages: Mapping[str, Package],
+    provenance: Provenance,
 ) -> Iterator[Row]:
     """A row that says ``no_evidence`` for each mode of each cell from which nothing came.
 
     Args:
         plan: The cells that had a job.
         rows: What came of all jobs.
-        package: The checkout that was to be tested.
+        packages: The checkout that was to be tested, by lane.
         provenance: The run that noticed.
     """
     now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -148,7 +151,7 @@ def missing(
                 depth=Depth.NONE,
                 upstream=Upstream(None, None),
                 environment=Environment(None, None, None, None, None, None, None),
-                package=package,
+                package=packages[cell.lane],
                 tests=TestCounts(0, 0, 0, 0, 0, 0, (), ()),
                 negative_control=Control.NOT_RUN,
                 swallowed_errors=None,

@@ -1,9 +1,12 @@
-"""The only writer of the registry: locked, atomic, idempotent; rows are added, never changed."""
+"""The only writer of the registry and its history: locked, atomic, idempotent.
+
+Rows are added and never changed. The registry keeps those that decide; the others move to the
+history, which is written first, so that a writer that is killed leaves a row in both at most.
+"""
 
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
@@ -13,8 +16,12 @@ from packaging.version import Version
 
 from compat import schema
 from compat.errors import RecordError
+from value_steer import versions
 from value_steer.errors import RegistryError
 from value_steer.records.codec import encode, parse_json
+from value_steer.records.fields import listed
+from value_steer.records.files import write_atomically
+from value_steer.registry import history
 from value_steer.registry.rows import SCHEMA_VERSION, Registry, Row, read_registry
 
 if TYPE_CHECKING:
@@ -30,6 +37,26 @@ _CLOCK_TOLERANCE = timedelta(minutes=5)
 def load(path: Path) -> tuple[Row, ...]:
     """The rows of :func:`load_registry`."""
     return load_registry(path).rows
+
+
+def load_all(path: Path, vllm: str | None = None) -> tuple[Row, ...]:
+    """The rows of a registry and of its history; of the latter, if asked, one release's only.
+
+    Raises:
+        RecordError: A file is missing, malformed or violates the schema.
+    """
+    return tuple(dict.fromkeys((*load(path), *load_history(path, vllm))))
+
+
+def load_history(path: Path, vllm: str | None = None) -> tuple[Row, ...]:
+    """The rows in the history of a registry, of one release if it is named.
+
+    Raises:
+        RecordError: A line is malformed or violates the schema.
+    """
+    rows = _history(path, vllm)
+    _refuse(schema.violations(parse_json(render(rows))), str(history.folder(path)))
+    return rows
 
 
 def load_registry(path: Path) -> Registry:
@@ -50,7 +77,8 @@ def load_registry(path: Path) -> Registry:
 def append(path: Path, rows: Sequence[Row], imported: Sequence[Imported] = ()) -> None:
     """Add rows and imported claims to a registry; those that it has already stay as they are.
 
-    A process that is killed here leaves the former registry or the new one, never a part.
+    What no longer decides moves to the history. A process that is killed here leaves the former
+    registry or the new one, never a part, and loses no row.
 
     Raises:
         RecordError: The registry or a row violates the schema, a row contradicts itself or comes
@@ -83,12 +111,37 @@ def _change(path: Path, change: Callable[[Registry], Registry]) -> None:
     try:
         with FileLock(lock, timeout=_LOCK_SECONDS):
             changed = change(load_registry(path))
-            text = render(changed.rows, changed.imported, changed.static)
+            kept = versions.kept(changed.rows)
+            text = render(kept, changed.imported, changed.static)
             _refuse(schema.violations(parse_json(text)), "not recorded")
-            _replace(path, text)
+            _file_away(path, set(changed.rows) - set(kept))
+            write_atomically(path, text.encode(), durable=True)
     except Timeout as error:
         msg = f"{lock} has been held for {_LOCK_SECONDS:.0f} s; wait for the run that holds it"
         raise RecordError(msg) from error
+
+
+def _file_away(registry: Path, rows: set[Row]) -> None:
+    """Add rows to the history, each to the file of its year, unless it is there."""
+    new = rows - set(_history(registry)) if rows else rows
+    for year in sorted({_year(row) for row in new}):
+        path = history.folder(registry) / f"{year}.jsonl"
+        former = path.read_bytes() if path.exists() else b""
+        if former and not former.endswith(b"\n"):
+            former += b"\n"
+        added = "".join(history.line(row) for row in sorted(new, key=_order) if _year(row) == year)
+        write_atomically(path, former + added.encode(), durable=True)
+
+
+def _history(path: Path, vllm: str | None = None) -> tuple[Row, ...]:
+    try:
+        return history.read(path, vllm)
+    except RegistryError as error:
+        raise RecordError(str(error)) from error
+
+
+def _year(row: Row) -> str:
+    return row.recorded_at.partition("-")[0]
 
 
 def render(
@@ -127,16 +180,6 @@ def _unrecordable(rows: Sequence[Row]) -> list[str]:
     return problems or schema.violations(parse_json(render(rows)))
 
 
-def _replace(path: Path, text: str) -> None:
-    # The lock makes one name enough; what a killed process left behind is written over.
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
 def _order(row: Row) -> tuple[Version, str, str, str, str, str]:
     cell = row.cell
     runner = cell.runner or ""
@@ -153,4 +196,4 @@ def _claim_order(claim: Imported) -> tuple[Version, str, str]:
 
 def _refuse(problems: Sequence[str], where: str) -> None:
     if problems:
-        raise RecordError("\n".join(f"{where}: {problem}" for problem in problems))
+        raise RecordError(listed([f"{where}: {problem}" for problem in problems]))

@@ -19,7 +19,7 @@ from compat.errors import UsageError
 from compat.release import readme
 from compat.releases import matrix
 from compat.releases.candidates import list_series
-from value_steer.contracts.sources.wheel import write_atomically
+from value_steer.records.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
-from compat.cell import lanes
+from compat.checkout import INTERPRETED
 from compat.release import gaps
 from value_steer.registry.model import Verdict
 
@@ -98,7 +98,7 @@ def _told(here: Sequence[Row]) -> list[str]:
 
 def _untold(version: Version, runner: str, known: Inventory) -> list[str]:
     """Why there is no evidence."""
-    v2_since = [Version(k.since) for k in known.rules.cells if k.lane == lanes.INTERPRETED]
+    v2_since = [Version(k.since) for k in known.rules.cells if k.lane == INTERPRETED]
     if not any(c.version == version and c.serves(_CPU) for c in known.candidates):
         why = "no CPU build"
     elif runner == "v2" and not any(since <= version for since in v2_since):

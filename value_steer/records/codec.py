@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import types
 import typing
+from collections import Counter
 from enum import Enum
 from typing import Any, TypeVar
 
-from value_steer.records.fields import FLAG, TEXT, Field, member_of, optional, read, whole_from
+from value_steer.records.fields import (
+    FLAG,
+    TEXT,
+    Field,
+    member_of,
+    optional,
+    read,
+    shown,
+    whole_from,
+)
 
 Record = TypeVar("Record")
 
@@ -38,13 +49,11 @@ def decode(record: type[Record], body: object, at: str, problems: list[str]) -> 
         problems: Gains a line for all that is wrong; then ``None`` is returned.
     """
     before = len(problems)
-    hints = typing.get_type_hints(record)
-    kinds = {field.name: hints[field.name] for field in dataclasses.fields(record)}  # type: ignore[arg-type]
-    table = {name: _field(kind) for name, kind in kinds.items()}
+    table, parts = _table(record)  # type: ignore[arg-type]  # every type is hashable
     values = read(body, table, at, problems, required=tuple(table))
-    for name, value in values.items():
-        if dataclasses.is_dataclass(kinds[name]):
-            values[name] = decode(kinds[name], value, f"{at}.{name}", problems)
+    for name, part in parts.items():
+        if name in values:
+            values[name] = decode(part, values[name], f"{at}.{name}", problems)
     return record(**values) if len(problems) == before else None
 
 
@@ -57,6 +66,15 @@ def encode(value: object) -> Any:  # noqa: ANN401  (whatever JSON can hold)
     if isinstance(value, tuple):
         return [encode(item) for item in value]
     return value
+
+
+@functools.cache  # looking up the types of fields takes longer than reading a record
+def _table(record: type) -> tuple[dict[str, Field], dict[str, Any]]:
+    """The fields of a dataclass, and the dataclasses among their types."""
+    hints = typing.get_type_hints(record)
+    kinds = {field.name: hints[field.name] for field in dataclasses.fields(record)}
+    parts = {name: kind for name, kind in kinds.items() if dataclasses.is_dataclass(kind)}
+    return {name: _field(kind) for name, kind in kinds.items()}, parts
 
 
 def _field(kind: Any) -> Field:  # noqa: ANN401  (a type, in one of its many forms)
@@ -80,9 +98,9 @@ def _is_texts(value: object) -> bool:
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     body = dict(pairs)
     if len(body) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        msg = f"key {twice!r} occurs more than once"
+        counts = Counter(name for name, _ in pairs)
+        twice = next(name for name, count in counts.items() if count > 1)
+        msg = f"key {shown(twice)} occurs more than once"
         raise ValueError(msg)
     return body
 

@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 from value_steer.threshold import ALLOWED, as_threshold, is_probability, is_threshold
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from enum import Enum
+
+_MOST = 20
+_LONGEST = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +43,32 @@ def read(
         required: The keys that must occur.
     """
     if not isinstance(body, Mapping):
-        problems.append(f"{at or 'the whole'} = {body!r}: must be an object")
+        problems.append(f"{at or 'the whole'} = {shown(body)}: must be an object")
         return {}
     prefix = f"{at}." if at else ""
     values = {}
     for name, value in body.items():
         if name not in fields:
-            problems.append(f"{prefix}{name}: unknown key; {_instead(name, fields)}")
+            problems.append(f"{_cut(f'{prefix}{name}')}: unknown key; {_instead(name, fields)}")
         elif not fields[name].accepts(value):
-            problems.append(f"{prefix}{name} = {value!r}: must be {fields[name].allowed}")
+            problems.append(f"{prefix}{name} = {shown(value)}: must be {fields[name].allowed}")
         else:
             values[name] = fields[name].convert(value)
     missing = (name for name in required if name not in body)
     problems += [f"{prefix}{name}: missing; it is {fields[name].allowed}" for name in missing]
     return values
+
+
+def listed(problems: Sequence[str]) -> str:
+    """Problems for one message, a line each; of very many the first ones and their number."""
+    more = len(problems) - _MOST
+    rest = [f"and {more} more"] if more > 0 else []
+    return "\n".join((*problems[:_MOST], *rest))
+
+
+def shown(value: object) -> str:
+    """A value as messages show it, which is not longer than a message may be."""
+    return _cut(repr(value))
 
 
 def optional(field: Field) -> Field:
@@ -82,6 +97,10 @@ def whole_from(low: int) -> Field:
         lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= low,
         f"a whole number from {low} on",
     )
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def _instead(name: object, fields: Mapping[str, Field]) -> str:

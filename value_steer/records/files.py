@@ -13,12 +13,18 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
     """A file to write to that takes the place of ``path`` once it is complete.
 
-    It is a temporary file in the same folder; if the block raises, ``path`` stays what it was.
+    It is a temporary file in the same folder, of a name that no other writer uses; if the block
+    raises, it is removed and ``path`` stays what it was.
+
+    Args:
+        path: What is replaced; its folder must be there.
+        durable: Also wait until the folder is on disk, so that a machine that loses its power
+            afterwards has the new file.
     """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         with temporary.open("wb") as handle:
             yield handle
@@ -27,3 +33,23 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+    if durable:
+        sync_folder(path.parent)
+
+
+def write_atomically(path: Path, content: bytes, *, durable: bool = False) -> None:
+    """Write a whole file as :func:`replacing` does, in a folder that is made if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path, durable=durable) as handle:
+        handle.write(content)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on disk, where the system can say so."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -18,17 +18,26 @@ if TYPE_CHECKING:
     from value_steer.registry.rows import Registry, Row
 
 _HEAD = ("lane", "runner", "mode", "verdict", "depth", "tests", "control", "age", "standing")
+_ELSEWHERE = "; older rows are in the repository of value-steer, in evidence/"
 _WORDS = {True: "passed", False: "failed", None: "not stated"}
 
 
-def lines(vllm: str, registry: Registry, digest: str, now: datetime | None = None) -> Iterator[str]:
+def lines(
+    vllm: str,
+    registry: Registry,
+    digest: str,
+    now: datetime | None = None,
+    *,
+    is_whole: bool = True,
+) -> Iterator[str]:
     """The story of a release.
 
     Args:
         vllm: Public version, normalised.
-        registry: What is known.
+        registry: What is known, the rows of the history among it where there is one.
         digest: :func:`value_steer.versions.engine_digest` of the code that asks.
         now: In UTC; what ages are counted from.
+        is_whole: Whether the history is there; it is not in an installed package.
     """
     rows = [row for row in registry.rows if Version(row.cell.vllm) == Version(vllm)]
     held = list(dict.fromkeys(versions.current(rows).values()))
@@ -39,7 +48,7 @@ def lines(vllm: str, registry: Registry, digest: str, now: datetime | None = Non
     for group in _by_run(held):
         yield from _evidence(group)
     if rows:
-        yield f"history: {_history(rows)}"
+        yield f"history: {_history(rows)}" + ("" if is_whole else _ELSEWHERE)
     for claim in registry.imported:
         if Version(claim.vllm) == Version(vllm):
             yield _claim(claim)

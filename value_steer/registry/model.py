@@ -119,7 +119,7 @@ class Package:
         dirty: Whether the checkout differed from that commit.
         wheel_sha256: Hash of the wheel; ``None`` if none was built.
         engine_digest: Hash of the code that decides how the engine is steered.
-        suite_digest: Hash of the behavioural suite.
+        suite_digest: Hash of what of the behavioural suite the lane uses.
         contracts_digest: Hash of the contracts; ``None`` in rows that are older than it.
     """
 

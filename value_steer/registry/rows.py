@@ -12,6 +12,7 @@ from packaging.version import InvalidVersion, Version
 
 from value_steer.errors import RegistryError
 from value_steer.records.codec import decode, encode, parse_json
+from value_steer.records.fields import listed, shown
 from value_steer.registry.model import (
     Cause,
     Cell,
@@ -86,7 +87,7 @@ class Row:
         problems: list[str] = []
         row = _row(body, at, problems)
         if row is None or problems:
-            raise RegistryError("\n".join(problems))
+            raise RegistryError(listed(problems))
         return row
 
     def contradictions(self) -> list[str]:
@@ -137,7 +138,7 @@ def read_registry(path: Path) -> Registry:
     ]
     static = [_static(entry, f"static[{i}]", problems) for i, entry in enumerate(stored["static"])]
     if problems:
-        raise RegistryError("\n".join(f"{path}: {problem}" for problem in problems))
+        raise RegistryError(listed([f"{path}: {problem}" for problem in problems]))
     return Registry(_there(rows), _there(claims), _there(static))
 
 
@@ -157,7 +158,7 @@ def _document(body: object, problems: list[str]) -> dict[str, list[object]]:
         return lists
     version = body["schema_version"]
     if version is True or version != SCHEMA_VERSION:
-        problems.append(f"schema_version = {version!r}: this release reads {SCHEMA_VERSION}")
+        problems.append(f"schema_version = {shown(version)}: this release reads {SCHEMA_VERSION}")
     for name in keys - {"schema_version"}:
         if isinstance(body[name], list):
             lists[name] = body[name]
@@ -174,7 +175,8 @@ def _row(body: object, at: str, problems: list[str]) -> Row | None:
         return None
     problems += [f"{at}: {contradiction}" for contradiction in row.contradictions()]
     if record_id != row.record_id:
-        problems.append(f"{at}.record_id = {record_id!r}: the content hashes to {row.record_id}")
+        stated = f"{at}.record_id = {shown(record_id)}"
+        problems.append(f"{stated}: the content hashes to {row.record_id}")
     return row
 
 
@@ -183,9 +185,9 @@ def _imported(body: object, at: str, problems: list[str]) -> Imported | None:
     if claim is None:
         return None
     if not _TIME.fullmatch(claim.imported_at):
-        problems.append(f"{at}.imported_at = {claim.imported_at!r}: must be UTC to the second")
+        problems.append(f"{at}.imported_at = {shown(claim.imported_at)}: must be UTC to the second")
     if claim.vllm != public_version(claim.vllm):
-        problems.append(f"{at}.vllm = {claim.vllm!r}: must be a normalised public version")
+        problems.append(f"{at}.vllm = {shown(claim.vllm)}: must be a normalised public version")
     return claim
 
 
@@ -194,7 +196,7 @@ def _static(body: object, at: str, problems: list[str]) -> StaticCheck | None:
     if found is None:
         return None
     if found.vllm != public_version(found.vllm):
-        problems.append(f"{at}.vllm = {found.vllm!r}: must be a normalised public version")
+        problems.append(f"{at}.vllm = {shown(found.vllm)}: must be a normalised public version")
     if not 0 < found.checked >= len(found.broken):
         problems.append(f"{at}.checked = {found.checked}: must be positive, and not below broken")
     return found
@@ -222,9 +224,10 @@ def _completed(body: object) -> object:
 def _shape(row: Row) -> list[str]:
     found, tests = [], row.tests
     if not _TIME.fullmatch(row.recorded_at):
-        found.append(f"recorded_at = {row.recorded_at!r}: must be UTC as in 2030-01-31T23:59:59Z")
+        stated = f"recorded_at = {shown(row.recorded_at)}"
+        found.append(f"{stated}: must be UTC as in 2030-01-31T23:59:59Z")
     if row.cell.vllm != public_version(row.cell.vllm):
-        found.append(f"cell.vllm = {row.cell.vllm!r}: must be a normalised public version")
+        found.append(f"cell.vllm = {shown(row.cell.vllm)}: must be a normalised public version")
     if tests.executed != tests.passed + tests.failed + tests.errors:
         found.append("tests: executed is not passed + failed + errors")
     if tests.executed + tests.skipped > tests.expected:

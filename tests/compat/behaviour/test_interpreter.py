@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from compat.cell.lanes import INTERPRETED, STAND_IN, kernels
+from compat.cell.lanes import STAND_IN, kernels
+from compat.checkout import INTERPRETED
 
 if TYPE_CHECKING:
     from pathlib import Path

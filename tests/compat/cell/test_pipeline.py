@@ -57,36 +57,6 @@ def test_evidence_is_recorded_though_its_environment_cannot_be_removed(
     assert "the environment stays: another cell runs in it" in capsys.readouterr().out
 
 
-SWEEP = ("sweep", "0.28", "0.28.0")
-
-
-def test_a_sweep_records_each_release_and_cleans_up(
-    run: Run, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """What it needs is said first; every environment that it made is removed."""
-    fake = FakeIsolation()
-
-    code, registry = run(fake, "--force", "--discard", wanted=SWEEP)
-
-    told = capsys.readouterr().out
-    assert code == ExitCode.PASSED
-    assert [len(added(registry)), len(fake.discarded)] == [4, 2]
-    assert told.index("2 releases on lane cpu") < told.index("GiB are free") < told.index("wheel")
-
-
-def test_trouble_of_the_machine_does_not_end_a_sweep(
-    run: Run, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The other releases are still tried, and the exit code says that evidence is missing."""
-    fake = FakeIsolation(prepare_error=InfraError("no network"))
-
-    code, registry = run(fake, "--force", wanted=SWEEP)
-
-    assert code == ExitCode.INFRA
-    assert added(registry) == []
-    assert capsys.readouterr().out.count("no network") == 2
-
-
 @pytest.mark.parametrize(
     ("fake", "verdict", "cause", "code"),
     [
@@ -143,7 +113,7 @@ def test_what_fails_is_recorded_with_its_cause(
 
     (row,) = [row for row in added(registry) if row.cell.mode == "abstain"]
     assert (row.verdict, row.cause, exit_code) == (verdict, cause, code)
-    assert set(FORMER) <= set(read_rows(registry))
+    assert set(FORMER) <= set(store.load_all(registry))
 
 
 def test_an_earlier_report_is_no_evidence(run: Run) -> None:

@@ -72,10 +72,10 @@ def test_a_failure_is_run_again(run: Run) -> None:
 def test_what_changed_since_is_said(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     """Evidence of another suite is not reused, and the reason stands where the date does."""
     run(FakeIsolation())
-    other = replace(checkout.identify(), suite_digest="f" * 64)
+    other = replace(checkout.identify("cpu"), suite_digest="f" * 64)
     again = FakeIsolation()
 
-    run(again, "--lane", "cpu", identify=lambda: other)
+    run(again, "--lane", "cpu", identify=lambda _: other)
 
     assert again.ran
     assert "not reused: the suite changed since" in " ".join(capsys.readouterr().out.split())

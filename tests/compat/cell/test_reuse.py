@@ -24,7 +24,7 @@ CANDIDATE = select_release("0.28.0", load_candidates())
 TARGET = RunTarget(
     CANDIDATE, "cpu", "default", Path("out"), FakeIsolation(), "a test", policy.load()
 )
-NOW = replace(checkout.identify(), contracts_digest=HASH)
+NOW = replace(checkout.identify("cpu"), contracts_digest=HASH)
 INPUTS = reuse.Inputs(TARGET, HASH, NOW)
 UPSTREAM = replace(PASSED.upstream, sha256=CANDIDATE.build("cpu").wheels[0].sha256)
 ENVIRONMENT = replace(PASSED.environment, setup_sha256=HASH)

@@ -69,7 +69,7 @@ def test_claims_outlive_later_rows(registry: Path, tmp_path: Path) -> None:
     store.append(registry, [replace(PASSED, seconds=1.0)])
 
     assert store.load_registry(registry).imported == claims
-    assert len(store.load(registry)) == 2
+    assert len(store.load_all(registry)) == 2
 
 
 def test_a_claim_validates_nothing(registry: Path, tmp_path: Path) -> None:

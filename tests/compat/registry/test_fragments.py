@@ -15,6 +15,7 @@ from compat.errors import RecordError, ReportError
 from compat.registry import fragments, store
 from compat.releases import matrix
 from tests.compat.samples import CELL, PASSED, VOID, failed, passed, rows
+from value_steer import versions
 from value_steer.registry.model import Provenance, Verdict
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ def test_any_partition_in_any_order_gives_the_same_bytes(
             fragments.write(Path(scratch) / str(job) / "a" / "fragment.json", own)
             fragments.merge(registry, Path(scratch) / str(job))
 
-        assert registry.read_text(encoding="utf-8") == store.render(set(every))
+        assert registry.read_text(encoding="utf-8") == store.render(versions.kept(every))
+        assert set(store.load_all(registry)) == set(every)
 
 
 def _write(folder: Path, *own: Row, name: str = "fragment.json") -> Path:
@@ -130,7 +132,7 @@ def test_a_row_that_cannot_be_true_is_not_written(tmp_path: Path) -> None:
 )
 def test_a_job_that_sent_nothing_is_no_evidence(sent: tuple[Row, ...], lost: list[str]) -> None:
     """Each mode of each planned cell has a row, if need be one that says so."""
-    found = list(fragments.missing(PLAN[:1], sent, PASSED.package, LOCAL))
+    found = list(fragments.missing(PLAN[:1], sent, {"cpu": PASSED.package}, LOCAL))
 
     assert [row.cell.mode for row in found] == lost
     assert {row.verdict for row in found} <= {Verdict.NO_EVIDENCE}

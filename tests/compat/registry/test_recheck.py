@@ -103,7 +103,7 @@ def test_the_command_records_the_withdrawal(
 
     assert cli.main(["--registry", str(registry), "recheck"]) == ExitCode.FAILED
     assert sorted(asked) == sorted(discover.DISTRIBUTIONS.values())
-    assert len(store.load(registry)) == 2 * len(ROWS)
+    assert len(store.load_all(registry)) == 2 * len(ROWS)
     assert cli.main(["--registry", str(registry), "recheck"]) == ExitCode.PASSED
 
 

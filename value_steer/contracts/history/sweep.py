@@ -10,7 +10,8 @@ from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
 from value_steer.contracts.history import snapshot as snapshots
-from value_steer.contracts.sources.wheel import WheelTree, write_atomically
+from value_steer.contracts.sources.wheel import WheelTree
+from value_steer.records.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
-import uuid
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING
 from value_steer.contracts.sources.index import IndexSettings, shared_session
 from value_steer.contracts.sources.ranges import RangeFile, RangesUnsupportedError
 from value_steer.errors import ContractError
+from value_steer.records.files import replacing, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -136,35 +135,16 @@ class WheelTree:
             return target
         self._folder.mkdir(parents=True, exist_ok=True)
         digest = hashlib.sha256()
-        with tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as file:
-            part = Path(file.name)
-            try:
-                with session.get(self._wheel.url, stream=True, timeout=_TIMEOUT) as answer:
-                    answer.raise_for_status()
-                    for chunk in answer.iter_content(1 << 20):
-                        digest.update(chunk)
-                        file.write(chunk)
-                if digest.hexdigest() != self._wheel.sha256:
-                    msg = f"{self._wheel.filename} does not have the hash that the index states"
-                    raise ContractError(msg)
-                part.replace(target)
-            finally:
-                part.unlink(missing_ok=True)
+        with replacing(target) as file:
+            with session.get(self._wheel.url, stream=True, timeout=_TIMEOUT) as answer:
+                answer.raise_for_status()
+                for chunk in answer.iter_content(1 << 20):
+                    digest.update(chunk)
+                    file.write(chunk)
+            if digest.hexdigest() != self._wheel.sha256:
+                msg = f"{self._wheel.filename} does not have the hash that the index states"
+                raise ContractError(msg)
         return target
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write ``path`` so that nobody ever sees a part of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _kept(path: Path) -> dict[str, str | None]:
