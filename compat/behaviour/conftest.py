@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 from compat.behaviour import heads, tiny_models
+from compat.behaviour.batches import INTERPRETED
 from compat.behaviour.engines import Engine, EnginePool
-from compat.behaviour.requests import INTERPRETED
-from compat.behaviour.wire import EngineSpec
+from compat.behaviour.messages import EngineSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

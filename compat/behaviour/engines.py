@@ -10,14 +10,15 @@ from collections import OrderedDict
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from compat.behaviour import nursery
-from compat.behaviour.wire import Answer, Ask, EngineSpec, Timing
+from compat.behaviour import processes
+from compat.behaviour.messages import CACHE_TOKENS, Answer, EngineSpec, Request, Timing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from compat.behaviour.wire import Job
+    from compat.behaviour.messages import Arrival
+    from compat.behaviour.processes import EngineProcess
 
 WORKER = os.environ.get("VALUE_STEER_SUITE_WORKER", "value_steer.worker.ValueSteerWorker")
 """The worker class under test; the negative control puts a dead one here."""
@@ -38,7 +39,7 @@ _OPTIONS = {
     "dtype": "float32",
     "max_model_len": 512,
     "max_num_seqs": 8,
-    "num_gpu_blocks_override": 1024,  # a cache that fits the tests, so that engines share memory
+    CACHE_TOKENS: 8192,  # all requests at a time, and no more: zeroing it is a part of every boot
     "seed": 0,
     "disable_log_stats": True,
 }
@@ -61,28 +62,29 @@ class Engine:
         self._socket.settimeout(_BOOT_SECONDS)
         self._lines = self._socket.makefile("rw", encoding="utf-8")
         with theirs:
-            self._process = nursery.start(theirs, log, _ENVIRONMENT, spec.env)
+            self._process = _start(spec, theirs, log)
         self._exchange(_llm_options(spec, model))
         self._socket.settimeout(_CALL_SECONDS)
 
-    def generate(self, asks: Sequence[Ask]) -> list[Answer]:
+    def generate(self, requests: Sequence[Request]) -> list[Answer]:
         """Answer all requests, submitted at once."""
-        replies = self._exchange({"call": "generate", "asks": [asdict(ask) for ask in asks]})
+        replies = self._exchange({"call": "generate", "requests": [*map(asdict, requests)]})
         return [Answer(**reply) for reply in replies]
 
-    def play(self, jobs: Sequence[Job]) -> list[list[int]]:
-        """The tokens of each job, those of aborted ones as far as they had come."""
-        tokens: list[list[int]] = self._exchange({"call": "play", "jobs": [*map(asdict, jobs)]})
+    def run_schedule(self, arrivals: Sequence[Arrival]) -> list[list[int]]:
+        """The tokens of each request, those of aborted ones as far as they had come."""
+        call = {"call": "run_schedule", "arrivals": [*map(asdict, arrivals)]}
+        tokens: list[list[int]] = self._exchange(call)
         return tokens
 
-    def time(self, asks: Sequence[Ask]) -> Timing:
+    def time(self, requests: Sequence[Request]) -> Timing:
         """Answer all requests, submitted at once, and say how long it took."""
-        return Timing(**self._exchange({"call": "time", "asks": [asdict(ask) for ask in asks]}))
+        return Timing(**self._exchange({"call": "time", "requests": [*map(asdict, requests)]}))
 
     def outcomes(self) -> dict[str, dict[str, Any]]:
         """Outcomes of finished requests by the request id that the caller sees."""
         # The last requests are closed by the step after them.
-        self.generate([Ask([9, 9], {"max_tokens": 1, "extra_args": {"steer": False}})])
+        self.generate([Request([9, 9], {"max_tokens": 1, "extra_args": {"steer": False}})])
         replies = self._exchange({"call": "rpc", "method": "steer_outcomes"})[0]
         return {reply["request_id"].split("-")[0]: reply for reply in replies}
 
@@ -170,6 +172,12 @@ class EnginePool:
         if spec.additional_config and spec.worker is None:
             self.on_close(engine)
         engine.close()
+
+
+def _start(spec: EngineSpec, channel: socket.socket, log: Path) -> EngineProcess:
+    if spec.new_interpreter:
+        return processes.execute(channel, log, {**_ENVIRONMENT, **spec.env})
+    return processes.fork(channel, log, _ENVIRONMENT, spec.env)
 
 
 def _key(spec: EngineSpec) -> str:

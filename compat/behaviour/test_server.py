@@ -63,14 +63,14 @@ def test_a_threshold_of_the_request_applies_over_http(client: Any) -> None:
 @pytest.mark.detects_dead
 def test_a_streamed_chat_is_ended_in_mid_stream(client: Any) -> None:
     """A chat streamed token by token ends at the same place as one that is not."""
-    ask = {
+    chat = {
         "model": "tiny",
         "messages": [{"role": "user", "content": _PROMPT}],
         "max_tokens": 60,
         "temperature": 0.0,
     }
-    whole = client.chat.completions.create(**ask).choices[0]
-    chunks = list(client.chat.completions.create(**ask, stream=True))
+    whole = client.chat.completions.create(**chat).choices[0]
+    chunks = list(client.chat.completions.create(**chat, stream=True))
 
     streamed = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
     assert streamed.split() == whole.message.content.split()

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from compat.behaviour import requests
+from compat.behaviour import batches
+from compat.behaviour.messages import EngineSpec
 from compat.behaviour.oracle import ended_at_first_bad
-from compat.behaviour.wire import EngineSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,9 +28,9 @@ def test_tensor_parallel_ranks_agree(
     """With tensor parallelism the same requests end at the same tokens."""
     abstain = {"value_head_path": recognising_head("mistral"), "threshold": 0.5}
     engine = pool.get(EngineSpec(abstain=abstain, options=_TWO_RANKS, env=_ENV))
-    natural = engine.generate(requests.greedy(steer=False))
+    natural = engine.generate(batches.greedy(steer=False))
 
-    answers = engine.generate(requests.greedy())
+    answers = engine.generate(batches.greedy())
 
     expected = [ended_at_first_bad(n.tokens) for n in natural]
     assert [a.tokens for a in answers] == expected

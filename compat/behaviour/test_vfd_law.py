@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from compat.behaviour import requests
+from compat.behaviour import batches
 from compat.behaviour.heads import BAD_TOKENS
-from compat.behaviour.wire import Ask, EngineSpec
+from compat.behaviour.messages import EngineSpec, Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +46,9 @@ def test_the_committed_token_follows_the_filtered_policy(
     own = {"vfd_num_candidates": candidates}
     sampling = {**_SAMPLING, "allowed_token_ids": list(policy), "extra_args": own}
 
-    answers = engine.generate([Ask(prompt, {**sampling, "seed": seed}) for seed in range(_SEEDS)])
+    answers = engine.generate(
+        [Request(prompt, {**sampling, "seed": seed}) for seed in range(_SEEDS)]
+    )
 
     drawn = [answer.tokens[0] for answer in answers]
     observed = Counter(BAD if token in BAD_TOKENS else token for token in drawn)
@@ -62,13 +64,13 @@ def test_the_committed_token_follows_the_filtered_policy(
 
 def _policies(plain: Engine) -> list[tuple[list[int], dict[int, float]]]:
     """Prompts, and the distribution of the token after each."""
-    prompts = requests.prompts()
-    asks = [
-        Ask(prompt, {"temperature": 0.0, "max_tokens": 1, "logprobs": 20}) for prompt in prompts
+    prompts = batches.prompts()
+    batch = [
+        Request(prompt, {"temperature": 0.0, "max_tokens": 1, "logprobs": 20}) for prompt in prompts
     ]
     return [
         (prompt, _top(answer.logprobs[0]))
-        for prompt, answer in zip(prompts, plain.generate(asks), strict=True)
+        for prompt, answer in zip(prompts, plain.generate(batch), strict=True)
         if answer.logprobs
     ]
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from compat.behaviour import requests
+from compat.behaviour import batches
 from compat.behaviour.engines import EngineDiedError, EngineFailedError
 from compat.behaviour.heads import BAD_TOKENS
+from compat.behaviour.messages import EngineSpec, Request
 from compat.behaviour.server import serving
 from compat.behaviour.tiny_models import EOS
-from compat.behaviour.wire import Ask, EngineSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,12 +34,14 @@ def test_abstention_and_filtering_share_an_engine(
 ) -> None:
     """A request filters until its own abstention ends it; the others filter on."""
     vfd = {"value_head_path": recognising_head("mistral"), "threshold": 0.5}
-    filtered = pool.get(EngineSpec(vfd=vfd)).generate(requests.greedy(40))
+    filtered = pool.get(EngineSpec(vfd=vfd)).generate(batches.greedy(40))
     abstain = {"value_head_path": constant_head(0.4), "threshold": 0.2, "min_tokens": 5}
     engine = pool.get(EngineSpec(abstain=abstain, vfd=vfd))
     batch = [
-        Ask(a.prompt, {**a.params, "extra_args": {"abstain_threshold": 0.5}} if i % 2 else a.params)
-        for i, a in enumerate(requests.greedy(40))
+        Request(
+            a.prompt, {**a.params, "extra_args": {"abstain_threshold": 0.5}} if i % 2 else a.params
+        )
+        for i, a in enumerate(batches.greedy(40))
     ]
 
     answers = [answer.tokens for answer in engine.generate(batch)]
@@ -58,11 +60,11 @@ def test_tensor_parallel_ranks_agree_on_every_token(
     """Two ranks, scheduled by a third process, filter; what they do not filter is as ever."""
     vfd = {"value_head_path": recognising_head("mistral"), "threshold": 0.5}
     engine = pool.get(EngineSpec(vfd=vfd, options=_TWO_RANKS, env=_ENV))
-    natural = engine.generate(requests.greedy(steer=False))
+    natural = engine.generate(batches.greedy(steer=False))
 
-    answers = engine.generate(requests.greedy())
+    answers = engine.generate(batches.greedy())
 
-    assert [n.tokens for n in natural] == [n.tokens for n in plain.generate(requests.greedy())]
+    assert [n.tokens for n in natural] == [n.tokens for n in plain.generate(batches.greedy())]
     assert not any(token in BAD_TOKENS for answer in answers for token in answer.tokens)
     assert [a.tokens for a in answers] != [n.tokens for n in natural]
 
