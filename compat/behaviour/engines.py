@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from compat.behaviour import processes
 from compat.behaviour.messages import CACHE_TOKENS, Answer, EngineSpec, Request, Timing
+from compat.behaviour.processes import ForkedProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,13 +28,14 @@ _BOOT_SECONDS = 300
 _CALL_SECONDS = 300
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
 """Several engines share few cores: threads that wait for one another would spin on them."""
-_ENVIRONMENT = {
+ENVIRONMENT = {
     **ONE_THREAD,
     "HF_HUB_OFFLINE": "1",
     "VLLM_CPU_KVCACHE_SPACE": "1",
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # one process boots twice as fast
     "VLLM_NO_USAGE_STATS": "1",
 }
+"""Of every engine."""
 _OPTIONS = {
     "enforce_eager": True,
     "dtype": "float32",
@@ -176,8 +178,8 @@ class EnginePool:
 
 def _start(spec: EngineSpec, channel: socket.socket, log: Path) -> EngineProcess:
     if spec.new_interpreter:
-        return processes.execute(channel, log, {**_ENVIRONMENT, **spec.env})
-    return processes.fork(channel, log, _ENVIRONMENT, spec.env)
+        return processes.execute(channel, log, {**ENVIRONMENT, **spec.env})
+    return ForkedProcess(log, ENVIRONMENT, spec.env, processes.serve_engine, channel)
 
 
 def _key(spec: EngineSpec) -> str:

@@ -11,7 +11,7 @@ __all__ = ["LLM", "SamplingParams"]
 
 _OF_A_BOOT = (
     "torch._inductor.fx_passes.joint_graph",
-    "vllm.entrypoints.openai.cli_args",
+    "vllm.entrypoints.openai.api_server",
     "vllm.model_executor.model_loader.default_loader",
     "vllm.model_executor.models.llama",
     "vllm.model_executor.models.mistral",

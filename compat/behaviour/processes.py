@@ -7,8 +7,11 @@ the same server: each is as new as a spawned one, but for what has been imported
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
+import runpy
+import signal
 import subprocess
 import sys
 from multiprocessing import context, forkserver
@@ -16,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from unittest import mock
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
     from socket import socket
 
@@ -30,24 +33,18 @@ class EngineProcess(Protocol):
     """What a test does with an engine's process."""
 
     def end(self, patience: float) -> None:
-        """Wait for its end that many seconds, then kill it."""
+        """Wait for its end that many seconds, then kill it, and whatever it has left behind."""
         ...
 
 
-def fork(channel: socket, log: Path, env: Mapping[str, str], own: Mapping[str, str]) -> _Forked:
-    """Fork a process that serves an engine over its end of a socket pair.
+def execute(channel: socket, log: Path, env: Mapping[str, str]) -> EngineProcess:
+    """Start a process that serves an engine from a new interpreter.
 
     Args:
-        channel: The process's end.
-        log: Receives its output, and that of the processes it starts.
-        env: Variables that all engines have; what the fork server imports reads them.
-        own: Variables of this engine alone, set before anything of vLLM is called.
+        channel: The process's end of a socket pair.
+        log: Receives its output.
+        env: Variables that are read where vLLM is imported, and others.
     """
-    return _Forked(channel, {**own, _LOG: str(log)}, env)
-
-
-def execute(channel: socket, log: Path, env: Mapping[str, str]) -> _Executed:
-    """Start the same from a new interpreter: for variables that are read where vLLM is imported."""
     return _Executed(channel, log, env)
 
 
@@ -70,29 +67,68 @@ class _Executed:
             self._process.wait()
 
 
-class _Forked:
-    def __init__(self, channel: socket, own: Mapping[str, str], env: Mapping[str, str]) -> None:
+class ForkedProcess:
+    """A process of the fork server, and those it starts: a process group.
+
+    Args:
+        log: Receives their output.
+        env: Variables that all have; what the fork server imports reads them.
+        own: Further ones of this process, set before anything of vLLM is called.
+        target: What it runs.
+        args: Arguments of ``target``.
+    """
+
+    def __init__(
+        self,
+        log: Path,
+        env: Mapping[str, str],
+        own: Mapping[str, str],
+        target: Callable[..., None],
+        *args: object,
+    ) -> None:
         _FORKS.set_forkserver_preload([_PRELOADED])
-        self._process = _FORKS.Process(target=_serve, args=(channel, own))
+        self._process = _FORKS.Process(target=_run, args=({**own, _LOG: str(log)}, target, args))
         # The fork server starts with the first process.
         with mock.patch.dict(os.environ, env):
             self._process.start()
 
+    def is_alive(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._process.is_alive()
+
+    def interrupt(self) -> None:
+        """Send it SIGINT."""
+        if self._process.pid is not None:
+            os.kill(self._process.pid, signal.SIGINT)
+
     def end(self, patience: float) -> None:
+        """Wait for its end that many seconds, then kill it, and whatever it has left behind."""
         self._process.join(patience)
-        if self._process.exitcode is None:
-            self._process.kill()
-            self._process.join()
+        if self._process.pid is not None:
+            with contextlib.suppress(ProcessLookupError):  # nothing is left of the group
+                os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.join()
 
 
-def _serve(channel: socket, own: Mapping[str, str]) -> None:
-    """What a forked process does: its output goes to the log, its life to the engine."""
+def _run(own: Mapping[str, str], target: Callable[..., None], args: tuple[object, ...]) -> None:
+    os.setpgid(0, 0)
     os.environ.update(own)
     _write_to_log(os.O_TRUNC)
     fork_what_is_spawned()
+    target(*args)
+
+
+def serve_engine(channel: socket) -> None:
+    """Serve an engine over a socket; to be run by a :class:`ForkedProcess`."""
     from compat.behaviour import engine_main
 
     engine_main.serve(channel)
+
+
+def run_command(module: str, arguments: list[str]) -> None:
+    """What ``python -m module arguments`` does; to be run by a :class:`ForkedProcess`."""
+    sys.argv = [module, *arguments]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
 def _write_to_log(mode: int) -> None:
@@ -110,24 +146,26 @@ def fork_what_is_spawned() -> None:
     context._concrete_contexts["spawn"] = _SpawnContext()  # type: ignore[attr-defined]  # noqa: SLF001
 
 
-class _State:
-    """The environment at the time of starting, and the log; what is unpickled first."""
+class _Inheritance:
+    """What a spawned process has of its parent; it takes possession when this is unpickled."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _enter, (dict(os.environ),)
+        return _inherit, (dict(os.environ), os.getpgrp())
 
 
-def _enter(environment: dict[str, str]) -> None:
+def _inherit(environment: dict[str, str], group: int) -> None:
+    os.setpgid(0, group)
     os.environ.clear()
     os.environ.update(environment)
     _write_to_log(0)
+    fork_what_is_spawned()
 
 
 class _SpawnedProcess(context.ForkServerProcess):
-    """As a spawned process it has the environment of its parent, not that of the fork server."""
+    """Has the environment of its parent, as a spawned process does, not that of the fork server."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _revive, (_State(), type(self), self.__dict__)
+        return _revive, (_Inheritance(), type(self), self.__dict__)
 
 
 def _revive(_: None, kind: type[_SpawnedProcess], attributes: dict[str, Any]) -> _SpawnedProcess:
