@@ -12,8 +12,8 @@ from compat.behaviour.tiny_models import FIRST_WORD, VOCABULARY
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 """Whether the host's kernels are interpreted: slowly, and some of them not at all."""
 
-LONG = 60 if INTERPRETED else 300
-"""Tokens of a response that crosses many block boundaries."""
+LONG = 60 if INTERPRETED else 150
+"""Tokens of a response that crosses many boundaries of the smallest blocks."""
 
 PROMPT_LENGTHS = (3, 16, 15, 33, 64, 100, 17, 150, 48, 5, 31, 32)
 """Below, at and above block boundaries of 16, and longer than one chunk of prefill."""

@@ -176,6 +176,34 @@ class EnginePool:
         engine.close()
 
 
+class PlainEngine:
+    """Plain vLLM, which says what steered engines are compared with.
+
+    It answers the same batch alike, whatever its requests ask of value-steer, so that it is asked
+    once.
+    """
+
+    def __init__(self, pool: EnginePool, spec: EngineSpec) -> None:
+        self._pool = pool
+        self._spec = spec
+        self._answers: dict[str, list[Answer]] = {}
+
+    def generate(self, requests: Sequence[Request]) -> list[Answer]:
+        """As :meth:`Engine.generate`."""
+        own = [
+            Request(r.prompt, {k: v for k, v in r.params.items() if k != "extra_args"})
+            for r in requests
+        ]
+        key = json.dumps([*map(asdict, own)], sort_keys=True)
+        if key not in self._answers:
+            self._answers[key] = self._pool.get(self._spec).generate(own)
+        return self._answers[key]
+
+    def run_schedule(self, arrivals: Sequence[Arrival]) -> list[list[int]]:
+        """As :meth:`Engine.run_schedule`."""
+        return self._pool.get(self._spec).run_schedule(arrivals)
+
+
 def _start(spec: EngineSpec, channel: socket.socket, log: Path) -> EngineProcess:
     if spec.new_interpreter:
         return processes.execute(channel, log, {**ENVIRONMENT, **spec.env})

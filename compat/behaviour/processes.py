@@ -29,6 +29,17 @@ _LOG = "VALUE_STEER_SUITE_LOG"
 """The variable that tells the processes an engine spawns where its log is."""
 
 
+def start_fork_server(env: Mapping[str, str]) -> None:
+    """Start what processes are forked from; without waiting until it has imported vLLM.
+
+    Args:
+        env: Variables that what it imports reads, and that all its processes have.
+    """
+    _FORKS.set_forkserver_preload([_PRELOADED])
+    with mock.patch.dict(os.environ, env):
+        forkserver.ensure_running()
+
+
 class EngineProcess(Protocol):
     """What a test does with an engine's process."""
 
@@ -72,7 +83,7 @@ class ForkedProcess:
 
     Args:
         log: Receives their output.
-        env: Variables that all have; what the fork server imports reads them.
+        env: Variables of the fork server, if it does not run yet.
         own: Further ones of this process, set before anything of vLLM is called.
         target: What it runs.
         args: Arguments of ``target``.
@@ -86,11 +97,9 @@ class ForkedProcess:
         target: Callable[..., None],
         *args: object,
     ) -> None:
-        _FORKS.set_forkserver_preload([_PRELOADED])
+        start_fork_server(env)  # does nothing if there is one
         self._process = _FORKS.Process(target=_run, args=({**own, _LOG: str(log)}, target, args))
-        # The fork server starts with the first process.
-        with mock.patch.dict(os.environ, env):
-            self._process.start()
+        self._process.start()
 
     def is_alive(self) -> bool:
         """Whether it has not ended yet."""

@@ -14,7 +14,7 @@ from compat.behaviour.tiny_models import EOS, FAMILIES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from compat.behaviour.engines import Engine, EnginePool
+    from compat.behaviour.engines import EnginePool, PlainEngine
 
 pytestmark = pytest.mark.mode("abstain")
 
@@ -25,7 +25,9 @@ CHUNKED = {"max_num_batched_tokens": 64, "block_size": SMALLEST, "max_num_seqs":
 @pytest.mark.depth("fires")
 @pytest.mark.sentinel("eos_fires")
 @pytest.mark.detects_dead
-def test_eos_fires(pool: EnginePool, plain: Engine, constant_head: Callable[[float], str]) -> None:
+def test_eos_fires(
+    pool: EnginePool, plain: PlainEngine, constant_head: Callable[[float], str]
+) -> None:
     """A head that gives up on everything ends each request after its first response token."""
     natural = plain.generate(batches.greedy())
     engine = pool.get(EngineSpec(abstain={"value_head_path": constant_head(0.1), "threshold": 0.5}))
@@ -53,11 +55,15 @@ def test_the_prompt_is_judged_when_min_tokens_is_zero(
 @pytest.mark.depth("equal")
 @pytest.mark.parametrize("batch", [batches.greedy(batches.LONG), batches.sampled(batches.LONG)])
 def test_a_head_that_never_objects_changes_nothing(
-    batch: list[Request], pool: EnginePool, plain: Engine, constant_head: Callable[[float], str]
+    batch: list[Request],
+    pool: EnginePool,
+    plain: PlainEngine,
+    constant_head: Callable[[float], str],
 ) -> None:
     """Tokens and log-probabilities equal plain vLLM's, greedy and seeded, feature by feature."""
     natural = plain.generate(batch)
-    engine = pool.get(EngineSpec(abstain={"value_head_path": constant_head(0.9), "threshold": 0.5}))
+    abstain = {"value_head_path": constant_head(0.9), "threshold": 0.5}
+    engine = pool.get(EngineSpec(abstain=abstain, options={"block_size": SMALLEST}))
 
     answers = engine.generate(batch)
 
@@ -67,7 +73,7 @@ def test_a_head_that_never_objects_changes_nothing(
 
 @pytest.mark.depth("equal")
 def test_a_disabled_engine_is_plain_vllm(
-    pool: EnginePool, plain: Engine, constant_head: Callable[[float], str]
+    pool: EnginePool, plain: PlainEngine, constant_head: Callable[[float], str]
 ) -> None:
     """Switched off, even a head that gives up on everything changes nothing."""
     natural = plain.generate(batches.greedy())
@@ -84,10 +90,13 @@ def test_a_disabled_engine_is_plain_vllm(
 @pytest.mark.detects_dead
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_request_ends_right_after_its_first_bad_token(
-    family: str, pool: EnginePool, recognising_head: Callable[[str], str]
+    family: str,
+    pool: EnginePool,
+    plain_of: Callable[[str], PlainEngine],
+    recognising_head: Callable[[str], str],
 ) -> None:
     """Chunked and mixed batches: every request is plain vLLM's up to its first bad token."""
-    natural = pool.get(EngineSpec(model=family)).generate(batches.greedy())
+    natural = plain_of(family).generate(batches.greedy())
     abstain = {"value_head_path": recognising_head(family), "threshold": 0.5}
     engine = pool.get(EngineSpec(model=family, abstain=abstain, options=CHUNKED))
 
@@ -101,7 +110,7 @@ def test_a_request_ends_right_after_its_first_bad_token(
 @pytest.mark.depth("equal")
 @pytest.mark.detects_dead
 def test_preempted_requests_are_judged_as_if_never_interrupted(
-    pool: EnginePool, plain: Engine, recognising_head: Callable[[str], str]
+    pool: EnginePool, plain: PlainEngine, recognising_head: Callable[[str], str]
 ) -> None:
     """With a KV cache too small for the batch, requests are preempted and resumed unharmed."""
     batch = batches.greedy(120, abstain_threshold="never")

@@ -14,7 +14,7 @@ from compat.behaviour.tiny_models import EOS, SECOND_EOS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from compat.behaviour.engines import Engine, EnginePool
+    from compat.behaviour.engines import Engine, EnginePool, PlainEngine
 
 pytestmark = [pytest.mark.mode("abstain"), pytest.mark.depth("equal")]
 
@@ -26,7 +26,9 @@ def engine(pool: EnginePool, recognising_head: Callable[[str], str]) -> Engine:
     return pool.get(EngineSpec(abstain=abstain))
 
 
-def _with_natural(natural_of: Engine, **params: object) -> tuple[list[Request], list[list[int]]]:
+def _with_natural(
+    natural_of: PlainEngine, **params: object
+) -> tuple[list[Request], list[list[int]]]:
     """Greedy requests with ``params``, and what plain vLLM generates for them."""
     batch = [
         Request(p, {"temperature": 0.0, "max_tokens": 60, **params}) for p in batches.prompts()
@@ -35,7 +37,7 @@ def _with_natural(natural_of: Engine, **params: object) -> tuple[list[Request], 
 
 
 @pytest.mark.detects_dead
-def test_thresholds_differ_within_a_batch(engine: Engine, plain: Engine) -> None:
+def test_thresholds_differ_within_a_batch(engine: Engine, plain: PlainEngine) -> None:
     """Requests with their own threshold, without steering, and with defaults share a batch."""
     batch, natural = _with_natural(plain)
     own = [
@@ -61,7 +63,7 @@ def test_thresholds_differ_within_a_batch(engine: Engine, plain: Engine) -> None
     assert answers == [expected(i) for i in range(len(batch))]
 
 
-def test_ignore_eos_is_honoured(engine: Engine, plain: Engine) -> None:
+def test_ignore_eos_is_honoured(engine: Engine, plain: PlainEngine) -> None:
     """A request that ignores its end-of-sequence token is not ended by the head either."""
     batch, natural = _with_natural(plain, ignore_eos=True)
 
@@ -72,7 +74,7 @@ def test_ignore_eos_is_honoured(engine: Engine, plain: Engine) -> None:
 
 
 @pytest.mark.detects_dead
-def test_min_tokens_of_the_request_is_honoured(engine: Engine, plain: Engine) -> None:
+def test_min_tokens_of_the_request_is_honoured(engine: Engine, plain: PlainEngine) -> None:
     """A request is not ended before the length it asked for."""
     batch, natural = _with_natural(plain, min_tokens=25)
 
@@ -94,7 +96,7 @@ def test_min_tokens_of_the_request_is_honoured(engine: Engine, plain: Engine) ->
     ids=["several stop tokens", "end not allowed", "end is a bad word", "end is biased away"],
 )
 def test_a_request_is_ended_whatever_else_it_asks_for(
-    params: dict[str, object], engine: Engine, plain: Engine
+    params: dict[str, object], engine: Engine, plain: PlainEngine
 ) -> None:
     """Sampling features that keep the model from ending do not keep the head from it."""
     batch, natural = _with_natural(plain, **params)
@@ -106,7 +108,7 @@ def test_a_request_is_ended_whatever_else_it_asks_for(
 
 @pytest.mark.compiled
 def test_a_grammar_is_never_broken(
-    pool: EnginePool, plain: Engine, constant_head: Callable[[float], str]
+    pool: EnginePool, plain: PlainEngine, constant_head: Callable[[float], str]
 ) -> None:
     """While the grammar does not let a request end, it is not ended; its text stays valid."""
     grammar = {"structured_outputs": {"regex": "w05[0-9]w06[0-9]w07[0-9]"}}
@@ -140,7 +142,7 @@ def test_an_optional_end_in_a_grammar_is_taken(
 
 
 @pytest.mark.detects_dead
-def test_logprobs_belong_to_the_emitted_token(engine: Engine, plain: Engine) -> None:
+def test_logprobs_belong_to_the_emitted_token(engine: Engine, plain: PlainEngine) -> None:
     """Each log-probability row holds the emitted token, the forced end with the model's own."""
     batch, natural = _with_natural(plain, logprobs=2)
 
@@ -159,7 +161,7 @@ def test_logprobs_belong_to_the_emitted_token(engine: Engine, plain: Engine) -> 
     ids=["out of range", "misspelt", "not a switch"],
 )
 def test_a_bad_request_is_ended_and_harms_no_other(
-    extra_args: dict[str, object], engine: Engine, plain: Engine
+    extra_args: dict[str, object], engine: Engine, plain: PlainEngine
 ) -> None:
     """A request with a wrong setting ends at once; the ones beside it are served as ever."""
     batch, natural = _with_natural(plain, extra_args={"steer": False})

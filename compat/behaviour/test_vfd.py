@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from compat.behaviour.engines import Engine, EnginePool
+    from compat.behaviour.engines import Engine, EnginePool, PlainEngine
 
 pytestmark = pytest.mark.mode("vfd")
 
@@ -50,7 +50,7 @@ def seeds_survive_chunks(pool: EnginePool) -> bool:
 @pytest.mark.depth("fires")
 @pytest.mark.sentinel("vfd_candidate_filters")
 @pytest.mark.detects_dead
-def test_vfd_candidate_filters(filtering: Engine, plain: Engine) -> None:
+def test_vfd_candidate_filters(filtering: Engine, plain: PlainEngine) -> None:
     """Bad tokens never appear while one of a request's candidates is acceptable."""
     before = filtering.counters()
     batch = batches.seeded(24, extra_args=batches.MANY_CANDIDATES)
@@ -68,12 +68,14 @@ def test_vfd_candidate_filters(filtering: Engine, plain: Engine) -> None:
 @pytest.mark.parametrize(
     "batch", [batches.greedy(batches.LONG), batches.SEEDED], ids=["greedy", "sampled"]
 )
-@pytest.mark.parametrize("options", [{}, CHUNKED], ids=["whole prompts", "chunked"])
+@pytest.mark.parametrize(
+    "options", [{"block_size": SMALLEST}, CHUNKED], ids=["whole prompts", "chunked"]
+)
 def test_a_head_that_never_objects_changes_nothing(
     batch: list[Request],
     options: dict[str, object],
     pool: EnginePool,
-    plain: Engine,
+    plain: PlainEngine,
     constant_head: Callable[[float], str],
     seeds_survive_chunks: bool,  # noqa: FBT001  (a fixture)
 ) -> None:
@@ -82,7 +84,7 @@ def test_a_head_that_never_objects_changes_nothing(
     The latter up to rounding: a step that was run ahead may hold a row that has ended by then, and
     products of another shape round otherwise.
     """
-    common = {"ignore_eos": True} if seeds_survive_chunks or not options else _GREEDY
+    common = {"ignore_eos": True} if seeds_survive_chunks or options is not CHUNKED else _GREEDY
     batch = [
         Request(request.prompt, {**request.params, **common, "max_tokens": batches.LONG + 3 * i})
         for i, request in enumerate(batch)
@@ -122,7 +124,7 @@ def test_preempted_requests_are_filtered_as_if_never_interrupted(
 @pytest.mark.depth("equal")
 @pytest.mark.detects_dead
 def test_a_greedy_request_takes_its_most_probable_acceptable_token(
-    filtering: Engine, plain: Engine
+    filtering: Engine, plain: PlainEngine
 ) -> None:
     """Every token is the first in the order of probability that is not a bad one."""
     params = {"temperature": 0.0, "max_tokens": 1, "logprobs": 20}
@@ -152,9 +154,9 @@ def test_greedy_responses_equal_the_reference(
 
     model = AutoModelForCausalLM.from_pretrained(model_of("mistral")).eval()
     head = oriented(load_value_head(recognising_head("mistral")), Polarity.P_UNDESIRABLE).head
-    reference = Reference(model, head, threshold=0.5, max_tokens=40, eos=EOS)
+    reference = Reference(model, head, threshold=0.5, max_tokens=24, eos=EOS)
 
-    answers = filtering.generate(batches.greedy(40))
+    answers = filtering.generate(batches.greedy(24))
 
     assert [a.tokens for a in answers] == [reference.filter(p) for p in batches.prompts()]
 

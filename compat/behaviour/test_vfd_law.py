@@ -15,7 +15,7 @@ from compat.behaviour.messages import EngineSpec, Request
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from compat.behaviour.engines import Engine, EnginePool
+    from compat.behaviour.engines import EnginePool, PlainEngine
 
 pytestmark = [pytest.mark.mode("vfd"), pytest.mark.depth("equal")]
 
@@ -32,7 +32,7 @@ BAD = -1
 @pytest.mark.detects_dead
 @pytest.mark.parametrize("candidates", [2, 4])
 def test_the_committed_token_follows_the_filtered_policy(
-    candidates: int, pool: EnginePool, plain: Engine, recognising_head: Callable[[str], str]
+    candidates: int, pool: EnginePool, plain: PlainEngine, recognising_head: Callable[[str], str]
 ) -> None:
     """One decode position over many seeds: each good token as often as the first good draw is.
 
@@ -62,7 +62,7 @@ def test_the_committed_token_follows_the_filtered_policy(
     assert _chi_square(observed, law) < _quantile(len(law) - 1)
 
 
-def _policies(plain: Engine) -> list[tuple[list[int], dict[int, float]]]:
+def _policies(plain: PlainEngine) -> list[tuple[list[int], dict[int, float]]]:
     """Prompts, and the distribution of the token after each."""
     prompts = batches.prompts()
     batch = [

@@ -14,14 +14,14 @@ from compat.behaviour.tiny_models import EOS, FIRST_WORD
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from compat.behaviour.engines import Engine, EnginePool
+    from compat.behaviour.engines import Engine, EnginePool, PlainEngine
 
 pytestmark = pytest.mark.mode("vfd")
 
 
 @pytest.mark.depth("equal")
 @pytest.mark.detects_dead
-def test_settings_differ_within_a_batch(filtering: Engine, plain: Engine) -> None:
+def test_settings_differ_within_a_batch(filtering: Engine, plain: PlainEngine) -> None:
     """Each request gets what it asked for; one candidate is the one drawn, sampled ones too."""
     own = [
         *({"vfd_threshold": "never"}, {"steer": False}, {"steer": "false"}),
@@ -50,7 +50,7 @@ def test_settings_differ_within_a_batch(filtering: Engine, plain: Engine) -> Non
 @pytest.mark.depth("equal")
 @pytest.mark.detects_dead
 @pytest.mark.compiled
-def test_logprobs_belong_to_the_committed_token(filtering: Engine, plain: Engine) -> None:
+def test_logprobs_belong_to_the_committed_token(filtering: Engine, plain: PlainEngine) -> None:
     """The row of a token that replaces the drawn one holds the model's own log-probability."""
     batch = batches.seeded(8, logprobs=20, top_k=20, max_tokens=1)
     natural = plain.generate(batch)
@@ -68,7 +68,9 @@ def test_logprobs_belong_to_the_committed_token(filtering: Engine, plain: Engine
 @pytest.mark.depth("equal")
 @pytest.mark.detects_dead
 @pytest.mark.compiled
-def test_logprobs_of_a_prompt_wait_for_its_first_token(filtering: Engine, plain: Engine) -> None:
+def test_logprobs_of_a_prompt_wait_for_its_first_token(
+    filtering: Engine, plain: PlainEngine
+) -> None:
     """They come though the head objects to the token that they were computed with."""
     batch = batches.seeded(8, prompt_logprobs=2, max_tokens=1)
     natural = plain.generate(batch)
@@ -87,7 +89,9 @@ def test_logprobs_of_a_prompt_wait_for_its_first_token(filtering: Engine, plain:
 @pytest.mark.depth("equal")
 @pytest.mark.detects_dead
 @pytest.mark.compiled
-def test_a_grammar_is_kept_while_its_tokens_are_filtered(filtering: Engine, plain: Engine) -> None:
+def test_a_grammar_is_kept_while_its_tokens_are_filtered(
+    filtering: Engine, plain: PlainEngine
+) -> None:
     """Candidates come from what the grammar allows, and there is always a good one here."""
     grammar = {"structured_outputs": {"regex": "(w05[0-9]w06[0-9]){5}"}}
     batch = batches.seeded(12, extra_args=batches.MANY_CANDIDATES, **grammar)
@@ -139,12 +143,12 @@ def test_outcomes_say_what_was_done(filtering: Engine) -> None:
 @pytest.mark.detects_dead
 @pytest.mark.parametrize("fallback", ["argmin", "args", "natural", "abstain"])
 def test_a_request_without_an_acceptable_candidate_falls_back(
-    fallback: str, pool: EnginePool, plain: Engine, constant_head: Callable[[float], str]
+    fallback: str, pool: EnginePool, plain: PlainEngine, constant_head: Callable[[float], str]
 ) -> None:
     """With a head that objects to everything alike, the first draw stands or the request ends."""
     vfd = {"value_head_path": constant_head(0.1), "threshold": 0.5, "fallback": fallback}
     engine = pool.get(EngineSpec(vfd=vfd))
-    batch = [Request(a.prompt, {**a.params, "max_tokens": 20}) for a in batches.SEEDED]
+    batch = [Request(a.prompt, {**a.params, "max_tokens": 8}) for a in batches.SEEDED]
     natural = plain.generate(batch)
 
     answers = engine.generate(batch)

@@ -15,7 +15,7 @@ from compat.behaviour.messages import Arrival, EngineSpec, Request
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from compat.behaviour.engines import Engine, EnginePool
+    from compat.behaviour.engines import EnginePool, PlainEngine
 
 pytestmark = [pytest.mark.mode("vfd"), pytest.mark.depth("equal")]
 
@@ -35,12 +35,12 @@ def _arrivals(draw: st.DrawFn) -> list[Arrival]:
                 {
                     "temperature": temperature,
                     "seed": draw(st.integers(0, 999)),
-                    "max_tokens": draw(st.integers(1, 48)),
+                    "max_tokens": draw(st.integers(1, 32)),
                     "extra_args": draw(st.sampled_from([{}, {}, {"steer": False}])),
                 },
             ),
-            at=draw(st.integers(0, 30)),
-            aborted_at=draw(st.none() | st.none() | st.integers(31, 60)),
+            at=draw(st.integers(0, 20)),
+            aborted_at=draw(st.none() | st.none() | st.integers(21, 40)),
         )
         for _ in range(draw(st.integers(1, 12)))
     ]
@@ -48,7 +48,10 @@ def _arrivals(draw: st.DrawFn) -> list[Arrival]:
 
 @given(_arrivals())
 def test_a_head_that_never_objects_changes_no_schedule(
-    pool: EnginePool, plain: Engine, constant_head: Callable[[float], str], arrivals: list[Arrival]
+    pool: EnginePool,
+    plain: PlainEngine,
+    constant_head: Callable[[float], str],
+    arrivals: list[Arrival],
 ) -> None:
     """Token for token what plain vLLM gives to the same arrivals and aborts."""
     vfd = {"value_head_path": constant_head(0.9), "threshold": 0.5}
@@ -69,7 +72,7 @@ def test_company_changes_no_filtered_response(
     vfd = {"value_head_path": recognising_head("mistral"), "threshold": 0.5, "num_candidates": 64}
     engine = pool.get(EngineSpec(vfd=vfd))
     # One request that is filtered for certain, so that a dead filter cannot pass.
-    certain = {**arrivals[0].request.params, "seed": 0, "max_tokens": 40, "extra_args": {}}
+    certain = {**arrivals[0].request.params, "seed": 0, "max_tokens": 30, "extra_args": {}}
     arrivals = [*arrivals, Arrival(Request([9, 10, 11], certain))]
 
     together = engine.run_schedule(arrivals)
