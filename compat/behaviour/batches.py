@@ -6,14 +6,26 @@ import os
 import random
 from typing import Any
 
-from compat.behaviour.messages import Request
+from compat.behaviour.messages import CACHE_TOKENS, SMALLEST, Request
 from compat.behaviour.tiny_models import FIRST_WORD, VOCABULARY
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 """Whether the host's kernels are interpreted: slowly, and some of them not at all."""
 
+USUAL = 24 if INTERPRETED else 60
+"""Tokens of a response, of which one in six is a bad one."""
+
 LONG = 60 if INTERPRETED else 150
 """Tokens of a response that crosses many boundaries of the smallest blocks."""
+
+CHUNKED = {"max_num_batched_tokens": 64, "block_size": SMALLEST, "max_num_seqs": 5}
+"""Prompts arrive in chunks and in turns, so prefill and decode rows share every early step."""
+
+CROWDING = 48 if INTERPRETED else 120
+"""Tokens of responses that outgrow the cache of :data:`TIGHT` together, and not alone."""
+
+TIGHT = {**CHUNKED, CACHE_TOKENS: 320 if INTERPRETED else 544, "disable_log_stats": False}
+"""A cache so small that requests are preempted, which is counted."""
 
 PROMPT_LENGTHS = (3, 16, 15, 33, 64, 100, 17, 150, 48, 5, 31, 32)
 """Below, at and above block boundaries of 16, and longer than one chunk of prefill."""
@@ -25,13 +37,13 @@ def prompts() -> list[list[int]]:
     return [[draw.randrange(FIRST_WORD, VOCABULARY) for _ in range(n)] for n in PROMPT_LENGTHS]
 
 
-def greedy(max_tokens: int = 60, **extra_args: object) -> list[Request]:
+def greedy(max_tokens: int = USUAL, **extra_args: object) -> list[Request]:
     """Greedy requests of all prompt lengths."""
     params = {"temperature": 0.0, "max_tokens": max_tokens, "extra_args": extra_args}
     return [Request(prompt, params) for prompt in prompts()]
 
 
-def sampled(max_tokens: int = 60) -> list[Request]:
+def sampled(max_tokens: int = USUAL) -> list[Request]:
     """Seeded requests, each with another mix of sampling features."""
     mixes: tuple[dict[str, Any], ...] = (
         {"temperature": 1.0, "top_p": 0.9},
@@ -53,7 +65,7 @@ def sampled(max_tokens: int = 60) -> list[Request]:
 
 def seeded(count: int, **params: object) -> list[Request]:
     """Hot requests, each with a seed of its own."""
-    base = {"temperature": 1.5, "max_tokens": 60, **params}
+    base = {"temperature": 1.5, "max_tokens": USUAL, **params}
     own = prompts()
     return [Request(own[i % len(own)], {**base, "seed": i}) for i in range(count)]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from compat.behaviour import batches
-from compat.behaviour.messages import CACHE_TOKENS, SMALLEST, EngineSpec, Request
+from compat.behaviour.messages import SMALLEST, EngineSpec, Request
 from compat.behaviour.oracle import ended_at_first_bad
 from compat.behaviour.tiny_models import EOS, FAMILIES
 
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from compat.behaviour.engines import EnginePool, PlainEngine
 
 pytestmark = pytest.mark.mode("abstain")
-
-CHUNKED = {"max_num_batched_tokens": 64, "block_size": SMALLEST, "max_num_seqs": 5}
-"""Prompts arrive in chunks and in turns, so prefill and decode rows share every early step."""
 
 
 @pytest.mark.depth("fires")
@@ -45,7 +42,7 @@ def test_the_prompt_is_judged_when_min_tokens_is_zero(
 ) -> None:
     """With min_tokens 0 the last prompt position is judged, so nothing is generated at all."""
     abstain = {"value_head_path": constant_head(0.1), "threshold": 0.5, "min_tokens": 0}
-    engine = pool.get(EngineSpec(abstain=abstain, options=CHUNKED))
+    engine = pool.get(EngineSpec(abstain=abstain, options=batches.CHUNKED))
 
     answers = engine.generate(batches.greedy())
 
@@ -98,7 +95,7 @@ def test_a_request_ends_right_after_its_first_bad_token(
     """Chunked and mixed batches: every request is plain vLLM's up to its first bad token."""
     natural = plain_of(family).generate(batches.greedy())
     abstain = {"value_head_path": recognising_head(family), "threshold": 0.5}
-    engine = pool.get(EngineSpec(model=family, abstain=abstain, options=CHUNKED))
+    engine = pool.get(EngineSpec(model=family, abstain=abstain, options=batches.CHUNKED))
 
     answers = engine.generate(batches.greedy())
 
@@ -113,19 +110,19 @@ def test_preempted_requests_are_judged_as_if_never_interrupted(
     pool: EnginePool, plain: PlainEngine, recognising_head: Callable[[str], str]
 ) -> None:
     """With a KV cache too small for the batch, requests are preempted and resumed unharmed."""
-    batch = batches.greedy(120, abstain_threshold="never")
-    late = {"min_tokens": 80, "patience": 2}
+    batch = batches.greedy(batches.CROWDING, abstain_threshold="never")
+    first = 2 * batches.CROWDING // 3
+    late = {"min_tokens": first, "patience": 2}
     abstain = {"value_head_path": recognising_head("mistral"), "threshold": 0.5, **late}
-    tight = {**CHUNKED, CACHE_TOKENS: 544, "disable_log_stats": False}
-    engine = pool.get(EngineSpec(abstain=abstain, options=tight))
+    engine = pool.get(EngineSpec(abstain=abstain, options=batches.TIGHT))
     natural = plain.generate(batch)
 
     untouched = engine.generate(batch)
-    ended = engine.generate(batches.greedy(120))
+    ended = engine.generate(batches.greedy(batches.CROWDING))
 
     assert [a.tokens for a in untouched] == [n.tokens for n in natural]
     assert [a.tokens for a in ended] == [
-        ended_at_first_bad(n.tokens, first_judged=80, patience=2) for n in natural
+        ended_at_first_bad(n.tokens, first_judged=first, patience=2) for n in natural
     ]
     assert [a.tokens for a in ended] != [a.tokens for a in untouched]
     assert engine.preemptions() > 0

@@ -31,7 +31,8 @@ def _with_natural(
 ) -> tuple[list[Request], list[list[int]]]:
     """Greedy requests with ``params``, and what plain vLLM generates for them."""
     batch = [
-        Request(p, {"temperature": 0.0, "max_tokens": 60, **params}) for p in batches.prompts()
+        Request(p, {"temperature": 0.0, "max_tokens": batches.USUAL, **params})
+        for p in batches.prompts()
     ]
     return batch, [answer.tokens for answer in natural_of.generate(batch)]
 
@@ -76,12 +77,15 @@ def test_ignore_eos_is_honoured(engine: Engine, plain: PlainEngine) -> None:
 @pytest.mark.detects_dead
 def test_min_tokens_of_the_request_is_honoured(engine: Engine, plain: PlainEngine) -> None:
     """A request is not ended before the length it asked for."""
-    batch, natural = _with_natural(plain, min_tokens=25)
+    least = batches.USUAL * 5 // 12
+    batch, natural = _with_natural(plain, min_tokens=least)
 
     answers = engine.generate(batch)
 
-    assert [a.tokens for a in answers] == [ended_at_first_bad(n, first_judged=25) for n in natural]
-    assert all(len(a.tokens) > 25 for a in answers)
+    assert [a.tokens for a in answers] == [
+        ended_at_first_bad(n, first_judged=least) for n in natural
+    ]
+    assert all(len(a.tokens) > least for a in answers)
 
 
 @pytest.mark.detects_dead

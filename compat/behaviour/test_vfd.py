@@ -9,7 +9,7 @@ import pytest
 from compat.behaviour import batches
 from compat.behaviour.engines import EngineFailedError
 from compat.behaviour.heads import BAD_TOKENS
-from compat.behaviour.messages import CACHE_TOKENS, SMALLEST, EngineSpec, Request
+from compat.behaviour.messages import SMALLEST, EngineSpec, Request
 from compat.behaviour.oracle import bad_tokens
 from compat.behaviour.tiny_models import EOS, FIRST_WORD
 
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.mode("vfd")
 
-CHUNKED = {"max_num_batched_tokens": 64, "block_size": SMALLEST, "max_num_seqs": 5}
-"""Prompts arrive in chunks and in turns, so prefill and decode rows share every early step."""
-
 _GREEDY = {"ignore_eos": True, "temperature": 0.0}
 
 
@@ -34,7 +31,7 @@ def seeds_survive_chunks(pool: EnginePool) -> bool:
     Some releases take the draw of an unfinished prompt back in a way that only CUDA's generators
     can; there the requests of that test take their most probable tokens instead.
     """
-    spec = EngineSpec(options=CHUNKED)
+    spec = EngineSpec(options=batches.CHUNKED)
     long = Request([FIRST_WORD] * 100, {"seed": 1, "max_tokens": 1})
     try:
         pool.get(spec).generate([long])
@@ -69,7 +66,7 @@ def test_vfd_candidate_filters(filtering: Engine, plain: PlainEngine) -> None:
     "batch", [batches.greedy(batches.LONG), batches.SEEDED], ids=["greedy", "sampled"]
 )
 @pytest.mark.parametrize(
-    "options", [{"block_size": SMALLEST}, CHUNKED], ids=["whole prompts", "chunked"]
+    "options", [{"block_size": SMALLEST}, batches.CHUNKED], ids=["whole prompts", "chunked"]
 )
 def test_a_head_that_never_objects_changes_nothing(
     batch: list[Request],
@@ -84,7 +81,9 @@ def test_a_head_that_never_objects_changes_nothing(
     The latter up to rounding: a step that was run ahead may hold a row that has ended by then, and
     products of another shape round otherwise.
     """
-    common = {"ignore_eos": True} if seeds_survive_chunks or options is not CHUNKED else _GREEDY
+    common = (
+        {"ignore_eos": True} if seeds_survive_chunks or options is not batches.CHUNKED else _GREEDY
+    )
     batch = [
         Request(request.prompt, {**request.params, **common, "max_tokens": batches.LONG + 3 * i})
         for i, request in enumerate(batch)
@@ -109,10 +108,9 @@ def test_preempted_requests_are_filtered_as_if_never_interrupted(
     pool: EnginePool, filtering: Engine, recognising_head: Callable[[str], str]
 ) -> None:
     """A KV cache too small for the batch, small blocks and chunks change no token."""
-    tight = {**CHUNKED, CACHE_TOKENS: 544, "disable_log_stats": False}
     vfd = {"value_head_path": recognising_head("mistral"), "threshold": 0.5}
-    cramped = pool.get(EngineSpec(vfd=vfd, options=tight))
-    batch = batches.greedy(120)
+    cramped = pool.get(EngineSpec(vfd=vfd, options=batches.TIGHT))
+    batch = batches.greedy(batches.CROWDING)
 
     answers = cramped.generate(batch)
 
