@@ -15,7 +15,7 @@ INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 USUAL = 24 if INTERPRETED else 60
 """Tokens of a response, of which one in six is a bad one."""
 
-LONG = 60 if INTERPRETED else 150
+LONG = 40 if INTERPRETED else 150
 """Tokens of a response that crosses many boundaries of the smallest blocks."""
 
 CHUNKED = {"max_num_batched_tokens": 64, "block_size": SMALLEST, "max_num_seqs": 5}

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.depth("equal"), pytest.mark.detects_dead]
 TWO_RANKS = {"tensor_parallel_size": 2}
 CORES = {"VLLM_CPU_OMP_THREADS_BIND": "0|1"}
 
-_LENGTH = 30
+_LENGTH = batches.USUAL // 2
 """Tokens of a response; one in six is a bad one."""
 
 
