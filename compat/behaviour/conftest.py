@@ -75,6 +75,21 @@ def _describe(item: pytest.Item) -> dict[str, object]:
     }
 
 
+_BOOTS = pytest.StashKey[list[float]]()
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Say what the engines took; pytest itself names the slowest tests."""
+    boots = config.stash.get(_BOOTS, [])
+    if boots:
+        line = (
+            f"{len(boots)} engines booted in {sum(boots):.0f} s, the slowest in {max(boots):.1f} s"
+        )
+        terminalreporter.write_line(line)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _fork_server() -> None:
     """What all engines come from imports vLLM while models and heads are made here."""
@@ -115,6 +130,7 @@ def recognising_head(workshop: Path, model_of: Callable[[str], Path]) -> Callabl
 
 @pytest.fixture(scope="session")
 def pool(
+    request: pytest.FixtureRequest,
     workshop: Path,
     model_of: Callable[[str], Path],
     record_testsuite_property: Callable[[str, object], None],
@@ -129,6 +145,7 @@ def pool(
         runners.add(engine.runner())
 
     engines = EnginePool(model_of=model_of, logs=workshop, on_close=inspect)
+    request.config.stash[_BOOTS] = engines.boots
     yield engines
     engines.close()
     record_testsuite_property("value_steer.swallowed_errors", swallowed)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import socket
+import time
 from collections import OrderedDict
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -137,6 +138,7 @@ class EnginePool:
         model_of: Where the model of a family lies.
         logs: Folder for the engines' logs.
         capacity: Engines alive at a time.
+        boots: Seconds that each boot took, refused ones included.
         on_close: Called with every engine under test before it ends.
     """
 
@@ -145,7 +147,7 @@ class EnginePool:
     on_close: Callable[[Engine], None]
     capacity: int = 6
     _alive: OrderedDict[str, tuple[EngineSpec, Engine]] = field(default_factory=OrderedDict)
-    _booted: int = 0
+    boots: list[float] = field(default_factory=list)
 
     def get(self, spec: EngineSpec) -> Engine:
         """The engine of this description, booted if it is not alive."""
@@ -153,9 +155,12 @@ class EnginePool:
         if key not in self._alive:
             while len(self._alive) >= self.capacity:
                 self._close(next(iter(self._alive)))
-            self._booted += 1
-            log = self.logs / f"engine-{self._booted}.log"
-            self._alive[key] = (spec, Engine(spec, self.model_of(spec.model), log))
+            log = self.logs / f"engine-{len(self.boots)}.log"
+            started = time.monotonic()
+            try:
+                self._alive[key] = (spec, Engine(spec, self.model_of(spec.model), log))
+            finally:
+                self.boots.append(time.monotonic() - started)
         self._alive.move_to_end(key)
         return self._alive[key][1]
 
