@@ -24,7 +24,12 @@ CHUNKED = {"max_num_batched_tokens": 64, "block_size": SMALLEST, "max_num_seqs":
 CROWDING = 48 if INTERPRETED else 120
 """Tokens of responses that outgrow the cache of :data:`TIGHT` together, and not alone."""
 
-TIGHT = {**CHUNKED, CACHE_TOKENS: 320 if INTERPRETED else 544, "disable_log_stats": False}
+TIGHT = {
+    **CHUNKED,
+    "max_model_len": 288 if INTERPRETED else 512,
+    CACHE_TOKENS: 320 if INTERPRETED else 544,  # one sequence of any length fits, with a slot more
+    "disable_log_stats": False,
+}
 """A cache so small that requests are preempted, which is counted."""
 
 PROMPT_LENGTHS = (3, 16, 15, 33, 64, 100, 17, 150, 48, 5, 31, 32)
