@@ -19,8 +19,8 @@ from pathlib import Path
 from benchmarks.decode_models import SIZES, build, random_head, thresholds
 from compat.behaviour import facts
 from compat.behaviour.engines import Engine
+from compat.behaviour.messages import EngineSpec, Request
 from compat.behaviour.tiny_models import FIRST_WORD, VOCABULARY
-from compat.behaviour.wire import Ask, EngineSpec
 
 PROMPT = 32
 CANDIDATES = 8
@@ -118,7 +118,7 @@ def measure(settings: Settings, folder: Path) -> list[Result]:
     options = {"max_num_seqs": 64, "num_gpu_blocks_override": 1024, "max_model_len": 256}
     engines = {}
     for mode in ("plain", *settings.modes):
-        spec = replace(specs[mode], options=options, env=_THREADS)
+        spec = replace(specs[mode], options=options, env=_THREADS, new_interpreter=True)
         engines[mode] = Engine(spec, model, folder / f"{mode}.log")
     try:
         drawn = engines["plain"].generate(batch(16, 96))
@@ -177,12 +177,12 @@ def _result(case: Case, speeds: list[tuple[float, float]], interventions: float)
     return result
 
 
-def batch(requests: int, tokens: int, **extra_args: object) -> list[Ask]:
+def batch(requests: int, tokens: int, **extra_args: object) -> list[Request]:
     """Seeded requests with prompts of one length."""
     draw = random.Random(5)  # noqa: S311  (test data)
     prompts = [[draw.randrange(FIRST_WORD, VOCABULARY) for _ in range(PROMPT)] for _ in range(64)]
     base = {"temperature": 1.0, "max_tokens": tokens, "extra_args": extra_args}
-    return [Ask(prompts[i], {**base, "seed": i}) for i in range(requests)]
+    return [Request(prompts[i], {**base, "seed": i}) for i in range(requests)]
 
 
 def plot(results: list[Result], path: Path) -> None:

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-from compat.behaviour import heads, tiny_models
-from compat.behaviour.engines import Engine, EnginePool
-from compat.behaviour.requests import INTERPRETED
-from compat.behaviour.wire import EngineSpec
+from compat.behaviour import heads, processes, tiny_models
+from compat.behaviour.batches import INTERPRETED
+from compat.behaviour.engines import ENVIRONMENT, ONE_THREAD, Engine, EnginePool, PlainEngine
+from compat.behaviour.messages import EngineSpec
+from compat.behaviour.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
+# What is computed here shares few cores with the engines, and its threads would wait for them.
+os.environ.update(ONE_THREAD)
+
 # The same examples in every run, kept nowhere: where the suite lies may be read-only. A failure is
-# not made smaller: in the negative control that takes minutes and tells nothing.
+# neither made smaller nor followed by others: in the negative control that tells nothing.
 settings.register_profile(
     "suite",
     max_examples=3 if INTERPRETED else 20,
@@ -28,6 +33,7 @@ settings.register_profile(
     derandomize=True,
     database=None,
     phases=(Phase.explicit, Phase.generate),
+    report_multiple_bugs=False,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 settings.load_profile("suite")
@@ -69,6 +75,27 @@ def _describe(item: pytest.Item) -> dict[str, object]:
     }
 
 
+_BOOTS = pytest.StashKey[list[float]]()
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Say what the engines took; pytest itself names the slowest tests."""
+    boots = config.stash.get(_BOOTS, [])
+    if boots:
+        line = (
+            f"{len(boots)} engines booted in {sum(boots):.0f} s, the slowest in {max(boots):.1f} s"
+        )
+        terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _fork_server() -> None:
+    """What all engines come from imports vLLM while models and heads are made here."""
+    processes.start_fork_server(ENVIRONMENT)
+
+
 @pytest.fixture(scope="session")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for models, heads and logs."""
@@ -103,6 +130,7 @@ def recognising_head(workshop: Path, model_of: Callable[[str], Path]) -> Callabl
 
 @pytest.fixture(scope="session")
 def pool(
+    request: pytest.FixtureRequest,
     workshop: Path,
     model_of: Callable[[str], Path],
     record_testsuite_property: Callable[[str, object], None],
@@ -117,16 +145,43 @@ def pool(
         runners.add(engine.runner())
 
     engines = EnginePool(model_of=model_of, logs=workshop, on_close=inspect)
+    request.config.stash[_BOOTS] = engines.boots
     yield engines
     engines.close()
     record_testsuite_property("value_steer.swallowed_errors", swallowed)
     record_testsuite_property("value_steer.runner", "+".join(sorted(runners)))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def server(
+    request: pytest.FixtureRequest,
+    workshop: Path,
+    model_of: Callable[[str], Path],
+    recognising_head: Callable[[str], str],
+) -> Iterator[Server | None]:
+    """A server that does both; it boots while the first tests run, if any test is to ask it."""
+    functions = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    if not any("client" in function.fixturenames for function in functions):
+        yield None
+        return
+    section = {"value_head_path": recognising_head("mistral"), "threshold": 0.5}
+    started = Server(
+        model_of("mistral"), {"abstain": section, "vfd": section}, workshop / "server.log"
+    )
+    yield started
+    started.end()
+
+
+@pytest.fixture(scope="session")
+def plain_of(pool: EnginePool) -> Callable[[str], PlainEngine]:
+    """Plain vLLM, without value-steer, with the model of a family."""
+    return functools.cache(lambda family: PlainEngine(pool, EngineSpec(model=family)))
+
+
 @pytest.fixture
-def plain(pool: EnginePool) -> Engine:
+def plain(plain_of: Callable[[str], PlainEngine]) -> PlainEngine:
     """Plain vLLM, without value-steer."""
-    return pool.get(EngineSpec())
+    return plain_of("mistral")
 
 
 @pytest.fixture

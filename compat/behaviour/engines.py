@@ -6,18 +6,21 @@ import contextlib
 import json
 import os
 import socket
+import time
 from collections import OrderedDict
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from compat.behaviour import nursery
-from compat.behaviour.wire import Answer, Ask, EngineSpec, Timing
+from compat.behaviour import processes
+from compat.behaviour.messages import CACHE_TOKENS, Answer, EngineSpec, Request, Timing
+from compat.behaviour.processes import ForkedProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from compat.behaviour.wire import Job
+    from compat.behaviour.messages import Arrival
+    from compat.behaviour.processes import EngineProcess
 
 WORKER = os.environ.get("VALUE_STEER_SUITE_WORKER", "value_steer.worker.ValueSteerWorker")
 """The worker class under test; the negative control puts a dead one here."""
@@ -26,19 +29,20 @@ _BOOT_SECONDS = 300
 _CALL_SECONDS = 300
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
 """Several engines share few cores: threads that wait for one another would spin on them."""
-_ENVIRONMENT = {
+ENVIRONMENT = {
     **ONE_THREAD,
     "HF_HUB_OFFLINE": "1",
     "VLLM_CPU_KVCACHE_SPACE": "1",
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # one process boots twice as fast
     "VLLM_NO_USAGE_STATS": "1",
 }
+"""Of every engine."""
 _OPTIONS = {
     "enforce_eager": True,
     "dtype": "float32",
     "max_model_len": 512,
     "max_num_seqs": 8,
-    "num_gpu_blocks_override": 1024,  # a cache that fits the tests, so that engines share memory
+    CACHE_TOKENS: 8192,  # all requests at a time, and no more: zeroing it is a part of every boot
     "seed": 0,
     "disable_log_stats": True,
 }
@@ -61,28 +65,29 @@ class Engine:
         self._socket.settimeout(_BOOT_SECONDS)
         self._lines = self._socket.makefile("rw", encoding="utf-8")
         with theirs:
-            self._process = nursery.start(theirs, log, _ENVIRONMENT, spec.env)
+            self._process = _start(spec, theirs, log)
         self._exchange(_llm_options(spec, model))
         self._socket.settimeout(_CALL_SECONDS)
 
-    def generate(self, asks: Sequence[Ask]) -> list[Answer]:
+    def generate(self, requests: Sequence[Request]) -> list[Answer]:
         """Answer all requests, submitted at once."""
-        replies = self._exchange({"call": "generate", "asks": [asdict(ask) for ask in asks]})
+        replies = self._exchange({"call": "generate", "requests": [*map(asdict, requests)]})
         return [Answer(**reply) for reply in replies]
 
-    def play(self, jobs: Sequence[Job]) -> list[list[int]]:
-        """The tokens of each job, those of aborted ones as far as they had come."""
-        tokens: list[list[int]] = self._exchange({"call": "play", "jobs": [*map(asdict, jobs)]})
+    def run_schedule(self, arrivals: Sequence[Arrival]) -> list[list[int]]:
+        """The tokens of each request, those of aborted ones as far as they had come."""
+        call = {"call": "run_schedule", "arrivals": [*map(asdict, arrivals)]}
+        tokens: list[list[int]] = self._exchange(call)
         return tokens
 
-    def time(self, asks: Sequence[Ask]) -> Timing:
+    def time(self, requests: Sequence[Request]) -> Timing:
         """Answer all requests, submitted at once, and say how long it took."""
-        return Timing(**self._exchange({"call": "time", "asks": [asdict(ask) for ask in asks]}))
+        return Timing(**self._exchange({"call": "time", "requests": [*map(asdict, requests)]}))
 
     def outcomes(self) -> dict[str, dict[str, Any]]:
         """Outcomes of finished requests by the request id that the caller sees."""
         # The last requests are closed by the step after them.
-        self.generate([Ask([9, 9], {"max_tokens": 1, "extra_args": {"steer": False}})])
+        self.generate([Request([9, 9], {"max_tokens": 1, "extra_args": {"steer": False}})])
         replies = self._exchange({"call": "rpc", "method": "steer_outcomes"})[0]
         return {reply["request_id"].split("-")[0]: reply for reply in replies}
 
@@ -133,6 +138,7 @@ class EnginePool:
         model_of: Where the model of a family lies.
         logs: Folder for the engines' logs.
         capacity: Engines alive at a time.
+        boots: Seconds that each boot took, refused ones included.
         on_close: Called with every engine under test before it ends.
     """
 
@@ -141,7 +147,7 @@ class EnginePool:
     on_close: Callable[[Engine], None]
     capacity: int = 6
     _alive: OrderedDict[str, tuple[EngineSpec, Engine]] = field(default_factory=OrderedDict)
-    _booted: int = 0
+    boots: list[float] = field(default_factory=list)
 
     def get(self, spec: EngineSpec) -> Engine:
         """The engine of this description, booted if it is not alive."""
@@ -149,9 +155,12 @@ class EnginePool:
         if key not in self._alive:
             while len(self._alive) >= self.capacity:
                 self._close(next(iter(self._alive)))
-            self._booted += 1
-            log = self.logs / f"engine-{self._booted}.log"
-            self._alive[key] = (spec, Engine(spec, self.model_of(spec.model), log))
+            log = self.logs / f"engine-{len(self.boots)}.log"
+            started = time.monotonic()
+            try:
+                self._alive[key] = (spec, Engine(spec, self.model_of(spec.model), log))
+            finally:
+                self.boots.append(time.monotonic() - started)
         self._alive.move_to_end(key)
         return self._alive[key][1]
 
@@ -170,6 +179,40 @@ class EnginePool:
         if spec.additional_config and spec.worker is None:
             self.on_close(engine)
         engine.close()
+
+
+class PlainEngine:
+    """Plain vLLM, which says what steered engines are compared with.
+
+    It answers the same batch alike, whatever its requests ask of value-steer, so that it is asked
+    once.
+    """
+
+    def __init__(self, pool: EnginePool, spec: EngineSpec) -> None:
+        self._pool = pool
+        self._spec = spec
+        self._answers: dict[str, list[Answer]] = {}
+
+    def generate(self, requests: Sequence[Request]) -> list[Answer]:
+        """As :meth:`Engine.generate`."""
+        own = [
+            Request(r.prompt, {k: v for k, v in r.params.items() if k != "extra_args"})
+            for r in requests
+        ]
+        key = json.dumps([*map(asdict, own)], sort_keys=True)
+        if key not in self._answers:
+            self._answers[key] = self._pool.get(self._spec).generate(own)
+        return self._answers[key]
+
+    def run_schedule(self, arrivals: Sequence[Arrival]) -> list[list[int]]:
+        """As :meth:`Engine.run_schedule`."""
+        return self._pool.get(self._spec).run_schedule(arrivals)
+
+
+def _start(spec: EngineSpec, channel: socket.socket, log: Path) -> EngineProcess:
+    if spec.new_interpreter:
+        return processes.execute(channel, log, {**ENVIRONMENT, **spec.env})
+    return ForkedProcess(log, ENVIRONMENT, spec.env, processes.serve_engine, channel)
 
 
 def _key(spec: EngineSpec) -> str:

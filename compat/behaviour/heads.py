@@ -47,9 +47,9 @@ def token_recognising(model: Path, path: Path) -> Path:
     torch.manual_seed(7)
     hidden, target = _labelled_states(model, sequences=160)
     head = _head(hidden.shape[-1])
-    optimiser = torch.optim.AdamW(head.parameters(), lr=3e-3)
+    optimiser = torch.optim.AdamW(head.parameters(), lr=5e-3)
     for _ in range(200):
-        batch = torch.randint(len(hidden), (4096,))
+        batch = torch.randint(len(hidden), (512,))
         optimiser.zero_grad()
         loss = binary_cross_entropy_with_logits(head(hidden[batch]).squeeze(-1), target[batch])
         loss.backward()

@@ -10,7 +10,7 @@ from compat.behaviour.tiny_models import EOS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from compat.behaviour.wire import Answer
+    from compat.behaviour.messages import Answer
 
 
 def bad_tokens(answers: Sequence[Answer]) -> int:

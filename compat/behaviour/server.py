@@ -4,53 +4,76 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import signal
 import socket
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING
 
-from compat.behaviour.engines import ONE_THREAD, WORKER, EngineDiedError
+from compat.behaviour.engines import ENVIRONMENT, WORKER, EngineDiedError
+from compat.behaviour.processes import ForkedProcess, run_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 _BOOT_SECONDS = 300
-# An engine with workers of its own is bound to a core: vLLM 0.20 fails where it is to bind to none.
-_BOUND = {"VLLM_CPU_OMP_THREADS_BIND": "0"}
+_MODULE = "vllm.entrypoints.openai.api_server"
+_OWN_ENVIRONMENT = {
+    # An engine with workers of its own is bound to a core: vLLM 0.20 fails where it is to bind to
+    # none.
+    "VLLM_CPU_OMP_THREADS_BIND": "0",
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "1",
+}
+
+
+class Server:
+    """A server that boots; the model's name is ``tiny``.
+
+    Args:
+        model: Where the model lies.
+        config: Its ``additional_config``.
+        log: Receives its output.
+    """
+
+    def __init__(self, model: Path, config: dict[str, object], log: Path) -> None:
+        self._log = log
+        self._port = _free_port()
+        arguments = [
+            *("--model", str(model), "--served-model-name", "tiny"),
+            *("--host", "127.0.0.1", "--port", str(self._port)),
+            *("--dtype", "float32", "--max-model-len", "256", "--max-num-seqs", "4"),
+            *("--enforce-eager", "--generation-config", "vllm"),
+            *("--num-gpu-blocks-override", "128"),  # enough, and soon zeroed
+            *("--worker-cls", WORKER, "--additional-config", json.dumps(config)),
+        ]
+        self._process = ForkedProcess(
+            log, ENVIRONMENT, _OWN_ENVIRONMENT, run_command, _MODULE, arguments
+        )
+
+    def url(self) -> str:
+        """The base URL of its API, once it answers.
+
+        Raises:
+            EngineDiedError: It does not come up.
+        """
+        _await_health(self._process, f"http://127.0.0.1:{self._port}/health", self._log)
+        return f"http://127.0.0.1:{self._port}/v1"
+
+    def end(self) -> None:
+        """Stop it and its engine."""
+        self._process.interrupt()
+        self._process.end(patience=30)
 
 
 @contextlib.contextmanager
 def serving(model: Path, config: dict[str, object], log: Path) -> Iterator[str]:
     """Serve ``model`` under the name ``tiny``; yields the base URL of its API."""
-    port = _free_port()
-    command = [
-        *(sys.executable, "-m", "vllm.entrypoints.openai.api_server"),
-        *("--model", str(model), "--served-model-name", "tiny"),
-        *("--host", "127.0.0.1", "--port", str(port)),
-        *("--dtype", "float32", "--max-model-len", "256", "--max-num-seqs", "4"),
-        *("--enforce-eager", "--generation-config", "vllm"),
-        *("--worker-cls", WORKER, "--additional-config", json.dumps(config)),
-    ]
-    own = {**ONE_THREAD, **_BOUND, "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"}
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            command,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **own},
-            start_new_session=True,
-        )
+    server = Server(model, config, log)
     try:
-        _await_health(process, f"http://127.0.0.1:{port}/health", log)
-        yield f"http://127.0.0.1:{port}/v1"
+        yield server.url()
     finally:
-        _end(process)
+        server.end()
 
 
 def _free_port() -> int:
@@ -59,23 +82,13 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _await_health(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+def _await_health(process: ForkedProcess, url: str, log: Path) -> None:
     deadline = time.monotonic() + _BOOT_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
+    while time.monotonic() < deadline and process.is_alive():
         try:
             with urllib.request.urlopen(url, timeout=5):  # noqa: S310  (our own loopback server)
                 return
         except (urllib.error.URLError, ConnectionError, TimeoutError):
-            time.sleep(0.5)
+            time.sleep(0.2)
     msg = f"the server did not come up\n{log.read_text(errors='replace')[-30_000:]}"
     raise EngineDiedError(msg)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Stop the server and its engine, which is a process of the same group."""
-    process.send_signal(signal.SIGINT)
-    try:
-        process.wait(timeout=30)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()

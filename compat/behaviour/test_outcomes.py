@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from compat.behaviour import heads, requests
+from compat.behaviour import batches, heads
 from compat.behaviour.engines import EngineFailedError
+from compat.behaviour.messages import EngineSpec
 from compat.behaviour.tiny_models import EOS
-from compat.behaviour.wire import EngineSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,15 +31,15 @@ def test_outcomes_say_what_ended_and_with_which_value(
     head = recognising_head("mistral")
     abstain = {"value_head_path": head, "threshold": 0.5}
     engine = pool.get(EngineSpec(abstain=abstain, env={"VLLM_ENABLE_V1_MULTIPROCESSING": "1"}))
-    batch = requests.greedy(6)
+    batch = batches.greedy(6)
 
     answers = engine.generate(batch)
     outcomes = engine.outcomes()
 
-    for ask, answer in zip(batch, answers, strict=True):
+    for request, answer in zip(batch, answers, strict=True):
         outcome = outcomes[answer.request_id]
         ended = answer.tokens[-1] == EOS and outcome["value"] < 0.5
-        consumed = [*ask.prompt, *answer.tokens[:-1]]
+        consumed = [*request.prompt, *answer.tokens[:-1]]
         truth = heads.p_good(model_of("mistral"), head, consumed)
         assert outcome["value"] == pytest.approx(truth, abs=_TOLERANCE)
         assert outcome["abstained"] is ended
@@ -56,4 +56,4 @@ def test_a_broken_step_is_never_served_unsteered(
     engine = pool.get(EngineSpec(abstain=abstain, worker="compat.behaviour.broken.FailingWorker"))
 
     with pytest.raises(EngineFailedError, match="a steering decision failed"):
-        engine.generate(requests.greedy(4))
+        engine.generate(batches.greedy(4))

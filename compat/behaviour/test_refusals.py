@@ -8,7 +8,7 @@ import pytest
 
 from compat.behaviour import heads
 from compat.behaviour.engines import EngineDiedError
-from compat.behaviour.wire import EngineSpec
+from compat.behaviour.messages import EngineSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable

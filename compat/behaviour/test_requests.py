@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from compat.behaviour import requests
+from compat.behaviour import batches
+from compat.behaviour.messages import EngineSpec, Request
 from compat.behaviour.oracle import ended_at_first_bad
 from compat.behaviour.tiny_models import EOS, SECOND_EOS
-from compat.behaviour.wire import Ask, EngineSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from compat.behaviour.engines import Engine, EnginePool
+    from compat.behaviour.engines import Engine, EnginePool, PlainEngine
 
 pytestmark = [pytest.mark.mode("abstain"), pytest.mark.depth("equal")]
 
@@ -26,16 +26,21 @@ def engine(pool: EnginePool, recognising_head: Callable[[str], str]) -> Engine:
     return pool.get(EngineSpec(abstain=abstain))
 
 
-def _ask(natural_of: Engine, **params: object) -> tuple[list[Ask], list[list[int]]]:
+def _with_natural(
+    natural_of: PlainEngine, **params: object
+) -> tuple[list[Request], list[list[int]]]:
     """Greedy requests with ``params``, and what plain vLLM generates for them."""
-    batch = [Ask(p, {"temperature": 0.0, "max_tokens": 60, **params}) for p in requests.prompts()]
+    batch = [
+        Request(p, {"temperature": 0.0, "max_tokens": batches.USUAL, **params})
+        for p in batches.prompts()
+    ]
     return batch, [answer.tokens for answer in natural_of.generate(batch)]
 
 
 @pytest.mark.detects_dead
-def test_thresholds_differ_within_a_batch(engine: Engine, plain: Engine) -> None:
+def test_thresholds_differ_within_a_batch(engine: Engine, plain: PlainEngine) -> None:
     """Requests with their own threshold, without steering, and with defaults share a batch."""
-    batch, natural = _ask(plain)
+    batch, natural = _with_natural(plain)
     own = [
         {"abstain_threshold": 0.0},
         {"abstain_threshold": 1.0},
@@ -44,24 +49,24 @@ def test_thresholds_differ_within_a_batch(engine: Engine, plain: Engine) -> None
         {"steer": 0},
         {},
     ]
-    asks = [
-        Ask(ask.prompt, {**ask.params, "extra_args": own[i % len(own)]})
-        for i, ask in enumerate(batch)
+    batch = [
+        Request(request.prompt, {**request.params, "extra_args": own[i % len(own)]})
+        for i, request in enumerate(batch)
     ]
 
-    answers = [answer.tokens for answer in engine.generate(asks)]
+    answers = [answer.tokens for answer in engine.generate(batch)]
 
     def expected(i: int) -> list[int]:
         if i % len(own) == 1:
             return [natural[i][0], EOS]
         return ended_at_first_bad(natural[i]) if i % len(own) == 5 else natural[i]
 
-    assert answers == [expected(i) for i in range(len(asks))]
+    assert answers == [expected(i) for i in range(len(batch))]
 
 
-def test_ignore_eos_is_honoured(engine: Engine, plain: Engine) -> None:
+def test_ignore_eos_is_honoured(engine: Engine, plain: PlainEngine) -> None:
     """A request that ignores its end-of-sequence token is not ended by the head either."""
-    batch, natural = _ask(plain, ignore_eos=True)
+    batch, natural = _with_natural(plain, ignore_eos=True)
 
     answers = engine.generate(batch)
 
@@ -70,14 +75,17 @@ def test_ignore_eos_is_honoured(engine: Engine, plain: Engine) -> None:
 
 
 @pytest.mark.detects_dead
-def test_min_tokens_of_the_request_is_honoured(engine: Engine, plain: Engine) -> None:
+def test_min_tokens_of_the_request_is_honoured(engine: Engine, plain: PlainEngine) -> None:
     """A request is not ended before the length it asked for."""
-    batch, natural = _ask(plain, min_tokens=25)
+    least = batches.USUAL * 5 // 12
+    batch, natural = _with_natural(plain, min_tokens=least)
 
     answers = engine.generate(batch)
 
-    assert [a.tokens for a in answers] == [ended_at_first_bad(n, first_judged=25) for n in natural]
-    assert all(len(a.tokens) > 25 for a in answers)
+    assert [a.tokens for a in answers] == [
+        ended_at_first_bad(n, first_judged=least) for n in natural
+    ]
+    assert all(len(a.tokens) > least for a in answers)
 
 
 @pytest.mark.detects_dead
@@ -92,10 +100,10 @@ def test_min_tokens_of_the_request_is_honoured(engine: Engine, plain: Engine) ->
     ids=["several stop tokens", "end not allowed", "end is a bad word", "end is biased away"],
 )
 def test_a_request_is_ended_whatever_else_it_asks_for(
-    params: dict[str, object], engine: Engine, plain: Engine
+    params: dict[str, object], engine: Engine, plain: PlainEngine
 ) -> None:
     """Sampling features that keep the model from ending do not keep the head from it."""
-    batch, natural = _ask(plain, **params)
+    batch, natural = _with_natural(plain, **params)
 
     answers = engine.generate(batch)
 
@@ -104,11 +112,11 @@ def test_a_request_is_ended_whatever_else_it_asks_for(
 
 @pytest.mark.compiled
 def test_a_grammar_is_never_broken(
-    pool: EnginePool, plain: Engine, constant_head: Callable[[float], str]
+    pool: EnginePool, plain: PlainEngine, constant_head: Callable[[float], str]
 ) -> None:
     """While the grammar does not let a request end, it is not ended; its text stays valid."""
     grammar = {"structured_outputs": {"regex": "w05[0-9]w06[0-9]w07[0-9]"}}
-    batch, natural = _ask(plain, **grammar)
+    batch, natural = _with_natural(plain, **grammar)
     abstain = {"value_head_path": constant_head(0.1), "threshold": 0.5}
     engine = pool.get(EngineSpec(abstain=abstain))
 
@@ -127,7 +135,7 @@ def test_an_optional_end_in_a_grammar_is_taken(
 ) -> None:
     """As soon as the grammar allows the end, a request the head gives up on takes it."""
     grammar = {"structured_outputs": {"regex": "w05[0-9](w06[0-9])*"}}
-    batch = [Ask([5, 6], {"temperature": 0.0, "max_tokens": 40, **grammar})]
+    batch = [Request([5, 6], {"temperature": 0.0, "max_tokens": 40, **grammar})]
     abstain = {"value_head_path": constant_head(0.1), "threshold": 0.5}
     engine = pool.get(EngineSpec(abstain=abstain))
 
@@ -138,9 +146,9 @@ def test_an_optional_end_in_a_grammar_is_taken(
 
 
 @pytest.mark.detects_dead
-def test_logprobs_belong_to_the_emitted_token(engine: Engine, plain: Engine) -> None:
+def test_logprobs_belong_to_the_emitted_token(engine: Engine, plain: PlainEngine) -> None:
     """Each log-probability row holds the emitted token, the forced end with the model's own."""
-    batch, natural = _ask(plain, logprobs=2)
+    batch, natural = _with_natural(plain, logprobs=2)
 
     answers = engine.generate(batch)
 
@@ -157,11 +165,11 @@ def test_logprobs_belong_to_the_emitted_token(engine: Engine, plain: Engine) -> 
     ids=["out of range", "misspelt", "not a switch"],
 )
 def test_a_bad_request_is_ended_and_harms_no_other(
-    extra_args: dict[str, object], engine: Engine, plain: Engine
+    extra_args: dict[str, object], engine: Engine, plain: PlainEngine
 ) -> None:
     """A request with a wrong setting ends at once; the ones beside it are served as ever."""
-    batch, natural = _ask(plain, extra_args={"steer": False})
-    bad = Ask([8, 9, 10], {"temperature": 0.0, "max_tokens": 60, "extra_args": extra_args})
+    batch, natural = _with_natural(plain, extra_args={"steer": False})
+    bad = Request([8, 9, 10], {"temperature": 0.0, "max_tokens": 60, "extra_args": extra_args})
 
     *answers, ended = engine.generate([*batch, bad])
 

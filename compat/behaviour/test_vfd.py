@@ -6,23 +6,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from compat.behaviour import requests
+from compat.behaviour import batches
 from compat.behaviour.engines import EngineFailedError
 from compat.behaviour.heads import BAD_TOKENS
+from compat.behaviour.messages import SMALLEST, EngineSpec, Request
 from compat.behaviour.oracle import bad_tokens
 from compat.behaviour.tiny_models import EOS, FIRST_WORD
-from compat.behaviour.wire import CACHE_TOKENS, SMALLEST, Ask, EngineSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from compat.behaviour.engines import Engine, EnginePool
+    from compat.behaviour.engines import Engine, EnginePool, PlainEngine
 
 pytestmark = pytest.mark.mode("vfd")
-
-CHUNKED = {"max_num_batched_tokens": 64, "block_size": SMALLEST, "max_num_seqs": 5}
-"""Prompts arrive in chunks and in turns, so prefill and decode rows share every early step."""
 
 _GREEDY = {"ignore_eos": True, "temperature": 0.0}
 
@@ -34,8 +31,8 @@ def seeds_survive_chunks(pool: EnginePool) -> bool:
     Some releases take the draw of an unfinished prompt back in a way that only CUDA's generators
     can; there the requests of that test take their most probable tokens instead.
     """
-    spec = EngineSpec(options=CHUNKED)
-    long = Ask([FIRST_WORD] * 100, {"seed": 1, "max_tokens": 1})
+    spec = EngineSpec(options=batches.CHUNKED)
+    long = Request([FIRST_WORD] * 100, {"seed": 1, "max_tokens": 1})
     try:
         pool.get(spec).generate([long])
     except EngineFailedError as error:
@@ -50,10 +47,10 @@ def seeds_survive_chunks(pool: EnginePool) -> bool:
 @pytest.mark.depth("fires")
 @pytest.mark.sentinel("vfd_candidate_filters")
 @pytest.mark.detects_dead
-def test_vfd_candidate_filters(filtering: Engine, plain: Engine) -> None:
+def test_vfd_candidate_filters(filtering: Engine, plain: PlainEngine) -> None:
     """Bad tokens never appear while one of a request's candidates is acceptable."""
     before = filtering.counters()
-    batch = requests.seeded(24, extra_args=requests.MANY_CANDIDATES)
+    batch = batches.seeded(24, extra_args=batches.MANY_CANDIDATES)
 
     answers = filtering.generate(batch)
 
@@ -66,14 +63,16 @@ def test_vfd_candidate_filters(filtering: Engine, plain: Engine) -> None:
 
 @pytest.mark.depth("equal")
 @pytest.mark.parametrize(
-    "batch", [requests.greedy(requests.LONG), requests.SEEDED], ids=["greedy", "sampled"]
+    "batch", [batches.greedy(batches.LONG), batches.SEEDED], ids=["greedy", "sampled"]
 )
-@pytest.mark.parametrize("options", [{}, CHUNKED], ids=["whole prompts", "chunked"])
+@pytest.mark.parametrize(
+    "options", [{"block_size": SMALLEST}, batches.CHUNKED], ids=["whole prompts", "chunked"]
+)
 def test_a_head_that_never_objects_changes_nothing(
-    batch: list[Ask],
+    batch: list[Request],
     options: dict[str, object],
     pool: EnginePool,
-    plain: Engine,
+    plain: PlainEngine,
     constant_head: Callable[[float], str],
     seeds_survive_chunks: bool,  # noqa: FBT001  (a fixture)
 ) -> None:
@@ -82,10 +81,12 @@ def test_a_head_that_never_objects_changes_nothing(
     The latter up to rounding: a step that was run ahead may hold a row that has ended by then, and
     products of another shape round otherwise.
     """
-    common = {"ignore_eos": True} if seeds_survive_chunks or not options else _GREEDY
+    common = (
+        {"ignore_eos": True} if seeds_survive_chunks or options is not batches.CHUNKED else _GREEDY
+    )
     batch = [
-        Ask(ask.prompt, {**ask.params, **common, "max_tokens": requests.LONG + 3 * i})
-        for i, ask in enumerate(batch)
+        Request(request.prompt, {**request.params, **common, "max_tokens": batches.LONG + 3 * i})
+        for i, request in enumerate(batch)
     ]
     natural = plain.generate(batch)
     vfd = {"value_head_path": constant_head(0.9), "threshold": 0.5}
@@ -97,7 +98,7 @@ def test_a_head_that_never_objects_changes_nothing(
     for answer, own in zip(answers, natural, strict=True):
         for row, expected in zip(answer.logprobs or [], own.logprobs or [], strict=True):
             assert row == pytest.approx(expected, abs=1e-5)
-    assert min(len(a.tokens) for a in answers) >= requests.LONG
+    assert min(len(a.tokens) for a in answers) >= batches.LONG
     assert engine.counters()["interventions"] == 0
 
 
@@ -107,10 +108,9 @@ def test_preempted_requests_are_filtered_as_if_never_interrupted(
     pool: EnginePool, filtering: Engine, recognising_head: Callable[[str], str]
 ) -> None:
     """A KV cache too small for the batch, small blocks and chunks change no token."""
-    tight = {**CHUNKED, CACHE_TOKENS: 544, "disable_log_stats": False}
     vfd = {"value_head_path": recognising_head("mistral"), "threshold": 0.5}
-    cramped = pool.get(EngineSpec(vfd=vfd, options=tight))
-    batch = requests.greedy(120)
+    cramped = pool.get(EngineSpec(vfd=vfd, options=batches.TIGHT))
+    batch = batches.greedy(batches.CROWDING)
 
     answers = cramped.generate(batch)
 
@@ -122,13 +122,13 @@ def test_preempted_requests_are_filtered_as_if_never_interrupted(
 @pytest.mark.depth("equal")
 @pytest.mark.detects_dead
 def test_a_greedy_request_takes_its_most_probable_acceptable_token(
-    filtering: Engine, plain: Engine
+    filtering: Engine, plain: PlainEngine
 ) -> None:
     """Every token is the first in the order of probability that is not a bad one."""
     params = {"temperature": 0.0, "max_tokens": 1, "logprobs": 20}
-    natural = plain.generate([Ask(prompt, params) for prompt in requests.prompts()])
+    natural = plain.generate([Request(prompt, params) for prompt in batches.prompts()])
 
-    answers = filtering.generate(requests.greedy(1))
+    answers = filtering.generate(batches.greedy(1))
 
     def first_good(row: dict[str, float]) -> int:
         ranked = sorted(map(int, row), key=lambda token: -row[str(token)])
@@ -152,11 +152,11 @@ def test_greedy_responses_equal_the_reference(
 
     model = AutoModelForCausalLM.from_pretrained(model_of("mistral")).eval()
     head = oriented(load_value_head(recognising_head("mistral")), Polarity.P_UNDESIRABLE).head
-    reference = Reference(model, head, threshold=0.5, max_tokens=40, eos=EOS)
+    reference = Reference(model, head, threshold=0.5, max_tokens=24, eos=EOS)
 
-    answers = filtering.generate(requests.greedy(40))
+    answers = filtering.generate(batches.greedy(24))
 
-    assert [a.tokens for a in answers] == [reference.filter(p) for p in requests.prompts()]
+    assert [a.tokens for a in answers] == [reference.filter(p) for p in batches.prompts()]
 
 
 @pytest.mark.depth("equal")
@@ -169,15 +169,15 @@ def test_the_last_token_of_a_full_sequence_is_filtered_too(
     options = {"max_model_len": 64, "block_size": SMALLEST}
     engine = pool.get(EngineSpec(vfd=vfd, options=options))
     batch = [
-        Ask(
+        Request(
             [9 + i] * (20 + i),
-            {"temperature": 1.5, "seed": i, "extra_args": requests.MANY_CANDIDATES},
+            {"temperature": 1.5, "seed": i, "extra_args": batches.MANY_CANDIDATES},
         )
         for i in range(16)
     ]
 
     answers = engine.generate(
-        [Ask(a.prompt, {**a.params, "max_tokens": 500, "ignore_eos": True}) for a in batch]
+        [Request(a.prompt, {**a.params, "max_tokens": 500, "ignore_eos": True}) for a in batch]
     )
 
     assert [len(a.tokens) + len(b.prompt) for a, b in zip(answers, batch, strict=True)] == [64] * 16

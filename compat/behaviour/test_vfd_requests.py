@@ -1,4 +1,4 @@
-"""What one request asks of value filtering, and what it is told afterwards."""
+"""What one request batch of value filtering, and what it is told afterwards."""
 
 from __future__ import annotations
 
@@ -6,33 +6,33 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from compat.behaviour import requests
+from compat.behaviour import batches
+from compat.behaviour.messages import EngineSpec, Request
 from compat.behaviour.oracle import bad_tokens
 from compat.behaviour.tiny_models import EOS, FIRST_WORD
-from compat.behaviour.wire import Ask, EngineSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from compat.behaviour.engines import Engine, EnginePool
+    from compat.behaviour.engines import Engine, EnginePool, PlainEngine
 
 pytestmark = pytest.mark.mode("vfd")
 
 
 @pytest.mark.depth("equal")
 @pytest.mark.detects_dead
-def test_settings_differ_within_a_batch(filtering: Engine, plain: Engine) -> None:
+def test_settings_differ_within_a_batch(filtering: Engine, plain: PlainEngine) -> None:
     """Each request gets what it asked for; one candidate is the one drawn, sampled ones too."""
     own = [
         *({"vfd_threshold": "never"}, {"steer": False}, {"steer": "false"}),
         *({"vfd_threshold": 1.0}, {"vfd_num_candidates": 1}, {}),
     ]
     batch = [
-        Ask(ask.prompt, {**ask.params, "extra_args": own[i % len(own)]})
-        for i, ask in enumerate(requests.greedy())
+        Request(request.prompt, {**request.params, "extra_args": own[i % len(own)]})
+        for i, request in enumerate(batches.greedy())
     ]
     natural = plain.generate(batch)
-    filtered = filtering.generate(requests.greedy())
+    filtered = filtering.generate(batches.greedy())
 
     answers = filtering.generate(batch)
 
@@ -42,17 +42,17 @@ def test_settings_differ_within_a_batch(filtering: Engine, plain: Engine) -> Non
         assert answer.tokens == expected.tokens
     assert bad_tokens(answers[last :: len(own)]) == 0 < bad_tokens(natural[last :: len(own)])
 
-    drawn = plain.generate(requests.seeded(12))
-    alone = filtering.generate(requests.seeded(12, extra_args={"vfd_num_candidates": 1}))
+    drawn = plain.generate(batches.seeded(12))
+    alone = filtering.generate(batches.seeded(12, extra_args={"vfd_num_candidates": 1}))
     assert [a.tokens for a in alone] == [d.tokens for d in drawn]
 
 
 @pytest.mark.depth("equal")
 @pytest.mark.detects_dead
 @pytest.mark.compiled
-def test_logprobs_belong_to_the_committed_token(filtering: Engine, plain: Engine) -> None:
+def test_logprobs_belong_to_the_committed_token(filtering: Engine, plain: PlainEngine) -> None:
     """The row of a token that replaces the drawn one holds the model's own log-probability."""
-    batch = requests.seeded(8, logprobs=20, top_k=20, max_tokens=1)
+    batch = batches.seeded(8, logprobs=20, top_k=20, max_tokens=1)
     natural = plain.generate(batch)
 
     answers = filtering.generate(batch)
@@ -68,9 +68,11 @@ def test_logprobs_belong_to_the_committed_token(filtering: Engine, plain: Engine
 @pytest.mark.depth("equal")
 @pytest.mark.detects_dead
 @pytest.mark.compiled
-def test_logprobs_of_a_prompt_wait_for_its_first_token(filtering: Engine, plain: Engine) -> None:
+def test_logprobs_of_a_prompt_wait_for_its_first_token(
+    filtering: Engine, plain: PlainEngine
+) -> None:
     """They come though the head objects to the token that they were computed with."""
-    batch = requests.seeded(8, prompt_logprobs=2, max_tokens=1)
+    batch = batches.seeded(8, prompt_logprobs=2, max_tokens=1)
     natural = plain.generate(batch)
 
     answers = filtering.generate(batch)
@@ -87,10 +89,12 @@ def test_logprobs_of_a_prompt_wait_for_its_first_token(filtering: Engine, plain:
 @pytest.mark.depth("equal")
 @pytest.mark.detects_dead
 @pytest.mark.compiled
-def test_a_grammar_is_kept_while_its_tokens_are_filtered(filtering: Engine, plain: Engine) -> None:
+def test_a_grammar_is_kept_while_its_tokens_are_filtered(
+    filtering: Engine, plain: PlainEngine
+) -> None:
     """Candidates come from what the grammar allows, and there is always a good one here."""
     grammar = {"structured_outputs": {"regex": "(w05[0-9]w06[0-9]){5}"}}
-    batch = requests.seeded(12, extra_args=requests.MANY_CANDIDATES, **grammar)
+    batch = batches.seeded(12, extra_args=batches.MANY_CANDIDATES, **grammar)
 
     answers = filtering.generate(batch)
 
@@ -107,10 +111,10 @@ def test_a_bad_request_is_ended_and_harms_no_other(
     extra_args: dict[str, object], filtering: Engine
 ) -> None:
     """A request with a wrong setting ends at once; the ones beside it are served as ever."""
-    alone = filtering.generate(requests.greedy(10))
-    bad = Ask([8, 9, 10], {"temperature": 0.0, "max_tokens": 60, "extra_args": extra_args})
+    alone = filtering.generate(batches.greedy(10))
+    bad = Request([8, 9, 10], {"temperature": 0.0, "max_tokens": 60, "extra_args": extra_args})
 
-    *answers, ended = filtering.generate([*requests.greedy(10), bad])
+    *answers, ended = filtering.generate([*batches.greedy(10), bad])
 
     assert [a.tokens for a in answers] == [a.tokens for a in alone]
     assert ended.tokens == [EOS]
@@ -123,7 +127,7 @@ def test_a_bad_request_is_ended_and_harms_no_other(
 def test_outcomes_say_what_was_done(filtering: Engine) -> None:
     """Each request's interventions are known, and they add up to the counters."""
     before = filtering.counters()
-    answers = filtering.generate(requests.greedy())
+    answers = filtering.generate(batches.greedy())
     outcomes = filtering.outcomes()
     after = filtering.counters()
 
@@ -139,12 +143,12 @@ def test_outcomes_say_what_was_done(filtering: Engine) -> None:
 @pytest.mark.detects_dead
 @pytest.mark.parametrize("fallback", ["argmin", "args", "natural", "abstain"])
 def test_a_request_without_an_acceptable_candidate_falls_back(
-    fallback: str, pool: EnginePool, plain: Engine, constant_head: Callable[[float], str]
+    fallback: str, pool: EnginePool, plain: PlainEngine, constant_head: Callable[[float], str]
 ) -> None:
     """With a head that objects to everything alike, the first draw stands or the request ends."""
     vfd = {"value_head_path": constant_head(0.1), "threshold": 0.5, "fallback": fallback}
     engine = pool.get(EngineSpec(vfd=vfd))
-    batch = [Ask(a.prompt, {**a.params, "max_tokens": 20}) for a in requests.SEEDED]
+    batch = [Request(a.prompt, {**a.params, "max_tokens": 8}) for a in batches.SEEDED]
     natural = plain.generate(batch)
 
     answers = engine.generate(batch)

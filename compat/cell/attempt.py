@@ -128,14 +128,14 @@ class Attempt:
             cause = Cause.CONTRACT if done.returncode == _CONTRACT_BROKEN else None
             raise self._stopped(done, cause, Depth.IMPORTS, "contracts.json")
         # How the tests ended is read from their reports; here only whether they came to an end.
-        with self._progress.step("behavioural suite", bench.out / "suite.log"):
-            done = steps.suite(bench, limits.suite * 60)
+        title = "behavioural suite, and its negative control (a dead plug-in)"
+        with self._progress.step(title, bench.out / "suite.log"):
+            seconds = (limits.suite + limits.control) * 60
+            # A GPU has not been tried with twice as many engines.
+            at_once = lanes.is_cpu(self._target.lane)
+            done = steps.behaviour(bench, seconds, side_by_side=at_once)
         if done.timed_out:
             raise self._stopped(done, None, Depth.IMPORTS, "suite.log")
-        with self._progress.step("negative control (a dead plug-in)", bench.out / "control.log"):
-            done = steps.control(bench, limits.control * 60)
-        if done.timed_out:
-            raise self._stopped(done, None, Depth.IMPORTS, "control.log")
 
     def _stopped(
         self, done: Completed, cause: Cause | None, depth: Depth, log: str

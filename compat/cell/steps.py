@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from compat.isolate.protocol import Box, Completed
 
-DEAD_WORKER = "compat.behaviour.dead.DeadWorker"
-
 
 @dataclass(frozen=True)
 class Bench:
@@ -45,7 +43,14 @@ def collect(suite: Path, out: Path, lane: str) -> tuple[CollectedTest, ...]:
         UsageError: The suite cannot be collected.
     """
     listing = out / "collected.json"
-    command = [sys.executable, *_pytest(str(suite)), "--collect-only", "-q"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        *_pytest_arguments(str(suite)),
+        "--collect-only",
+        "-q",
+    ]
     done = subprocess.run(
         [*command, "--collected", str(listing)],
         cwd=suite,
@@ -83,41 +88,27 @@ def contracts(bench: Bench, runner: str, timeout: float) -> Completed:
     )
 
 
-def suite(bench: Bench, timeout: float) -> Completed:
-    """Run the whole behavioural suite; its report is ``suite.xml``."""
-    return _run_suite(bench, "suite", timeout)
+def behaviour(bench: Bench, timeout: float, *, side_by_side: bool) -> Completed:
+    """Run the behavioural suite, and those of its tests that a dead plug-in must fail against one.
 
+    Their reports are ``suite.xml`` and ``control.xml``, their logs lie beside them.
 
-def control(bench: Bench, timeout: float) -> Completed:
-    """Run the tests that must fail against a plug-in that never acts; report ``control.xml``."""
-    selection = ("-m", "detects_dead")
-    environment = {"VALUE_STEER_SUITE_WORKER": DEAD_WORKER}
-    return _run_suite(bench, "control", timeout, selection, environment)
-
-
-def _run_suite(
-    bench: Bench,
-    name: str,
-    timeout: float,
-    selection: tuple[str, ...] = (),
-    environment: dict[str, str] | None = None,
-) -> Completed:
-    report = bench.out / f"{name}.xml"
+    Args:
+        bench: Where to run them.
+        timeout: Seconds for both.
+        side_by_side: Both at a time.
+    """
+    folder = bench.box.inside(bench.out)
+    order = () if side_by_side else ("--in-turn",)
     return bench.box.run(
-        [
-            "python",
-            *_pytest("."),
-            *selection,
-            f"--junitxml={bench.box.inside(report)}",
-            *("-o", "junit_family=xunit2"),
-        ],
-        log=bench.out / f"{name}.log",
+        ["python", "-m", "compat.behaviour.both", folder, *order, *_pytest_arguments(".")],
+        log=bench.out / "behaviour.log",
         timeout=timeout,
-        env={**bench.environment, **(environment or {})},
+        env=bench.environment,
     )
 
 
-def _pytest(root: str) -> list[str]:
+def _pytest_arguments(root: str) -> list[str]:
     folder = SUITE.as_posix()
     options = ["-c", f"{folder}/pytest.ini", "--rootdir", root, "-p", "no:cacheprovider", "-v"]
-    return ["-m", "pytest", folder, *options]
+    return [folder, *options]

@@ -26,7 +26,7 @@ def test_a_good_run_is_recorded_as_passed(run: Run) -> None:
 
     rows = added(registry)
     assert code == ExitCode.PASSED
-    assert fake.ran == ["preflight", "contracts", "suite", "control"]
+    assert fake.ran == ["preflight", "contracts", "behaviour"]
     assert {row.cell.mode for row in rows} == {"abstain", "vfd"}
     assert {(row.verdict, row.cell.runner) for row in rows} == {(Verdict.PASSED, "v1")}
 
@@ -86,7 +86,7 @@ def test_evidence_is_recorded_though_its_environment_cannot_be_removed(
         ),
         (FakeIsolation(failing=("test_boot",)), Verdict.FAILED, Cause.BOOT, ExitCode.FAILED),
         (FakeIsolation(failing=("eos_fires",)), Verdict.FAILED, Cause.BEHAVIOUR, ExitCode.FAILED),
-        (FakeIsolation(timeouts=("suite",)), Verdict.TIMEOUT, None, ExitCode.TIMEOUT),
+        (FakeIsolation(timeouts=("behaviour",)), Verdict.TIMEOUT, None, ExitCode.TIMEOUT),
         (FakeIsolation(facts="{"), Verdict.NO_EVIDENCE, None, ExitCode.NO_EVIDENCE),
         (seeing(vllm="0.27.1"), Verdict.NO_EVIDENCE, None, ExitCode.NO_EVIDENCE),
         (seeing(lane="cuda-sm90"), Verdict.NO_EVIDENCE, None, ExitCode.NO_EVIDENCE),

@@ -1,9 +1,10 @@
-"""Two things that Triton's interpreter does over and over, half of a step between them.
+"""Three things that Triton's interpreter does over and over, half of a step between them.
 
 Before a kernel and before each function that it calls, the interpreter looks through all members
 of ``triton.language`` to replace the builtins. What such a function has replaced stays for the rest
 of the kernel, so that once per kernel is enough. And it checks each integer operation for overflow
-by a second one of 64 bits, which compiled kernels do under a debugger's flag only.
+by a second one of 64 bits, which compiled kernels do under a debugger's flag only. And it writes
+down which NumPy type stands for which of Triton's whenever it looks one up.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ if TYPE_CHECKING:
 
 
 def complete(module: ModuleType) -> None:
-    """Spare ``triton.runtime.interpreter`` both."""
+    """Spare ``triton.runtime.interpreter`` all three."""
     builder = module.interpreter_builder
     builder.options = replace(builder.options, sanitize_overflow=False)
     patches = _Patches(module)
     module._patch_lang = patches.of_function  # type: ignore[attr-defined]  # noqa: SLF001
+    module._get_np_dtype = _remembered(module._get_np_dtype)  # type: ignore[attr-defined]  # noqa: SLF001
     kernel = module.GridExecutor.__call__
 
     def call(executor: Any, *args: Any, **kwargs: Any) -> Any:
@@ -29,6 +31,17 @@ def complete(module: ModuleType) -> None:
         return kernel(executor, *args, **kwargs)
 
     module.GridExecutor.__call__ = call
+
+
+def _remembered(look_up: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    known: dict[str, Any] = {}  # by name, because some of Triton's types have no hash
+
+    def numpy_type(of: Any) -> Any:
+        if of.name not in known:
+            known[of.name] = look_up(of)
+        return known[of.name]
+
+    return numpy_type
 
 
 class _Patches:

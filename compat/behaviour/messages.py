@@ -22,6 +22,7 @@ class EngineSpec:
         vfd: The ``vfd`` section; without either section it is plain vLLM that boots.
         options: Further engine arguments.
         env: Environment of the engine's processes.
+        new_interpreter: Whether they import vLLM anew, because that reads a variable of ``env``.
         worker: Worker class, if not the one under test.
     """
 
@@ -30,6 +31,7 @@ class EngineSpec:
     vfd: dict[str, Any] | None = None
     options: dict[str, Any] = field(default_factory=dict)
     env: dict[str, str] = field(default_factory=dict)
+    new_interpreter: bool = False
     worker: str | None = None
 
     @property
@@ -40,7 +42,7 @@ class EngineSpec:
 
 
 @dataclass(frozen=True)
-class Ask:
+class Request:
     """A request: prompt token ids and the keyword arguments of ``SamplingParams``."""
 
     prompt: list[int]
@@ -48,16 +50,16 @@ class Ask:
 
 
 @dataclass(frozen=True)
-class Job:
+class Arrival:
     """A request in a schedule.
 
     Attributes:
-        ask: The request.
+        request: The request.
         at: The engine step before which it arrives.
         aborted_at: The one before which its client goes away, if it is still there.
     """
 
-    ask: Ask
+    request: Request
     at: int = 0
     aborted_at: int | None = None
 

@@ -1,7 +1,7 @@
 """Run one engine and answer requests over an inherited socket, one JSON object per line.
 
-``python -m compat.behaviour.drive FD`` keeps the engine in a process of its own: a crash is an
-observation, not the end of the suite.
+The engine has a process of its own (``python -m compat.behaviour.engine_main FD``, or a forked
+one): a crash is an observation, not the end of the suite.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import traceback
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from compat.behaviour.wire import CACHE_TOKENS, SMALLEST, Answer
+from compat.behaviour.messages import CACHE_TOKENS, SMALLEST, Answer
 
 if TYPE_CHECKING:
     from vllm import LLM, RequestOutput, SamplingParams
 
 
-_PLAYED = itertools.count()
+_SCHEDULED = itertools.count()
 
 
 def serve(channel: socket.socket) -> None:
@@ -46,7 +46,8 @@ def _boot(options: dict[str, Any]) -> LLM:
     if options.get("block_size") == SMALLEST:
         options["block_size"] = _smallest_block()
     if tokens := options.pop(CACHE_TOKENS, None):
-        options["num_gpu_blocks_override"] = tokens // options["block_size"]
+        block = options.get("block_size") or _usual_block()
+        options.setdefault("num_gpu_blocks_override", tokens // block)
     if "tensor_parallel_size" not in options:
         options["distributed_executor_backend"] = _one_process()
     return LLM(**options)
@@ -60,6 +61,13 @@ def _one_process() -> type:
     from vllm.v1.executor.uniproc_executor import UniProcExecutor
 
     return UniProcExecutor
+
+
+def _usual_block() -> int:
+    """Tokens in a cache block where no size is asked for."""
+    from vllm.platforms import current_platform
+
+    return 128 if current_platform.is_cpu() else 16
 
 
 def _smallest_block() -> int:
@@ -86,20 +94,21 @@ def _time(engine: LLM, call: dict[str, Any]) -> dict[str, Any]:
     return {"seconds": seconds, "tokens": sum(len(o.outputs[0].token_ids) for o in outputs)}
 
 
-def _play(engine: LLM, call: dict[str, Any]) -> list[list[int]]:
+def _run_schedule(engine: LLM, call: dict[str, Any]) -> list[list[int]]:
     """Let requests arrive and go at given steps."""
     host = engine.llm_engine
-    jobs = call["jobs"]
-    names = [f"{next(_PLAYED)}job" for _ in jobs]
+    arrivals = call["arrivals"]
+    names = [f"{next(_SCHEDULED)}scheduled" for _ in arrivals]
     tokens: dict[str, list[int]] = {name: [] for name in names}
-    last = max(max(job["at"], job["aborted_at"] or 0) for job in jobs)
+    last = max(max(arrival["at"], arrival["aborted_at"] or 0) for arrival in arrivals)
     step = 0
     while step <= last or host.has_unfinished_requests():
-        for name, job in zip(names, jobs, strict=True):
-            if job["at"] == step:
-                ask = job["ask"]
-                host.add_request(name, {"prompt_token_ids": ask["prompt"]}, _params(ask))
-            if job["aborted_at"] == step:
+        for name, arrival in zip(names, arrivals, strict=True):
+            if arrival["at"] == step:
+                request = arrival["request"]
+                prompt = {"prompt_token_ids": request["prompt"]}
+                host.add_request(name, prompt, _params(request))
+            if arrival["aborted_at"] == step:
                 host.abort_request([name])
         for output in host.step():
             tokens[output.request_id] = list(output.outputs[0].token_ids)
@@ -108,15 +117,16 @@ def _play(engine: LLM, call: dict[str, Any]) -> list[list[int]]:
 
 
 def _outputs(engine: LLM, call: dict[str, Any]) -> list[RequestOutput]:
-    prompts = [{"prompt_token_ids": ask["prompt"]} for ask in call["asks"]]
-    return engine.generate(prompts, [_params(ask) for ask in call["asks"]], use_tqdm=False)
+    requests = call["requests"]
+    prompts = [{"prompt_token_ids": request["prompt"]} for request in requests]
+    return engine.generate(prompts, [_params(request) for request in requests], use_tqdm=False)
 
 
-def _params(ask: dict[str, Any]) -> SamplingParams:
+def _params(request: dict[str, Any]) -> SamplingParams:
     from vllm import SamplingParams
     from vllm.sampling_params import StructuredOutputsParams
 
-    keywords = dict(ask["params"])
+    keywords = dict(request["params"])
     if bias := keywords.pop("logit_bias", None):
         keywords["logit_bias"] = {int(token): value for token, value in bias.items()}
     if grammar := keywords.pop("structured_outputs", None):
@@ -163,7 +173,7 @@ def _send(lines: Any, reply: object) -> None:
 
 _CALLS = {
     "generate": _generate,
-    "play": _play,
+    "run_schedule": _run_schedule,
     "time": _time,
     "rpc": _rpc,
     "runner": _runner,

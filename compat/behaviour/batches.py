@@ -6,14 +6,31 @@ import os
 import random
 from typing import Any
 
+from compat.behaviour.messages import CACHE_TOKENS, SMALLEST, Request
 from compat.behaviour.tiny_models import FIRST_WORD, VOCABULARY
-from compat.behaviour.wire import Ask
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 """Whether the host's kernels are interpreted: slowly, and some of them not at all."""
 
-LONG = 60 if INTERPRETED else 300
-"""Tokens of a response that crosses many block boundaries."""
+USUAL = 24 if INTERPRETED else 60
+"""Tokens of a response, of which one in six is a bad one."""
+
+LONG = 40 if INTERPRETED else 150
+"""Tokens of a response that crosses many boundaries of the smallest blocks."""
+
+CHUNKED = {"max_num_batched_tokens": 64, "block_size": SMALLEST, "max_num_seqs": 5}
+"""Prompts arrive in chunks and in turns, so prefill and decode rows share every early step."""
+
+CROWDING = 48 if INTERPRETED else 120
+"""Tokens of responses that outgrow the cache of :data:`TIGHT` together, and not alone."""
+
+TIGHT = {
+    **CHUNKED,
+    "max_model_len": 288 if INTERPRETED else 512,
+    CACHE_TOKENS: 320 if INTERPRETED else 544,  # one sequence of any length fits, with a slot more
+    "disable_log_stats": False,
+}
+"""A cache so small that requests are preempted, which is counted."""
 
 PROMPT_LENGTHS = (3, 16, 15, 33, 64, 100, 17, 150, 48, 5, 31, 32)
 """Below, at and above block boundaries of 16, and longer than one chunk of prefill."""
@@ -25,13 +42,13 @@ def prompts() -> list[list[int]]:
     return [[draw.randrange(FIRST_WORD, VOCABULARY) for _ in range(n)] for n in PROMPT_LENGTHS]
 
 
-def greedy(max_tokens: int = 60, **extra_args: object) -> list[Ask]:
+def greedy(max_tokens: int = USUAL, **extra_args: object) -> list[Request]:
     """Greedy requests of all prompt lengths."""
     params = {"temperature": 0.0, "max_tokens": max_tokens, "extra_args": extra_args}
-    return [Ask(prompt, params) for prompt in prompts()]
+    return [Request(prompt, params) for prompt in prompts()]
 
 
-def sampled(max_tokens: int = 60) -> list[Ask]:
+def sampled(max_tokens: int = USUAL) -> list[Request]:
     """Seeded requests, each with another mix of sampling features."""
     mixes: tuple[dict[str, Any], ...] = (
         {"temperature": 1.0, "top_p": 0.9},
@@ -46,19 +63,19 @@ def sampled(max_tokens: int = 60) -> list[Ask]:
             {k: v for k, v in mix.items() if k not in {"top_k", "top_p"}} for mix in mixes
         )
     return [
-        Ask(prompt, {**mixes[i % len(mixes)], "seed": 100 + i, "max_tokens": max_tokens})
+        Request(prompt, {**mixes[i % len(mixes)], "seed": 100 + i, "max_tokens": max_tokens})
         for i, prompt in enumerate(prompts())
     ]
 
 
-def seeded(count: int, **params: object) -> list[Ask]:
+def seeded(count: int, **params: object) -> list[Request]:
     """Hot requests, each with a seed of its own."""
-    base = {"temperature": 1.5, "max_tokens": 60, **params}
+    base = {"temperature": 1.5, "max_tokens": USUAL, **params}
     own = prompts()
-    return [Ask(own[i % len(own)], {**base, "seed": i}) for i in range(count)]
+    return [Request(own[i % len(own)], {**base, "seed": i}) for i in range(count)]
 
 
-SEEDED = [ask for ask in sampled(LONG) if ask.params["temperature"] > 0]
+SEEDED = [request for request in sampled(LONG) if request.params["temperature"] > 0]
 """vLLM's CPU sampler draws a batch without its seeds as soon as one request has none."""
 
 MANY_CANDIDATES = {"vfd_num_candidates": 40}
