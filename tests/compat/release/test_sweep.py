@@ -292,8 +292,8 @@ from pathlib import Path
 signal.signal(signal.SIGTERM, signal.default_int_handler)
 place = Path(sys.argv[sys.argv.index("--out") + 1]) / f"{sys.argv[4]}"
 try:
-    place.with_suffix(".started").write_text(" ".join(sys.argv[1:]))
     print("says something", flush=True)
+    place.with_suffix(".started").write_text(" ".join(sys.argv[1:]))
     time.sleep(60)
 except KeyboardInterrupt:
     place.with_suffix(".ended").touch()
