@@ -127,10 +127,10 @@ def test_null_is_as_good_as_absent(key: str) -> None:
         ("threshold", True, 'a number from 0 to 1, or "never"'),
         ("abstain_reward", "never", "a number from 0 to 1"),
         ("target_rate", 2, "a number from 0 to 1"),
-        ("min_tokens", -1, "a whole number from 0 on"),
-        ("min_tokens", 1.0, "a whole number from 0 on"),
-        ("patience", 0, "a whole number from 1 on"),
-        ("patience", True, "a whole number from 1 on"),
+        ("min_tokens", -1, "an integer >= 0"),
+        ("min_tokens", 1.0, "an integer >= 0"),
+        ("patience", 0, "an integer >= 1"),
+        ("patience", True, "an integer >= 1"),
         ("scores", "good", '"p_good" or "p_undesirable"'),
         ("on_error", "ignore", '"raise" or "passthrough"'),
         ("strict", 1, "true or false"),
@@ -243,25 +243,106 @@ def test_a_request_brings_its_own_threshold(value: object, threshold: object) ->
 @pytest.mark.parametrize(
     "extra_args",
     [
-        {"abstain_threshold": "0.5"},
+        {"abstain_threshold": "0.5.1"},
+        {"abstain_threshold": "nan"},
+        {"abstain_threshold": "1.5"},
         {"abstain_threshold": None},
         {"abstain_threshold": math.nan},
         {"abstain_treshold": 0.5},
         {"vfd_alpha": 1.5},
-        {"vfd_threshold": "0.5"},
+        {"vfd_threshold": True},
         {"vfd_num_candidates": 0},
+        {"vfd_num_candidates": 4.5},
+        {"vfd_num_candidates": "4.0"},
+        {"vfd_num_candidates": "9" * 50},
+        {"vfd_num_candidates": 10**400},
+        {"vfd_num_candidates": 257},
+        {"vfd_num_candidate": 4},
         {"vfd_alpha": 0.1, "vfd_threshold": 0.5},
         {"steer": "perhaps"},
         {"steer": 2},
         {"steer": None},
-        {"steer": []},
-        {"steered": True},
     ],
 )
 def test_a_wrong_request_is_refused_by_key(extra_args: Mapping[str, object]) -> None:
     """A misspelled key is never served as if it were absent."""
     with pytest.raises(SettingsError, match=f"extra_args.*{next(iter(extra_args))}"):
         parse_request(extra_args)
+
+
+@pytest.mark.parametrize(
+    ("extra_args", "expected"),
+    [
+        ({"abstain_threshold": "0.3"}, RequestSettings(abstain_threshold=0.3)),
+        ({"abstain_threshold": "never"}, RequestSettings(abstain_threshold=NEVER)),
+        ({"vfd_threshold": "1"}, RequestSettings(vfd_threshold=1.0)),
+        ({"vfd_alpha": "5e-2"}, RequestSettings(vfd_alpha=0.05)),
+        ({"vfd_num_candidates": 4.0}, RequestSettings(vfd_num_candidates=4)),
+        ({"vfd_num_candidates": "4"}, RequestSettings(vfd_num_candidates=4)),
+        ({"steer": "False"}, RequestSettings(steer=False)),
+    ],
+)
+def test_numbers_and_flags_may_come_as_text(
+    extra_args: Mapping[str, object], expected: RequestSettings
+) -> None:
+    """As clients send them whose fields know nothing but text, or nothing but floats."""
+    assert parse_request(extra_args) == expected
+
+
+@pytest.mark.parametrize(
+    "extra_args",
+    [
+        {"steering_vector": [0.1]},
+        {"steer_vector_request": {"id": 1}},
+        {"steer": '{"layers": [1]}'},
+        {"steer": {"layers": [1]}},
+        {"steered": True},
+        {"abstain_in_another_way": 1, "vfd": 2},
+    ],
+)
+def test_keys_of_other_plugins_are_left_alone(extra_args: Mapping[str, object]) -> None:
+    """Ours are reserved by name, and ``steer`` by the type of its value."""
+    assert parse_request(extra_args) == RequestSettings()
+
+
+@pytest.mark.parametrize(
+    "extra_args",
+    [
+        {"vfd_thresholt": "x" * 10_000_000},
+        {"abstain_threshold": "x" * 10_000_000},
+        {"abstain_threshold": "a\nERROR forged \x1b[2J"},
+        {"vfd_num_candidates": 10**5000},
+        {f"vfd_threshol{i}": 1 for i in range(20_000)},
+        {"vfd_threshold\n2026 ERROR forged": 1, "vfd_alpha": "\x1b"},
+    ],
+)
+def test_what_a_client_sends_neither_floods_nor_forges_a_log(
+    extra_args: Mapping[str, object],
+) -> None:
+    """Values are quoted and shortened, and of many problems a few are told."""
+    with pytest.raises(SettingsError) as error:
+        parse_request(extra_args)
+
+    lines = str(error.value).split("\n")
+    assert len(lines) <= 21
+    assert all(line.startswith(("extra_args", "and ")) for line in lines)
+    assert len(str(error.value)) < 6000
+    assert "\x1b" not in str(error.value)
+
+
+def test_an_operator_bounds_what_a_request_may_ask_for() -> None:
+    """64 candidates, or as many as the engine draws itself; 256 is the most that it can be."""
+    head = {"value_head_path": "h.pt", "threshold": 0.5}
+
+    def most(**more: object) -> int:
+        vfd = parse_settings({"vfd": {**head, **more}}).vfd
+        assert vfd is not None
+        return vfd.most_candidates
+
+    assert [most(), most(num_candidates=100), most(max_candidates=4)] == [64, 100, 4]
+    for key in ("num_candidates", "max_candidates"):
+        with pytest.raises(SettingsError, match=f"{key} = 257: must be an integer from 1 to 256"):
+            most(**{key: 257})
 
 
 @settings(deadline=None)

@@ -7,6 +7,7 @@ allowed there.
 from __future__ import annotations
 
 import difflib
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from value_steer.records.fields import (
     PROBABILITY,
     THRESHOLD,
     Field,
+    as_text,
+    integer,
     listed,
     member_of,
     optional,
@@ -100,6 +103,8 @@ class VfdSettings:
         alpha: The false-alarm level that the threshold follows from, through the head's
             calibration.
         num_candidates: Draws per token at most, the model's own included.
+        max_candidates: What a request may ask for in place of that; ``None`` for 64, or
+            ``num_candidates`` if that is more.
         fallback: What is committed when no candidate is acceptable.
         prob_weight: Weight of the token's probability in the ``args`` fallback.
         scores: What the head scores, where its card does not say or is wrong.
@@ -114,6 +119,7 @@ class VfdSettings:
     threshold: Threshold | None = None
     alpha: float | None = None
     num_candidates: int = 8
+    max_candidates: int | None = None
     fallback: Fallback = Fallback.ARGMIN
     prob_weight: float = 1.0
     scores: Polarity | None = None
@@ -121,6 +127,11 @@ class VfdSettings:
     strict: bool = False
     enabled: bool = True
     single_stream: bool = False
+
+    @property
+    def most_candidates(self) -> int:
+        """What a request may ask for at most."""
+        return self.max_candidates or max(_USUAL_CANDIDATES, self.num_candidates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,19 +191,43 @@ def parse_settings(additional_config: object) -> SteerSettings:
 def parse_request(extra_args: Mapping[str, object] | None) -> RequestSettings:
     """Read the ``extra_args`` of one request; keys of other plug-ins are left alone.
 
+    Numbers and flags are taken as text too, because that is how some clients send them.
+
     Raises:
-        SettingsError: Lists every problem with its key, its value and what is allowed.
+        SettingsError: Lists every problem with its key, its value and what is allowed; a key that
+            is nearly one of ours counts as a slip of it.
     """
     if not extra_args:
         return _DEFAULT_REQUEST
-    own = {key: extra_args[key] for key in extra_args if str(key).startswith(_OWN_PREFIXES)}
-    if not own:
+    own = {key: extra_args[key] for key in _REQUEST if key in extra_args}
+    if _is_foreign(own.get("steer")):
+        del own["steer"]
+    problems = _slips(extra_args)
+    if not own and not problems:
         return _DEFAULT_REQUEST
-    problems: list[str] = []
     values = read(own, _REQUEST, "extra_args", problems)
     problems += _conflicts(own, "extra_args", ("vfd_threshold", "vfd_alpha"))
     _refuse(problems)
     return RequestSettings(**values)
+
+
+def _is_foreign(steer: object) -> bool:
+    """Whether a value of ``steer`` belongs to another plug-in, which gives it an object there."""
+    return isinstance(steer, (Mapping, list)) or (
+        isinstance(steer, str) and steer.lstrip().startswith(("{", "["))
+    )
+
+
+def _slips(extra_args: Mapping[str, object]) -> list[str]:
+    """Keys that can only be misspelt ones of ours."""
+    problems = []
+    for key in itertools.islice(extra_args, _MOST_KEYS):
+        if not isinstance(key, str) or key in _REQUEST or len(key) > _LONGEST_KEY:
+            continue
+        close = difflib.get_close_matches(key, _NAMES, n=1, cutoff=0.85)
+        if close and key.startswith(_OWN_PREFIXES):
+            problems.append(f"extra_args.{key}: unknown key; did you mean {close[0]}?")
+    return problems
 
 
 def _section_problems(config: Mapping[object, object]) -> list[str]:
@@ -231,10 +266,20 @@ def _refuse(problems: list[str]) -> None:
 
 
 # A request crosses HTTP in a schema that knows text and numbers but no booleans.
-_SWITCH: dict[object, bool] = {True: True, False: False, "true": True, "false": False}
+_SWITCH: dict[object, bool] = {True: True, False: False}
+_SWITCH |= dict.fromkeys(("true", "True", "1"), True)
+_SWITCH |= dict.fromkeys(("false", "False", "0"), False)
 
 _THRESHOLD_SOURCES = ("threshold", "abstain_reward", "target_rate", "alpha")
-_OWN_PREFIXES = ("abstain_", "vfd_", "steer")
+_OWN_PREFIXES = ("abstain_", "vfd_")
+_MOST_KEYS = 100
+_LONGEST_KEY = 40
+"""A request may carry anything; what is no slip of a key of ours is not looked at longer."""
+
+MOST_CANDIDATES = 256
+"""No operator may allow more draws per token: each is a step of its request."""
+
+_USUAL_CANDIDATES = 64
 _DEFAULT_REQUEST = RequestSettings()
 
 _COMMON = {
@@ -260,7 +305,8 @@ _SECTIONS = {
     "vfd": {
         **_COMMON,
         "alpha": optional(PROBABILITY),
-        "num_candidates": whole_from(1),
+        "num_candidates": whole_from(1, MOST_CANDIDATES),
+        "max_candidates": optional(whole_from(1, MOST_CANDIDATES)),
         "fallback": member_of(Fallback),
         "prob_weight": Field(
             lambda v: isinstance(v, (int, float)) and not isinstance(v, bool) and 0 <= v < math.inf,
@@ -276,8 +322,9 @@ _REQUEST = {
         "true or false",
         _SWITCH.__getitem__,
     ),
-    "abstain_threshold": THRESHOLD,
-    "vfd_threshold": THRESHOLD,
-    "vfd_alpha": PROBABILITY,
-    "vfd_num_candidates": whole_from(1),
+    "abstain_threshold": as_text(THRESHOLD, float),
+    "vfd_threshold": as_text(THRESHOLD, float),
+    "vfd_alpha": as_text(PROBABILITY, float),
+    "vfd_num_candidates": as_text(whole_from(1, MOST_CANDIDATES), integer),
 }
+_NAMES = tuple(_REQUEST)

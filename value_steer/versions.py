@@ -205,8 +205,18 @@ def warn_unless_validated(
     return assessment
 
 
+def check_environment() -> None:
+    """Refuse a bad value of ``VALUE_STEER_UNVALIDATED`` before anything expensive begins.
+
+    Raises:
+        SettingsError: It is none of the known ones.
+    """
+    _wanted()
+
+
 def _wanted() -> OnUnvalidated:
-    value = os.environ.get(ENVIRONMENT_VARIABLE, OnUnvalidated.WARN.value)
+    # Compose files pass a variable that nobody set as an empty one.
+    value = os.environ.get(ENVIRONMENT_VARIABLE) or OnUnvalidated.WARN.value
     try:
         return OnUnvalidated(value)
     except ValueError as error:

@@ -13,8 +13,30 @@ class FailingWorker(ValueSteerWorker):
     def compile_or_warm_up_model(self) -> Any:
         """Take the decision's means away once the engine has been proved sound."""
         warm_up = super().compile_or_warm_up_model()
-        del self._steering._abstainer  # noqa: SLF001
+        assert self._steps is not None
+        del self._steps.steering._abstainer  # noqa: SLF001
         return warm_up
+
+
+class BypassedWorker(ValueSteerWorker):
+    """Steps begin past value-steer once the engine serves, as with an executor of another kind."""
+
+    def compile_or_warm_up_model(self) -> Any:
+        """Put the host's own first call back once the engine has been proved sound."""
+        warm_up = super().compile_or_warm_up_model()
+        self.model_runner.execute_model = self._hooks.calls.execute
+        return warm_up
+
+
+class UnfollowedWorker(ValueSteerWorker):
+    """The runner's two calls are replaced before the self-test, as if the host had wrapped them."""
+
+    def load_model(self, *args: Any, **kwargs: Any) -> None:
+        """Put both of the host's own calls back."""
+        super().load_model(*args, **kwargs)
+        calls = self._hooks.calls
+        self.model_runner.execute_model = calls.execute
+        self.model_runner.sample_tokens = calls.sample
 
 
 class UnhookedWorker(ValueSteerWorker):

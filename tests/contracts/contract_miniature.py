@@ -106,8 +106,15 @@ class CPUWorker(Worker):
     def compile_or_warm_up_model(self):
         self.model_runner.warming_up_model()
 """,
+        "vllm/v1/worker/kv_connector_model_runner_mixin.py": """
+def has_kv_transfer_group():
+    return False
+""",
         "vllm/v1/worker/gpu_model_runner.py": """
 from typing import NamedTuple
+
+def has_kv_transfer_group():
+    return False
 
 class ExecuteModelState(NamedTuple):
     scheduler_output: SchedulerOutput
@@ -124,6 +131,7 @@ class GPUModelRunner:
 
     def load_model(self):
         self.model = get_model_loader().load_model()
+        self.model_memory_usage = 0
 
     def initialize_kv_cache(self, kv_cache_config):
         self.kv_cache_config = kv_cache_config

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 RUNNER_V2 = {
+    "vllm/v1/worker/gpu/kv_connector.py": """
+class KVConnector:
+    def set_disabled(self, disabled):
+        pass
+""",
     "vllm/v1/worker/gpu/model_runner.py": """
 from typing import NamedTuple
 
@@ -16,6 +21,8 @@ class GPUModelRunner:
     def load_model(self):
         self.model = get_model_loader().load_model()
         self.sampler = Sampler(self.req_states)
+        self.model_memory_usage = 0
+        self.kv_connector = KVConnector()
 
     def initialize_kv_cache(self, kv_cache_config):
         self.kv_cache_config = kv_cache_config
@@ -45,7 +52,7 @@ class GPUModelRunner:
             self.structured_outputs_worker.apply_grammar_bitmask(logits, input_batch)
         return self.sampler(logits, input_batch)
 
-    def execute_model(self, scheduler_output, intermediate_tensors=None):
+    def execute_model(self, scheduler_output, intermediate_tensors=None, dummy_run=False):
         self.finish_requests(scheduler_output)
         self.free_states(scheduler_output)
         self.add_requests(scheduler_output)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import torch
 
 from value_steer.engine import hooks
+from value_steer.errors import SteeringError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,9 +36,131 @@ class Model:
         return hidden_states * 2
 
 
+class Runner:
+    """A host's model runner.
+
+    Attributes:
+        ran: The steps that it has run, ``None`` for a dummy one.
+    """
+
+    def __init__(self) -> None:
+        self.sampler: Any = Sampler()
+        self.model = Model()
+        self.ran: list[Any] = []
+
+    def get_model(self) -> Model:
+        """The model."""
+        return self.model
+
+    def execute_model(
+        self,
+        scheduler_output: Any,
+        intermediate_tensors: Any = None,
+        dummy_run: bool = False,  # noqa: FBT001, FBT002  (as the host has it)
+    ) -> None:
+        """Run a step."""
+        del intermediate_tensors
+        self.ran.append(None if dummy_run else scheduler_output)
+
+    def sample_tokens(self, grammar_output: object) -> str:
+        """Sample the step."""
+        del grammar_output
+        logits: str = self.sampler(logits=torch.zeros(1), sampling_metadata=None)
+        return logits
+
+
 def _runner() -> Any:
-    model = Model()
-    return SimpleNamespace(sampler=Sampler(), model=model, get_model=lambda: model)
+    return Runner()
+
+
+class Follower:
+    """Follows steps, some of which it has run itself."""
+
+    def __init__(self, sampler: hooks.SteeredSampler, *done: str) -> None:
+        self.told: list[Any] = []
+        self._sampler = sampler
+        self._done = done
+
+    def begin(self, step: Any) -> bool:
+        """Note a step, and arm a decision for it."""
+        self.told.append(step)
+        self._sampler.arm(lambda sample, logits, feature: f"steered {sample()}")  # noqa: ARG005
+        return step in self._done
+
+    def end(self, output: Any) -> Any:
+        """Note an output."""
+        return f"{output}, ended"
+
+
+def test_a_step_is_followed_from_its_first_call_to_its_last() -> None:
+    """The follower hears of it first, the decision acts, and the output goes through it."""
+    runner = _runner()
+    installed = hooks.install(runner)
+    follower = Follower(installed.sampler)
+    installed.calls.follow(follower)
+
+    runner.execute_model("a step")
+
+    assert runner.sample_tokens(None) == "steered natural, ended"
+    assert (follower.told, runner.ran) == (["a step"], ["a step"])
+
+
+def test_a_step_that_was_run_already_is_not_run_again() -> None:
+    """The follower says so."""
+    runner = _runner()
+    installed = hooks.install(runner)
+    installed.calls.follow(Follower(installed.sampler, "run ahead"))
+
+    assert runner.execute_model("run ahead") is None
+    assert runner.ran == []
+
+
+def test_warm_up_and_dummy_steps_go_through_unseen() -> None:
+    """Before anybody follows, and with ``dummy_run`` by position or by name."""
+    runner = _runner()
+    installed = hooks.install(runner)
+    runner.execute_model("warm-up")
+    assert runner.sample_tokens(None) == "natural"
+    follower = Follower(installed.sampler)
+    installed.calls.follow(follower)
+
+    runner.execute_model("dummy", None, True)  # noqa: FBT003
+    runner.execute_model("dummy", dummy_run=True)
+    runner.execute_model("real", intermediate_tensors=None)
+
+    assert follower.told == ["real"]
+    assert runner.ran == ["warm-up", None, None, "real"]
+
+
+def test_a_batch_of_a_step_that_was_not_followed_is_refused() -> None:
+    """Serving it unsteered is what nobody asked for; a decision of another step does not act."""
+    runner = _runner()
+    installed = hooks.install(runner)
+    installed.calls.follow(Follower(installed.sampler))
+    runner.execute_model("a step")
+    runner.sample_tokens(None)
+    installed.calls.execute("past the seam")
+
+    with pytest.raises(SteeringError, match="was not told"):
+        runner.sample_tokens(None)
+
+    installed.calls.follow(None)
+    assert runner.sample_tokens(None) == "natural"
+
+
+def test_what_was_armed_for_a_step_without_a_sample_acts_on_no_other() -> None:
+    """A step may end before its batch is sampled."""
+    runner = _runner()
+    installed = hooks.install(runner)
+    installed.calls.follow(Follower(installed.sampler))
+    runner.execute_model("a step")
+    runner.sampler, kept = SimpleNamespace(), runner.sampler
+    with pytest.raises(TypeError):
+        runner.sample_tokens(None)
+    runner.sampler = kept
+
+    with pytest.raises(SteeringError):
+        runner.sample_tokens(None)
 
 
 def _decider(seen: list[Tensor | None]) -> hooks.Decider:

@@ -123,7 +123,7 @@ def test_a_sidecar_by_hand_needs_the_hidden_size_only() -> None:
         ({"hiden_size": 8}, "hiden_size: unknown key; did you mean hidden_size?"),
         ({"format": 2}, "format = 2: must be 1"),
         ({"format": True}, "format = True: must be 1"),
-        ({"hidden_size": 0}, "hidden_size = 0: must be a whole number from 1 on"),
+        ({"hidden_size": 0}, "hidden_size = 0: must be an integer >= 1"),
         ({"hidden_size": "8"}, "hidden_size = '8'"),
         ({"scores": "good"}, 'scores = \'good\': must be "p_good" or "p_undesirable", or null'),
         ({"scores": ["p_good"]}, "scores = ['p_good']"),

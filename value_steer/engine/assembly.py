@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from value_steer.config import OnError
@@ -16,9 +16,10 @@ from value_steer.engine.rows import Rows
 from value_steer.engine.run_ahead import RunAhead
 from value_steer.engine.runners.v1 import DrawsV1, RunnerV1
 from value_steer.engine.runners.v2 import DrawsV2, RunnerV2
-from value_steer.engine.scoring import Scorer
+from value_steer.engine.scoring import Scorer, complement
 from value_steer.engine.search import FallbackRule
 from value_steer.engine.steering import Steering
+from value_steer.engine.steps import SteeredSteps
 from value_steer.errors import SettingsError
 from value_steer.operating_point import (
     check_settings,
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
     from value_steer.config import AbstainSettings, SteerSettings, Threshold, VfdSettings
     from value_steer.engine.hooks import Hooks
+    from value_steer.engine.runners import Draws
+    from value_steer.engine.scoring import Score
     from value_steer.value_probe import ValueHead
 
 
@@ -74,20 +77,26 @@ class Modes:
     abstention: Abstention | None
     filtering: Filtering | None
 
-    @property
-    def head(self) -> ValueHead:
-        """A head to prove the hooks with."""
-        mode = self.abstention or self.filtering
-        assert mode is not None  # noqa: S101  (what this class is for)
-        return mode.head
-
 
 @dataclass(frozen=True)
-class Steered:
-    """The parts that act on the steps of a worker."""
+class Placed:
+    """What lies on the device of a model: heads laid out for scoring, and where tokens are drawn.
 
-    steering: Steering
-    value_filter: ValueFilter | None
+    Attributes:
+        p_good: P(good) of hidden states ``[rows, hidden]``: the head of abstention or, where only
+            filtering is enabled, that of filtering turned round.
+        p_undesirable: P(undesirable) of them; ``None`` if the engine does not filter.
+        draws: Draws further candidates; ``None`` if the engine does not filter.
+    """
+
+    p_good: Score
+    p_undesirable: Score | None
+    draws: Draws | None
+
+    @property
+    def probe(self) -> Score:
+        """A score to prove the hooks with."""
+        return self.p_good
 
 
 def prepare(settings: SteerSettings, model_config: ModelConfig) -> Modes | None:
@@ -110,28 +119,55 @@ def prepare(settings: SteerSettings, model_config: ModelConfig) -> Modes | None:
     return Modes(abstention, filtering) if abstention or filtering else None
 
 
-def steer(modes: Modes, worker: Any, hooks: Hooks, execute: Callable[[Any], Any]) -> Steered:
-    """The steering of a worker whose model is loaded.
+def place(modes: Modes, worker: Any, hooks: Hooks) -> Placed:
+    """Put the heads on the device of a worker whose model is loaded, and prepare its sampler.
+
+    The host measures afterwards what is left for its cache. Releases that take the model's own
+    account of its memory for that are told of the heads.
+    """
+    runner = worker.model_runner
+    scorers = [
+        Scorer(mode.head.to(runner.device))
+        for mode in (modes.abstention, modes.filtering)
+        if mode is not None
+    ]
+    if runner.device.type != "cpu":
+        runner.model_memory_usage += sum(scorer.bytes for scorer in scorers)
+    p_good: Score = scorers[0]
+    if modes.filtering is None:
+        return Placed(p_good, None, None)
+    p_undesirable = scorers[-1]
+    if modes.abstention is None:
+        p_good = complement(p_undesirable)
+    v1 = host.runner_kind(worker.vllm_config) == "v1"
+    draws = DrawsV1(hooks.host_sampler) if v1 else DrawsV2(hooks.host_sampler)
+    return Placed(p_good, p_undesirable, draws)
+
+
+def steer(modes: Modes, worker: Any, hooks: Hooks, placed: Placed) -> SteeredSteps:
+    """The steering of a worker whose model is loaded and warmed up.
 
     Args:
         modes: What is enabled.
         worker: The worker.
         hooks: What was put into its model runner.
-        execute: The host's own first call of a step.
+        placed: What lies on its device.
     """
     runner, config = worker.model_runner, worker.vllm_config
     ranks = config.parallel_config.tensor_parallel_size
-    abstention, filtering = modes.abstention, modes.filtering
+    abstention = modes.abstention
+    patience = abstention.settings.patience if abstention else 1
+    row_ids = _row_ids(runner, hooks, config)
     steering = Steering(
         table=RequestTable(_admission(modes)),
         rows=Rows(config.scheduler_config.max_num_seqs, runner.device),
-        abstainer=_abstainer(modes, runner.device, agreement(ranks)),
-        row_ids=_row_ids(runner, hooks, config),
+        abstainer=Abstainer(placed.p_good, runner.device, patience, agreement(ranks)),
+        row_ids=row_ids,
         on_error=abstention.settings.on_error if abstention else OnError.RAISE,
     )
-    if filtering is None:
-        return Steered(steering, None)
-    return Steered(steering, _value_filter(filtering, steering, worker, hooks, execute))
+    filtering = modes.filtering
+    value_filter = _value_filter(filtering, placed, steering, worker, hooks) if filtering else None
+    return SteeredSteps(steering, value_filter, hooks.sampler, row_ids)
 
 
 def _row_ids(runner: Any, hooks: Hooks, config: VllmConfig) -> Callable[[], Sequence[str]]:
@@ -142,24 +178,21 @@ def _row_ids(runner: Any, hooks: Hooks, config: VllmConfig) -> Callable[[], Sequ
 
 
 def _value_filter(
-    filtering: Filtering,
-    steering: Steering,
-    worker: Any,
-    hooks: Hooks,
-    execute: Callable[[Any], Any],
+    filtering: Filtering, placed: Placed, steering: Steering, worker: Any, hooks: Hooks
 ) -> ValueFilter:
     runner, config = worker.model_runner, worker.vllm_config
     groups = runner.kv_cache_config.kv_cache_groups
     sizes = [group.kv_cache_spec.block_size for group in groups]
     v1 = host.runner_kind(config) == "v1"
     adapter = RunnerV1(runner, hooks.tap) if v1 else RunnerV2(runner)
-    draws = DrawsV1(hooks.host_sampler) if v1 else DrawsV2(hooks.host_sampler)
-    settings, head = filtering.settings, filtering.head.to(runner.device)
-    score, share = Scorer(head), shared_values(config.parallel_config.tensor_parallel_size)
+    score, draws, settings = placed.p_undesirable, placed.draws, filtering.settings
+    assert score is not None  # noqa: S101  (placed because filtering is enabled)
+    assert draws is not None  # noqa: S101
+    share = shared_values(config.parallel_config.tensor_parallel_size)
     return ValueFilter(
         score=lambda feature: share(score(feature)),
         steering=steering,
-        run_ahead=RunAhead(adapter, execute, hooks.tap, sizes),
+        run_ahead=RunAhead(adapter, hooks.calls.execute, hooks.tap, sizes),
         draws=draws,
         fallback=FallbackRule(settings.fallback, settings.prob_weight, draws.probabilities),
         guard=Guard(settings.on_error, steering.ledger.counters),
@@ -186,22 +219,13 @@ def _admission(modes: Modes) -> Admission:
     abstention, filtering = modes.abstention, modes.filtering
     defaults = None
     if filtering is not None:
-        candidates = filtering.settings.num_candidates
-        defaults = FilterDefaults(filtering.threshold, candidates, filtering.head.card)
+        settings = filtering.settings
+        defaults = FilterDefaults(
+            filtering.threshold,
+            settings.num_candidates,
+            filtering.head.card,
+            most=settings.most_candidates,
+        )
     if abstention is None:
         return Admission(None, 0, defaults)
     return Admission(abstention.threshold, abstention.settings.min_tokens, defaults)
-
-
-def _abstainer(modes: Modes, device: Any, agree: Callable[[Any], Any]) -> Abstainer:
-    """Ends requests; without abstention only those whose own settings are refused."""
-    if modes.abstention is not None:
-        abstention = modes.abstention
-        return Abstainer(
-            Scorer(abstention.head.to(device)), device, abstention.settings.patience, agree
-        )
-    head = modes.head
-    head.card, card = replace(head.card, threshold=None, curves=()), head.card
-    turned = oriented(head, Polarity.P_GOOD).head
-    head.card = card
-    return Abstainer(Scorer(turned.to(device)), device, 1, agree)

@@ -1,5 +1,6 @@
-"""The two seams into the model runner.
+"""The seams into the model runner.
 
+A step is followed where the runner's two calls begin, because every executor comes through them.
 The feature is the tensor that ``compute_logits`` receives, one row per request that samples. The
 decision is taken where the runner calls its sampler: after the grammar bitmask, with the rows in
 the order of the batch, and before the sampled tokens are booked.
@@ -7,13 +8,17 @@ the order of the batch, and before the sampled tokens are booked.
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
+
+from value_steer.errors import SteeringError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor
+    from vllm.v1.core.sched.output import SchedulerOutput
 
 
 class Decider(Protocol):
@@ -21,6 +26,62 @@ class Decider(Protocol):
 
     def __call__(self, sample: Callable[[], Any], logits: Tensor, feature: Tensor | None) -> Any:
         """Sample through ``sample`` and return its output, changed where the decision says so."""
+
+
+class StepFollower(Protocol):
+    """What follows the steps of a model runner."""
+
+    def begin(self, step: SchedulerOutput) -> bool:
+        """Take in a step that the runner is about to run; returns whether it has been run."""
+
+    def end(self, output: Any) -> Any:
+        """The output of a step, changed where a decision says so."""
+
+
+class StepCalls:
+    """Stands in for the two calls of a step of a model runner.
+
+    It is transparent while nobody follows: during the host's warm-up, which makes steps of its own,
+    and for the dummy steps that keep data-parallel engines in lockstep.
+
+    Attributes:
+        execute: The host's own first call.
+        sample: The host's own second call.
+        follower: Who follows the steps; ``None`` for nobody.
+    """
+
+    def __init__(self, runner: Any, sampler: SteeredSampler) -> None:
+        self.execute, self.sample = runner.execute_model, runner.sample_tokens
+        self.follower: StepFollower | None = None
+        self._sampler = sampler
+        self._signature = inspect.signature(runner.execute_model)
+        runner.execute_model, runner.sample_tokens = self._execute, self._sample
+
+    def follow(self, follower: StepFollower | None) -> None:
+        """Let ``follower`` follow from now on; then a batch that it was not told of is refused."""
+        self.follower = follower
+        self._sampler.guarded = follower is not None
+
+    def _execute(self, step: SchedulerOutput, *args: Any, **kwargs: Any) -> Any:
+        if self.follower is None or self._is_dummy(step, args, kwargs):
+            return self.execute(step, *args, **kwargs)
+        if self.follower.begin(step):
+            return None
+        return self.execute(step, *args, **kwargs)
+
+    def _sample(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            output = self.sample(*args, **kwargs)
+        finally:
+            # What was armed for a step that sampled nothing must not act on another one.
+            self._sampler.disarm()
+        return output if self.follower is None else self.follower.end(output)
+
+    def _is_dummy(self, step: SchedulerOutput, args: Any, kwargs: Any) -> bool:
+        if not args and not kwargs:
+            return False
+        given = self._signature.bind(step, *args, **kwargs).arguments
+        return bool(given.get("dummy_run", False))
 
 
 class FeatureTap:
@@ -52,6 +113,8 @@ class SteeredSampler:
 
     Attributes:
         arguments: What the runner gave its sampler besides the logits, in the current call.
+        guarded: Whether a batch for which no decider is armed is refused: the engine serves, and
+            such a batch would be served unsteered.
     """
 
     def __init__(self, sampler: Any, tap: FeatureTap) -> None:
@@ -59,15 +122,31 @@ class SteeredSampler:
         self._tap = tap
         self._armed: Decider | None = None
         self.arguments: tuple[Any, ...] = ()
+        self.guarded = False
 
     def arm(self, decider: Decider) -> None:
         """Let ``decider`` act on the next call, and on that one only."""
         self._armed = decider
 
+    def disarm(self) -> None:
+        """Let no decider act on the next call."""
+        self._armed = None
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Sample one token per row, as the host's sampler is called."""
+        """Sample one token per row, as the host's sampler is called.
+
+        Raises:
+            SteeringError: The batch belongs to no step that was followed.
+        """
         decider, self._armed = self._armed, None
         if decider is None:
+            if self.guarded:
+                msg = (
+                    "a batch is sampled of which value-steer was not told, so it would be served "
+                    "unsteered: this executor does not go through the model runner's execute_model "
+                    "and sample_tokens. Run value-steer-compat to see which vLLM internal moved"
+                )
+                raise SteeringError(msg)
             return self._sampler(*args, **kwargs)
         logits = kwargs["logits"] if "logits" in kwargs else args[0]
         self.arguments = args[1:]
@@ -83,21 +162,23 @@ class Hooks:
     """What was put into a model runner.
 
     Attributes:
+        calls: Where its steps begin and end.
         tap: Where it computes its logits.
         sampler: Where it samples.
         host_sampler: The host's own sampler, which is called through ``sampler``.
     """
 
+    calls: StepCalls
     tap: FeatureTap
     sampler: SteeredSampler
     host_sampler: Any
 
 
 def install(runner: Any) -> Hooks:
-    """Put both hooks into a model runner whose model is loaded."""
+    """Put the hooks into a model runner whose model is loaded."""
     model = runner.get_model()
     tap = FeatureTap(model.compute_logits)
     model.compute_logits = tap
     host_sampler = runner.sampler
-    runner.sampler = SteeredSampler(host_sampler, tap)
-    return Hooks(tap, runner.sampler, host_sampler)
+    runner.sampler = sampler = SteeredSampler(host_sampler, tap)
+    return Hooks(StepCalls(runner, sampler), tap, sampler, host_sampler)

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from value_steer.config import NEVER, RequestSettings, Threshold, parse_request
+from value_steer.config import MOST_CANDIDATES, NEVER, RequestSettings, Threshold, parse_request
 from value_steer.engine.search import Filtered
 from value_steer.errors import CalibrationError, SettingsError
 from value_steer.operating_point import resolve_vfd_request
@@ -81,11 +81,13 @@ class FilterDefaults:
         threshold: P(undesirable) from which on a token is unacceptable.
         candidates: Draws per token at most.
         card: Of the head, to resolve a request's own operating point.
+        most: Draws per token that a request may ask for at most.
     """
 
     threshold: Threshold
     candidates: int
     card: HeadCard
+    most: int = MOST_CANDIDATES
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,10 @@ class Admission:
     def _filtering(self, own: RequestSettings) -> float | None:
         if self.filtering is None or not own.steer:
             return None
+        asked, most = own.vfd_num_candidates, self.filtering.most
+        if asked is not None and asked > most:
+            msg = f"extra_args.vfd_num_candidates = {asked}: this engine allows {most} at most"
+            raise SettingsError(msg)
         chosen = resolve_vfd_request(own, self.filtering.threshold, self.filtering.card)
         return None if chosen == NEVER else float(chosen)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import torch
 
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from value_steer.value_probe import ValueHead
+
+    Score: TypeAlias = Callable[[Tensor], Tensor]
+    """The probabilities that a head gives hidden states: ``[rows, hidden]`` to ``[rows]``, fp32."""
 
 _WORTH_PACKING = 512
 """Hidden size from which oneDNN's packed weights are faster than plain ones (measured)."""
@@ -35,6 +38,12 @@ class Scorer:
         self._hidden: Callable[[Tensor], Tensor] = self._plain
         if head.device.type == "cpu" and head.hidden_size >= _WORTH_PACKING:
             self._pack(inner)
+
+    @property
+    def bytes(self) -> int:
+        """What the weights take on the device."""
+        weights = [tensor for layer in self._layers for tensor in layer]
+        return sum(tensor.nbytes for tensor in (*weights, self._last))
 
     def __call__(self, feature: Tensor) -> Tensor:
         """The probabilities of hidden states: ``[rows, hidden]`` to ``[rows]`` in fp32."""
@@ -74,6 +83,11 @@ class Scorer:
         with torch.inference_mode():
             if torch.allclose(hidden(sample), self._plain(sample), atol=_TOLERANCE):
                 self._hidden = hidden
+
+
+def complement(score: Score) -> Score:
+    """The probability of the opposite event."""
+    return lambda feature: 1.0 - score(feature)
 
 
 def _transposed(linear: nn.Linear) -> tuple[Tensor, Tensor]:

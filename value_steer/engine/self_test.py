@@ -1,60 +1,89 @@
 """Proof, before the first request is served, that the seams into the runner are reached.
 
-A synthetic request goes through the worker's own two calls of a step with a decision that is
-forced. If the token that comes out is not the forced one, a hook is dead and steering would be
-too: the engine must not start.
+A synthetic request goes through the worker's own two calls of a step, as an executor's would,
+with a decision that is forced. If the token that comes out is not the forced one, a hook is dead
+and steering would be too: the engine must not start.
 """
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 from vllm.sampling_params import SamplingParams
 from vllm.v1.core.sched.output import NewRequestData, SchedulerOutput
+from vllm.v1.worker import gpu_model_runner
+from vllm.v1.worker import kv_connector_model_runner_mixin as kv_mixin
 
 from value_steer.errors import SelfTestError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from torch import Tensor
 
-    from value_steer.engine.hooks import SteeredSampler
-    from value_steer.value_probe import ValueHead
+    from value_steer.engine.hooks import Hooks, SteeredSampler
+    from value_steer.engine.scoring import Score
 
 _REQUEST = "value-steer-self-test"
 
 
 class ForcedDecision:
-    """Replaces the sampled token by its successor, and notes what it saw."""
+    """Follows a step, replaces the sampled token by its successor, and notes what it saw."""
 
-    def __init__(self, head: ValueHead) -> None:
-        self._head = head
+    def __init__(self, sampler: SteeredSampler, score: Score) -> None:
+        self._sampler = sampler
+        self._score = score
+        self.begun = self.ended = False
         self.value: float | None = None
         self.forced: int | None = None
+
+    def begin(self, step: SchedulerOutput) -> bool:
+        """Arm the decision for a step that samples."""
+        self.begun = True
+        if step.total_num_scheduled_tokens:
+            self._sampler.arm(self)
+        return False
+
+    def end(self, output: Any) -> Any:
+        """Leave the output as it is."""
+        self.ended = True
+        return output
 
     def __call__(self, sample: Callable[[], Any], logits: Tensor, feature: Tensor | None) -> Any:
         """Sample, score the feature, force the token."""
         output = sample()
         if feature is not None and len(feature) == len(logits):
-            self.value = self._head.p(feature)[0].item()
+            self.value = self._score(feature)[0].item()
         tokens = (output.sampled_token_ids + 1) % logits.shape[-1]
         self.forced = int(tokens[0, 0])
         output.sampled_token_ids = tokens.to(output.sampled_token_ids.dtype)
         return output
 
 
-def run(worker: Any, sampler: SteeredSampler, head: ValueHead) -> None:
+def run(worker: Any, hooks: Hooks, score: Score) -> None:
     """Put one synthetic request through ``worker`` and check what comes out.
+
+    Args:
+        worker: Whose model is loaded and warmed up.
+        hooks: What was put into its model runner.
+        score: A head's, on the device of the model.
 
     Raises:
         SelfTestError: Names the seam that was not reached.
     """
-    decision = ForcedDecision(head)
+    decision = ForcedDecision(hooks.sampler, score)
     groups = len(worker.model_runner.kv_cache_config.kv_cache_groups)
-    emitted = _emitted(worker, _first_step(groups), sampler, decision)
-    _finish(worker, groups)
+    hooks.calls.follow(decision)
+    try:
+        with torch.inference_mode(), _without_connector(worker.model_runner):
+            emitted = _emitted(_step(worker, _first_step(groups)))
+            _step(worker, _last_step(groups))
+    finally:
+        hooks.calls.follow(None)
+    if not (decision.begun and decision.ended):
+        _fail("the worker's two calls of a step do not reach the model runner's")
     if decision.forced is None:
         _fail("the model runner did not call its sampler through value-steer")
     if decision.value is None:
@@ -65,15 +94,39 @@ def run(worker: Any, sampler: SteeredSampler, head: ValueHead) -> None:
         _fail(f"token {decision.forced} was decided and token {emitted} came out of the engine")
 
 
-def _emitted(
-    worker: Any, step: SchedulerOutput, sampler: SteeredSampler, decision: ForcedDecision
-) -> int | None:
-    sampler.arm(decision)
-    output = worker.run_unsteered(step)
+def _step(worker: Any, step: SchedulerOutput) -> Any:
+    """Both calls of a step."""
+    output = worker.execute_model(step)
+    return worker.sample_tokens(None) if output is None else output
+
+
+def _emitted(output: Any) -> int | None:
     if hasattr(output, "get_output"):  # asynchronous scheduling copies the tokens later
         output = output.get_output()
     tokens = output.sampled_token_ids[0]
     return int(tokens[0]) if len(tokens) else None
+
+
+@contextmanager
+def _without_connector(runner: Any) -> Iterator[None]:
+    """Let no KV connector see the synthetic request; it has nothing to load or to save."""
+    connector = getattr(runner, "kv_connector", None)
+    if connector is not None:  # Model Runner V2, whose own warm-up does the same
+        connector.set_disabled(True)
+        try:
+            yield
+        finally:
+            connector.set_disabled(False)
+        return
+    # Model Runner V1 asks its modules whether there is one whose wishes a step must carry.
+    asked = [(module, module.has_kv_transfer_group) for module in (gpu_model_runner, kv_mixin)]
+    for module, _ in asked:
+        module.has_kv_transfer_group = lambda: False
+    try:
+        yield
+    finally:
+        for module, has_kv_transfer_group in asked:
+            module.has_kv_transfer_group = has_kv_transfer_group
 
 
 def _first_step(groups: int) -> SchedulerOutput:
@@ -97,12 +150,12 @@ def _first_step(groups: int) -> SchedulerOutput:
     return step
 
 
-def _finish(worker: Any, groups: int) -> None:
+def _last_step(groups: int) -> SchedulerOutput:
+    """The synthetic request is over."""
     step = SchedulerOutput.make_empty()
     step.finished_req_ids = {_REQUEST}
     step.num_common_prefix_blocks = [0] * groups
-    with torch.inference_mode():
-        worker.run_unsteered(step)
+    return step
 
 
 def _fail(why: str) -> NoReturn:

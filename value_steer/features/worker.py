@@ -10,7 +10,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from value_steer.engine import host
 from value_steer.engine.worker import ValueSteerWorker
 from value_steer.errors import UnsupportedError
 from value_steer.features.keys import CAPTURE_KEY
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from value_steer.engine.assembly import Modes
+    from value_steer.engine.hooks import StepFollower
+    from value_steer.engine.steps import SteeredSteps
 
 
 class CapturingWorker(ValueSteerWorker):
@@ -36,7 +37,7 @@ class CapturingWorker(ValueSteerWorker):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if self._modes is None or not _is_neutral(self._modes):
+        if self.modes is None or not _is_neutral(self.modes):
             msg = (
                 "capturing needs value filtering with a head that never objects, and no "
                 "abstention: take additional_config from "
@@ -45,32 +46,9 @@ class CapturingWorker(ValueSteerWorker):
             raise UnsupportedError(msg)
         self._recorder = Recorder()
 
-    def execute_model(self, scheduler_output: Any) -> Any:
-        """Run the first call of a step, and follow who enters and leaves."""
-        for request_id in scheduler_output.finished_req_ids:
-            self._recorder.finish(request_id)
-        for new in scheduler_output.scheduled_new_reqs:
-            key = (new.sampling_params.extra_args or {}).get(CAPTURE_KEY)
-            if key is not None:
-                self._recorder.admit(new.req_id, str(key), len(new.prompt_token_ids))
-        output = super().execute_model(scheduler_output)
-        if scheduler_output.total_num_scheduled_tokens:
-            self._hooks.sampler.arm(self._note_priors)
-        return output
-
-    def sample_tokens(self, grammar_output: Any) -> Any:
-        """Sample a batch and keep the states after its tokens, which were run ahead."""
-        output = super().sample_tokens(grammar_output)
-        ahead = None if self._filter is None else self._filter.ahead
-        if output is not None and ahead is not None:
-            tokens = {
-                name: sampled[0]
-                for name, sampled in zip(output.req_ids, output.sampled_token_ids, strict=True)
-                if len(sampled)
-            }
-            look = ahead.look
-            self._recorder.note_tokens(ahead.ends.positions, tokens, look.ids, look.feature)
-        return output
+    def follower(self, steps: SteeredSteps) -> StepFollower:
+        """Follow the steps as serving does, and keep what they show."""
+        return CapturingSteps(steps, self._recorder)
 
     def write_captured(
         self, folder: str, dtype: str, keys: Sequence[str], lengths: Sequence[int]
@@ -104,22 +82,57 @@ class CapturingWorker(ValueSteerWorker):
         )
         return [stored.name, stored.sha256]
 
+
+class CapturingSteps:
+    """Follows the steps of a model runner, and gives a recorder the hidden states that they show.
+
+    Args:
+        steps: What serving does around each step.
+        recorder: Keeps the states.
+    """
+
+    def __init__(self, steps: SteeredSteps, recorder: Recorder) -> None:
+        self._steps = steps
+        self._recorder = recorder
+
+    def begin(self, step: Any) -> bool:
+        """Take in a step, and who enters and leaves with it."""
+        for request_id in step.finished_req_ids:
+            self._recorder.finish(request_id)
+        for new in step.scheduled_new_reqs:
+            key = (new.sampling_params.extra_args or {}).get(CAPTURE_KEY)
+            if key is not None:
+                self._recorder.admit(new.req_id, str(key), len(new.prompt_token_ids))
+        done = self._steps.begin(step)
+        if step.total_num_scheduled_tokens:
+            self._steps.sampler.arm(self._note_priors)
+        return done
+
+    def end(self, output: Any) -> Any:
+        """Keep the states after the tokens of a step, which were run ahead."""
+        output = self._steps.end(output)
+        value_filter = self._steps.value_filter
+        ahead = None if value_filter is None else value_filter.ahead
+        if output is not None and ahead is not None:
+            tokens = {
+                name: sampled[0]
+                for name, sampled in zip(output.req_ids, output.sampled_token_ids, strict=True)
+                if len(sampled)
+            }
+            look = ahead.look
+            self._recorder.note_tokens(ahead.ends.positions, tokens, look.ids, look.feature)
+        return output
+
     def _note_priors(
         self, sample: Callable[[], Any], logits: Tensor, feature: Tensor | None
     ) -> Any:
         """Keep the states at the ends of prompts, then let the steering act as it would."""
-        table = self._steering.table
+        steering = self._steps.steering
+        table = steering.table
         if feature is not None and table.age == 0:
             lengths = {name: table[name].length for name in table if table[name].complete}
-            self._recorder.note_priors(lengths, self._row_ids(), feature)
-        return self._steering(sample, logits, feature)
-
-    def _row_ids(self) -> Sequence[str]:
-        if host.runner_kind(self.vllm_config) == "v1":
-            ids: Sequence[str] = self.model_runner.input_batch.req_ids
-        else:
-            ids = self._hooks.sampler.arguments[0].req_ids
-        return ids
+            self._recorder.note_priors(lengths, self._steps.row_ids(), feature)
+        return steering(sample, logits, feature)
 
 
 def _is_neutral(modes: Modes) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,11 @@ if TYPE_CHECKING:
     from enum import Enum
 
 _MOST = 20
-_LONGEST = 200
+_LONGEST = 120
+_LONGEST_NUMBER = 40
+# It looks at no more of a value than it shows.
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = _REPR.maxlong = _LONGEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +54,7 @@ def read(
     values = {}
     for name, value in body.items():
         if name not in fields:
-            problems.append(f"{_cut(f'{prefix}{name}')}: unknown key; {_instead(name, fields)}")
+            problems.append(f"{prefix}{_key(name)}: unknown key; {_instead(name, fields)}")
         elif not fields[name].accepts(value):
             problems.append(f"{prefix}{name} = {shown(value)}: must be {fields[name].allowed}")
         else:
@@ -67,8 +72,11 @@ def listed(problems: Sequence[str]) -> str:
 
 
 def shown(value: object) -> str:
-    """A value as messages show it, which is not longer than a message may be."""
-    return _cut(repr(value))
+    """A value for a message: what it is, on one line, and not longer than that."""
+    if isinstance(value, int) and value.bit_length() > _LONGEST:
+        return f"an integer of {value.bit_length()} bits"  # Python refuses to print the longest
+    text = _REPR.repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def optional(field: Field) -> Field:
@@ -91,20 +99,63 @@ def member_of(choices: type[Enum]) -> Field:
     return Field(words.accepts, words.allowed, choices)
 
 
-def whole_from(low: int) -> Field:
-    """A whole number that is not below ``low``."""
+def whole_from(low: int, high: int | None = None) -> Field:
+    """An integer from ``low`` to ``high``; ``None`` for no upper bound."""
+
+    def accepts(value: object) -> bool:
+        is_integer = isinstance(value, int) and not isinstance(value, bool)
+        return is_integer and low <= value and (high is None or value <= high)  # type: ignore[operator]
+
     return Field(
-        lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= low,
-        f"a whole number from {low} on",
+        accepts, f"an integer >= {low}" if high is None else f"an integer from {low} to {high}"
     )
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+def as_text(field: Field, number: Callable[[str | float], object]) -> Field:
+    """The same field, whose value may also come as text, or as a float where it is an integer.
+
+    Args:
+        field: What is wanted.
+        number: Reads it from text or a float.
+    """
+
+    def value_of(value: object) -> object:
+        if field.accepts(value) or not isinstance(value, (str, float)):
+            return value
+        try:
+            return number(value)
+        except (ValueError, OverflowError):
+            return value
+
+    return Field(
+        lambda value: field.accepts(value_of(value)),
+        field.allowed,
+        lambda value: field.convert(value_of(value)),
+    )
+
+
+def integer(value: str | float) -> int:
+    """An integer from text or a float.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if isinstance(value, str) and len(value) <= _LONGEST_NUMBER:
+        return int(value)
+    if isinstance(value, str) or not value.is_integer():
+        msg = f"{shown(value)} is no integer"
+        raise ValueError(msg)
+    return int(value)
+
+
+def _key(name: object) -> str:
+    """A key for a message: as it is if that is plain, else quoted and shortened."""
+    text = str(name)
+    return text if len(text) <= _LONGEST and text.isidentifier() else shown(name)
 
 
 def _instead(name: object, fields: Mapping[str, Field]) -> str:
-    close = difflib.get_close_matches(str(name), fields, n=1)
+    close = difflib.get_close_matches(str(name)[:_LONGEST], fields, n=1)
     hint = f"did you mean {close[0]}? " if close else ""
     return f"{hint}allowed: {', '.join(fields)}"
 

@@ -12,6 +12,7 @@ from value_steer.contracts.rows import (
     sampling,
     scheduler,
     scheduling,
+    steps,
     worker,
 )
 
@@ -26,5 +27,6 @@ SURFACES: tuple[Surface, ...] = (
     *config.ROWS,
     *filtering.ROWS,
     *scheduling.ROWS,
+    *steps.ROWS,
     *runner_v2.ROWS,
 )

@@ -96,7 +96,7 @@ _HOOKS: tuple[Surface, ...] = (
         path=f"{_PATH}/async_utils.py",
         symbol="AsyncOutput.get_output",
         need=Parameters(),
-        used_by="value_steer.engine.worker.ValueSteerWorker.sample_tokens",
+        used_by="value_steer.engine.steps.SteeredSteps.end",
         why="The tokens come out through it.",
     ),
     _ANY(
