@@ -177,3 +177,24 @@ def test_a_bad_request_is_ended_and_harms_no_other(
     assert ended.tokens == [EOS]
     (key,) = extra_args
     assert key in engine.outcomes()[ended.request_id]["refused"]
+
+
+@pytest.mark.detects_dead
+def test_settings_may_come_as_text_beside_those_of_other_plugins(
+    engine: Engine, plain: PlainEngine
+) -> None:
+    """Text of a number is the number; what is not ours by name and type is left alone."""
+    batch, natural = _with_natural(plain)
+    foreign = {"steering_vector": [0.5], "steer": '{"layers": [1]}', "steered": True}
+    asked = [{"abstain_threshold": "1.0", **foreign}, {"steer": "false"}, foreign]
+    requests = [
+        Request(r.prompt, {**r.params, "extra_args": asked[i % 3]}) for i, r in enumerate(batch)
+    ]
+
+    answers = [answer.tokens for answer in engine.generate(requests)]
+
+    def expected(i: int) -> list[int]:
+        at_once = [natural[i][0], EOS]
+        return (at_once, natural[i], ended_at_first_bad(natural[i]))[i % 3]
+
+    assert answers == [expected(i) for i in range(len(requests))]

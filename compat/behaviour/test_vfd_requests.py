@@ -106,7 +106,9 @@ def test_a_grammar_is_kept_while_its_tokens_are_filtered(
 
 @pytest.mark.depth("equal")
 @pytest.mark.detects_dead
-@pytest.mark.parametrize("extra_args", [{"vfd_threshold": 2}, {"vfd_alpha": 0.1}, {"vfd_k": 4}])
+@pytest.mark.parametrize(
+    "extra_args", [{"vfd_threshold": 2}, {"vfd_alpha": 0.1}, {"vfd_treshold": 0.4}]
+)
 def test_a_bad_request_is_ended_and_harms_no_other(
     extra_args: dict[str, object], filtering: Engine
 ) -> None:
@@ -162,3 +164,20 @@ def test_a_request_without_an_acceptable_candidate_falls_back(
     else:
         firsts = [a.tokens[0] for a in answers]
         assert fallback == "args" or firsts == [n.tokens[0] for n in natural]
+
+
+@pytest.mark.parametrize("candidates", [2**63 - 1, 10**8, 257, 0], ids=str)
+def test_a_request_that_asks_without_bound_harms_no_other(
+    candidates: int, filtering: Engine
+) -> None:
+    """It is ended, and the ones beside it are filtered as if it were not there."""
+    batch = batches.greedy(12)
+    alone = [answer.tokens for answer in filtering.generate(batch)]
+    asked = {"vfd_threshold": 0.0, "vfd_num_candidates": candidates}
+    bad = Request([8, 9, 10], {"temperature": 0.0, "max_tokens": 12, "extra_args": asked})
+
+    *answers, ended = filtering.generate([*batch, bad])
+
+    assert [answer.tokens for answer in answers] == alone
+    assert ended.tokens == [EOS]
+    assert "vfd_num_candidates" in filtering.outcomes()[ended.request_id]["refused"]
