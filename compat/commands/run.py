@@ -107,7 +107,7 @@ def _run(request: RunRequest, arguments: argparse.Namespace, progress: Progress)
     for row in rows:
         if row.reason:
             progress.note(row.reason)
-    progress.note(f"recorded in {fragment or arguments.registry}")
+    progress.note(f"{rows[0].seconds:.0f} s, recorded in {fragment or arguments.registry}")
     # A failure outweighs missing evidence, which outweighs a pass.
     return min((_EXIT_CODES[row.verdict] for row in rows), key=GRAVITY.index)
 

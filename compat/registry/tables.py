@@ -1,4 +1,4 @@
-"""Verdicts as tables for the terminal."""
+"""Verdicts as tables for the terminal, whole at 80 columns."""
 
 from __future__ import annotations
 
@@ -8,51 +8,59 @@ from rich.markup import escape
 from rich.table import Table
 
 from value_steer import versions
+from value_steer.registry.model import Control
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from value_steer.registry.model import Cell
     from value_steer.registry.rows import Row
 
+_CONTROLS = {Control.FIRED: "fired", Control.NOT_FIRED: "silent", Control.NOT_RUN: "not run"}
 _COLOURS = {"passed": "green", "failed": "red"}
 
 
 def run_table(rows: Iterable[Row]) -> Table:
-    """What a run found, a line per cell."""
-    table = Table("vLLM", "lane", "runner", "mode", "verdict", "depth", "tests", "control", "took")
+    """What a run found, a line per mode."""
+    table = _table("vLLM", "lane/runner", "mode", "verdict", "depth", "tests", "control")
     for row in rows:
         table.add_row(
             row.cell.vllm,
-            row.cell.lane,
-            row.cell.runner or "-",
+            _place(row.cell),
             row.cell.mode,
-            _verdict(row),
+            _verdict(row, f": {row.cause.value}" if row.cause else ""),
             row.depth.value,
             f"{row.tests.passed}/{row.tests.expected}",
-            row.negative_control.value.replace("_", " "),
-            f"{row.seconds:.0f} s",
+            _CONTROLS[row.negative_control],
         )
     return table
 
 
 def registry_table(rows: Sequence[Row], digest: str) -> Table:
     """What the registry says of every cell with a verdict, for the code of ``digest``."""
-    table = Table("vLLM", "lane", "runner", "mode", "verdict", "depth", "recorded", "standing")
+    table = _table("vLLM", "lane/runner", "mode", "verdict", "depth", "recorded", "standing")
     for cell, row in versions.current(rows).items():
         table.add_row(
             cell.vllm,
-            cell.lane,
-            cell.runner or "-",
+            _place(cell),
             cell.mode,
             _verdict(row),
             row.depth.value,
-            row.recorded_at,
+            row.recorded_at[:10],
             versions.assess(cell, rows, digest).standing.value.replace("_", " "),
         )
     return table
 
 
-def _verdict(row: Row) -> str:
-    text = row.verdict.value + (f": {row.cause.value}" if row.cause else "")
+def _table(*columns: str) -> Table:
+    # Lines between the columns would take what the longest lane needs.
+    return Table(*columns, box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+
+
+def _place(cell: Cell) -> str:
+    return f"{cell.lane}/{cell.runner or '-'}"
+
+
+def _verdict(row: Row, details: str = "") -> str:
     colour = _COLOURS.get(row.verdict.value, "yellow")
-    return f"[{colour}]{escape(text)}[/{colour}]"
+    return f"[{colour}]{escape(row.verdict.value + details)}[/{colour}]"
