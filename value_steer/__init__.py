@@ -1,3 +1,3 @@
-"""Inference-time value steering for vLLM: dynamic abstention from one trained value head."""
+"""Inference-time value steering for vLLM: abstention and value-filtered decoding."""
 
 __version__ = "0.1.0.dev0"

@@ -97,4 +97,5 @@ def test_a_request_is_ended_only_where_it_can_be(
     """A request that cannot be ended gets its least undesirable token instead."""
     request = live(**changes)
 
-    assert _rule(kind).ends(request, request.length + age) is ends
+    ended = _rule(kind).abstains and request.endable_at(request.length + age)
+    assert ended is ends

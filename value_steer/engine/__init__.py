@@ -1,14 +1,15 @@
 """The only place that touches vLLM.
 
 Start-up
-    ``worker``    the worker class: start-up, the two calls of a step, the reporting calls
+    ``worker``    the worker class: start-up and the reporting calls
     ``assembly``  the parts below, put together from the settings of one engine
     ``host``      what vLLM will run, and what value-steer refuses to run on
-    ``hooks``     the two seams: the feature at ``compute_logits``, the decision at the sampler
+    ``hooks``     the seams: a step's two calls, the feature at ``compute_logits``, the sampler
     ``lookahead`` the scheduler's part: a slot for the token that is run ahead, steps done again
     ``self_test`` proof that the seams are reached
 
 Both modes
+    ``steps``     what happens around each step once the engine serves
     ``requests``  what is known of each live request
     ``rows``      kept per-row buffers of the batch that is being sampled
     ``steering``  one sampled batch from end to end

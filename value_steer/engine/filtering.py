@@ -163,7 +163,7 @@ class ValueFilter:
         best = self._fallback.choose(search, row.row)
         self._counters.no_acceptable += 1
         row.request.filtered.no_acceptable += 1
-        if self._fallback.ends(row.request, search.position):
+        if self._fallback.abstains and row.request.endable_at(search.position):
             verdicts.ended.append((row, best))
         elif best.token == tried.token:
             verdicts.committed.append((row, best))

@@ -67,6 +67,10 @@ class LiveRequest:
     complete: bool = False
     judged_at: int = 0
 
+    def endable_at(self, length: int) -> bool:
+        """Whether value filtering can end the request at this length of its sequence."""
+        return self.stop_token >= 0 and not self.constrained and length >= self.first_endable
+
     @property
     def judged(self) -> bool:
         """Whether the current step's hidden state of this request is to be judged."""

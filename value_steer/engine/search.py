@@ -11,8 +11,6 @@ from value_steer.policy import Candidate, least_penalised, least_undesirable
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from value_steer.engine.requests import LiveRequest
-
 
 @dataclass(slots=True)
 class Search:
@@ -97,11 +95,7 @@ class FallbackRule:
             return least_penalised(search.refused, self.probabilities(row, tokens), self.weight)
         return least_undesirable(search.refused)
 
-    def ends(self, request: LiveRequest, length: int) -> bool:
-        """Whether a request of this length is to be ended, and can be."""
-        return (
-            self.kind is Fallback.ABSTAIN
-            and request.stop_token >= 0
-            and not request.constrained
-            and length >= request.first_endable
-        )
+    @property
+    def abstains(self) -> bool:
+        """Whether the request is to be ended in place of getting a candidate."""
+        return self.kind is Fallback.ABSTAIN
