@@ -16,7 +16,6 @@ from tests.features.fake_engine import HIDDEN, FakeEngine, Sampling
 from value_steer import cli
 from value_steer.features import FeatureCache
 
-pytest.importorskip("datasets")
 transformers = pytest.importorskip("transformers")
 
 COMMAND = "capture prompts.jsonl --model model --raw"

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-pytest.importorskip("datasets")
-
 from tests.features.fake_engine import HIDDEN, FakeEngine, Sampling
 from value_steer.features import CacheSpec, FeatureCache, Prompt
 from value_steer.features.capture import capture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -40,7 +41,7 @@ def read(
         required: The keys that must occur.
     """
     if not isinstance(body, Mapping):
-        problems.append(f"{at or 'the whole'} = {body!r}: must be an object")
+        problems.append(f"{at or 'the whole'} = {shown(body)}: must be an object")
         return {}
     prefix = f"{at}." if at else ""
     values = {}
@@ -48,12 +49,24 @@ def read(
         if name not in fields:
             problems.append(f"{prefix}{name}: unknown key; {_instead(name, fields)}")
         elif not fields[name].accepts(value):
-            problems.append(f"{prefix}{name} = {value!r}: must be {fields[name].allowed}")
+            problems.append(f"{prefix}{name} = {shown(value)}: must be {fields[name].allowed}")
         else:
             values[name] = fields[name].convert(value)
     missing = (name for name in required if name not in body)
     problems += [f"{prefix}{name}: missing; it is {fields[name].allowed}" for name in missing]
     return values
+
+
+def shown(value: object) -> str:
+    """A value for a message of one line: the beginning of a long one."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}..."
+
+
+def is_number(value: object) -> bool:
+    """Whether ``value`` is a number that a float can hold; a bool, a NaN or an infinity is not."""
+    is_any = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_any and abs(value) <= sys.float_info.max  # type: ignore[operator]
 
 
 def optional(field: Field) -> Field:
@@ -89,6 +102,8 @@ def _instead(name: object, fields: Mapping[str, Field]) -> str:
     hint = f"did you mean {close[0]}? " if close else ""
     return f"{hint}allowed: {', '.join(fields)}"
 
+
+_LONGEST_SHOWN = 120
 
 FLAG = Field(lambda value: isinstance(value, bool), "true or false")
 TEXT = Field(lambda value: isinstance(value, str), "text")
