@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def score(
     head: ValueHead,
     features: Iterable[ResponseFeatures],
-    labels: Mapping[ResponseKey, float] | None = None,
+    labels: Mapping[ResponseKey, float | None] | None = None,
 ) -> Iterator[Trajectory]:
     """The head's probability after every response token, and at the end of the prompt.
 
@@ -31,7 +31,8 @@ def score(
         head: Of the hidden size of the features.
         features: Of some responses; one without tokens is left out.
         labels: One per response, 1 is good; by default those stored with them. A trajectory has
-            its label in the head's own polarity.
+            its label in the head's own polarity. A response whose label is ``None``, because its
+            verdict could not be read, is left out.
 
     Raises:
         FeatureCacheError: A response has no label, or the head does not say what it scores.
@@ -40,6 +41,8 @@ def score(
     for one in features:
         response = one.response
         label = response.label if labels is None else labels.get(response.key)
+        if label is None and labels is not None and response.key in labels:
+            continue
         if label is None:
             msg = f"response {response.key} has no label; label the cache first, or pass labels"
             raise FeatureCacheError(msg)
@@ -60,7 +63,7 @@ def write_scores(
     path: str | os.PathLike[str],
     head: ValueHead,
     cache: FeatureCache,
-    labels: Mapping[ResponseKey, float] | None = None,
+    labels: Mapping[ResponseKey, float | None] | None = None,
     keep: Callable[[str], bool] | None = None,
 ) -> None:
     """Write the trajectories of a cache.

@@ -13,5 +13,13 @@ class BadRowError(LabelError):
     """One row of a file of data cannot be used; file and row are named."""
 
 
+class StaleLabelsError(LabelError):
+    """Labels of this name were made by other means, or of other responses, than are asked for."""
+
+
+class UnreadableError(LabelError):
+    """More verdicts could not be read than is allowed."""
+
+
 class JudgeError(ValueSteerError, RuntimeError):
     """The judge's server cannot be reached or refuses to answer."""
