@@ -34,11 +34,15 @@ _MARKED = (
 )
 _WHOLE_MARK = re.compile(_MARKED)
 _LAST_MARK = re.compile(rf"(?:^|\n|(?<=[.!]) )(?:{_MARKED})([^\n:=]+)$")
-_END = re.compile(r"(?:\.(?!\.)|!+|:|;|,| -| –| —|—|\n| (?=because\b))\s*")  # noqa: RUF001  (dashes as judges write)
+_END = re.compile(r"(?:\.(?!\.)|!+|:|;|,| -| –| —|—|\n| (?=because\b|since\b))\s*")  # noqa: RUF001  (dashes as judges write)
 _STOP = re.compile(r"(?:(?<!\.)\.|!+|。|！)$")  # noqa: RUF001  (Chinese marks)
 _QUOTED = re.compile(r"[\"'“‘«(\[]([^\"'“”‘’«»()\[\]]+)[\"'”’»)\]]")  # noqa: RUF001  (typeset)
+_ABOUT = (
+    r"(?:the|this) (?:response|text|assistant|answer|reply|message|content|output|statement|user"
+    r"|solution|result|value|sign|number|reference|final answer|correct answer)\b|(?:it|there|its)\b"
+)
 _OPENER = re.compile(
-    r"(?:because|since|as) (?:the|this|it|there)\b|because$|(?:the|this|it|there|its|s\d+)\b"
+    rf"(?:because|since|as) (?:{_ABOUT})|because$|{_ABOUT}|s\d+\b"
     r"|(?:reason|reasoning|explanation|rationale|justification):"
 )
 _TAKES_BACK = re.compile(
@@ -51,6 +55,7 @@ _TAKES_BACK = re.compile(
     r"|either|neither|nor|both|not only|only|mostly|mainly|partly|partially|largely|somewhat"
     r"|almost|nearly|arguably|borderline|depend\w*|cannot|can't|never|nothing|none|nobody|without"
     r"|false|untrue|second|revis\w+|reconsider\w*|chang\w+|flip\w*|invert\w*|inverted|overrid\w+"
+    r"|i|i'\w+|me|my|mine|we|us|our|words?|verdicts?|labels?|ratings?|judge\w*|told|said|say|says"
     r"|don't|do not|refuse to|unable|one might|some|others|ought|should|must|had|until|once)\b|\?"
     r"|\.\.\.|…|[\"“”«»]"
 )
