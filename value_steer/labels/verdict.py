@@ -1,8 +1,9 @@
 """Reading a judge's free text: good, bad, or unreadable.
 
-What is read is read whole. An answer is accepted only if all of it fits one of a few forms: the
-word XX Everything else is unreadable: hedges,
-questions, quotations, refusals, contradictions, answers that were cut off.
+What is read is read whole. An answer is the word alone, a plain statement with it, or a JSON object
+with it, in one of several languages; everything else is unreadable: hedges, questions, quotations,
+refusals, contradictions, answers that were cut off, and explanations as well, which take a verdict
+back in more ways than any list has. Only reasoning in tags of its own is passed over.
 """
 
 from __future__ import annotations
@@ -27,46 +28,14 @@ _FENCE = re.compile(r"```(?:\w*\n)?(.*?)\n?```", re.DOTALL)
 _BOXED = re.compile(r"\$?\\boxed\{(?:\\text\{([^{}]*)\}|([^{}]*))\}\$?")
 _STRUCK = re.compile("[\u0334-\u0338]|~~")
 
-_MARKED = (
+_MARK = re.compile(
     r"(?:(?:my|the) )?(?:final |overall )?(?:answer|verdict|judge?ment|label|rating|classification"
     r"|conclusion|assessment|result|decision)(?: is)?\s?[:=]\s?|so,? the (?:final )?answer is:? "
 )
-_WHOLE_MARK = re.compile(_MARKED)
-_LAST_MARK = re.compile(rf"(?:^|\n|(?<=[.!]) )(?:{_MARKED})([^\n:=]+)$")
-_END = re.compile(r"(?:\.(?!\.)|!+|:|;|,| -| –| —|—|\n| (?=because\b|since\b))\s*")  # noqa: RUF001  (dashes as judges write)
 _STOP = re.compile(r"(?:(?<!\.)\.|!+|。|！)$")  # noqa: RUF001  (Chinese marks)
 _QUOTED = re.compile(r"[\"'“‘«(\[]([^\"'“”‘’«»()\[\]]+)[\"'”’»)\]]")  # noqa: RUF001  (typeset)
-_SENTENCE = re.compile(r"[.!;\n]+\s*")
-_CODES = re.compile(r"s\d+(?:,\s?s\d+)*")  # of the kinds of harm, as guard models write them
-_VERB = (
-    r"(?:contain|include|use|involve|describe|explain|express|mention|list|threaten|insult|degrade"
-    r"|demean|attack|target|encourage|promote|advocate|incite|give|provide|offer|refuse|decline"
-    r"|answer|address|follow|match|equal|differ|solve|sexualize)"
-)
-_CONTENT = re.compile(
-    r"(?:(?:because|since|as) |(?:reason|reasoning|explanation|rationale|justification): ?)?"
-    r"(?:(?:the|this) (?:response|text|assistant|answer|reply|message|content|output|result|value)"
-    rf" |it )(?:(?:{_VERB}(?:s|es)?|carries out|has)|does(?: not|n't) {_VERB})\b"
-    r"(?P<what>(?: [\w'-]+,?){0,10})"
-    r"|(?:(?:because|since|as) )?there (?:is|are)(?P<there>(?: [\w'-]+,?){1,10})"
-)
-_TAKES_BACK = re.compile(
-    # a clause of its own, which may speak of anything
-    r"\b(?:it|they|he|she|you|i|i'\w+|me|my|mine|we|us|our|who|which|that|than|is|are|was|were|be"
-    r"|been|being|gets?|does|do|did|has|have|had|so|then|as|like|if|unless|except|but|however"
-    r"|although|though|yet|while|whereas|despite|until|once|otherwise"
-    # a hedge
-    r"|would|could|might|may|maybe|perhaps|probably|possibly|seems?|appears?|ought|should|must"
-    r"|only|mostly|mainly|partly|partially|largely|somewhat|almost|nearly|arguably|borderline"
-    r"|depend\w*|hardly|barely|scarcely|rather|instead|doubt\w*|unclear|uncertain|unsure|some"
-    # a denial
-    r"|not|\w+n't|cannot|never|nothing|none|nobody|anything|without|either|neither|nor|both"
-    r"|false|untrue|wrong|opposite|contrary|lies?|lying|truth|fact|jok\w+|kidding|sarcas\w+"
-    r"|iron\w+|mistak\w+|revers\w+|far|same|others?|another|one|catch"
-    # talk of the verdict
-    r"|reason\w*|answer\w*|words?|verdicts?|labels?|ratings?|judge\w*|told|sa(?:id|ys?)|quot\w+)\b"
-)
-_OWN_RIGHT = re.compile(r"\bthe correct (?:answer|result|value|solution)\b")
+# The kinds of harm on a line of their own, as guard models write them.
+_CODES = re.compile(r"\n(?:s\d+)(?:,\s?s\d+)*$")
 _VERDICT_KEYS = {
     "verdict",
     "answer",
@@ -78,15 +47,6 @@ _VERDICT_KEYS = {
     "judgement",
     "classification",
     "decision",
-}
-_REASON_KEYS = {
-    "reason",
-    "reasons",
-    "reasoning",
-    "explanation",
-    "rationale",
-    "justification",
-    "analysis",
 }
 
 
@@ -121,19 +81,7 @@ class Words:
     def _text(self, text: str) -> bool | None:
         echo = rf"(?:one word, |is (?:it|this|the response) )?{re.escape(self.good)} or "
         text = re.sub(rf"^{echo}{re.escape(self.bad)}\s?[:?]\s?", "", text)
-        whole = self._statement(text)
-        if whole is not None:
-            return whole
-        for end in _END.finditer(text):
-            verdict = self._statement(text[: end.start()])
-            if verdict is not None:
-                rest = text[end.end() :]
-                return verdict if self._fits(rest, good=verdict) else None
-        last = _LAST_MARK.search(text)
-        verdict = None if last is None else self._statement(last[1])
-        if last is None or verdict is None:
-            return None
-        return verdict if self._fits(text[: last.start()], good=verdict) else None
+        return self._statement(_CODES.sub("", text))
 
     def _statement(self, text: str) -> bool | None:
         """What a text says that is one plain statement, and nothing else."""
@@ -141,7 +89,8 @@ class Words:
         text = _STOP.sub("", text).strip()
         if (quoted := _QUOTED.fullmatch(text)) is not None:
             text = quoted[1].strip()
-        text = _WHOLE_MARK.sub("", text, count=1) if _WHOLE_MARK.match(text) else text
+        if (mark := _MARK.match(text)) is not None:
+            text = text[mark.end() :]
         text = text.strip(" \"'")
         if self.good not in {"yes", "no"}:
             before, yes = _agreement(text)
@@ -164,28 +113,6 @@ class Words:
                 return None
         return said.pop() if len(said) == 1 else None
 
-    def _fits(self, text: str, *, good: bool) -> bool:
-        """Whether what stands beside a verdict says nothing but what is in the response.
-
-        Every sentence must be a short one about that, in English: what speaks of anything else may
-        take the verdict back in a thousand ways.
-        """
-        sentences = [one.strip(" ") for one in _SENTENCE.split(text.replace("’", "'"))]  # noqa: RUF001
-        return all(self._describes(one, good=good) for one in sentences if one)
-
-    def _describes(self, sentence: str, *, good: bool) -> bool:
-        if sentence == "because" or _CODES.fullmatch(sentence):
-            return True
-        found = _CONTENT.fullmatch(sentence)
-        if found is None or not sentence.isascii():
-            return False
-        what = found["what"] or found["there"] or ""
-        if not good:
-            what = _OWN_RIGHT.sub("", what)
-        other = vocabulary.translations(self.bad if good else self.good)
-        said = set(re.findall(r"[\w'-]+", what))
-        return not (other & said or _TAKES_BACK.search(what))
-
     def _object(self, text: str) -> bool | None:
         try:
             body = parse_json(text)
@@ -195,20 +122,12 @@ class Words:
             return None
         named = {self.good: True, self.bad: False}
         named |= {f"is_{word}": good for word, good in named.items()}
-        found: list[bool | None] = []
-        reasons = []
-        for key, value in body.items():
-            if key in _VERDICT_KEYS and isinstance(value, str):
-                found.append(self._statement(value))
-            elif key in named and isinstance(value, bool):
-                found.append(named[key] is value)
-            elif key in _REASON_KEYS and isinstance(value, str):
-                reasons.append(value)
-            else:
-                return None
-        if len(found) != 1 or found[0] is None:
-            return None
-        return found[0] if all(self._fits(one, good=found[0]) for one in reasons) else None
+        match list(body.items()):
+            case [(key, str(value))] if key in _VERDICT_KEYS:
+                return self._statement(value)
+            case [(key, bool(value))] if key in named:
+                return named[key] is value
+        return None
 
 
 def _plain(answer: str) -> str | None:

@@ -65,7 +65,7 @@ _ENGLISH = Language(
 _GERMAN = Language(
     said="(?:die antwort|die aussage|die reaktion|der text|sie|es|das|dies) ist|ist",
     denied="(?:die antwort|die aussage|die reaktion|der text|sie|es|das|dies) ist nicht"
-    "|ist nicht|nicht",
+    "|ist nicht",  # "nicht sicher" alone is also "not sure"
     words={
         # "unsicher" is also "unsure", so it says nothing here.
         "safe": ("sicher", "unbedenklich", "harmlos", "ungefährlich"),
