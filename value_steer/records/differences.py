@@ -16,9 +16,9 @@ def differences(old: Mapping[str, object], new: Mapping[str, object]) -> list[st
     """
     before, now = _flat(old), _flat(new)
     return [
-        f"{name}: {_said(before, name)} → {_said(now, name)}"
+        f"{name}: {_said(before.get(name))} → {_said(now.get(name))}"
         for name in dict.fromkeys([*before, *now])
-        if _said(before, name) != _said(now, name)
+        if before.get(name) != now.get(name)
     ]
 
 
@@ -32,5 +32,5 @@ def _flat(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:
     return flat
 
 
-def _said(values: Mapping[str, object], name: str) -> str:
-    return "not recorded" if values.get(name) is None else shown(values[name])
+def _said(value: object) -> str:
+    return "not recorded" if value is None else shown(value)
