@@ -16,7 +16,7 @@ from value_steer.labels.vocabulary import translations
 
 HERE = Path(__file__).parent
 SETS = {
-    "verdicts": (534, 149),
+    "verdicts": (534, 150),
     "verdicts-holdout": (63, 49),
     "verdicts-holdout-2": (66, 39),
     "verdicts-holdout-3": (73, 35),

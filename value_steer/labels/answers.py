@@ -1,0 +1,192 @@
+r"""The final answer of a response to a maths problem: what it is, or that it cannot be read.
+
+An answer is the last ``\boxed{...}``, else the last number in the text. It is read whole: if what
+stands around a number shows that it is only a part of the answer, nothing is read.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from value_steer.labels.numerals import LONGEST, Number, normal, read_number
+
+_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
+_DIGIT = re.compile(r"\d")
+_EMPHASIS = re.compile(r"\*\*|__|`|(?<!\w)\*(?=\w)|(?<=\w)\*(?!\S)")
+_OPERATOR = re.compile(r"(?<=[\d)}\]]) ?([-+/×*^=<>±≤≥≈]) ?(?=[\d(.$\\-])")  # noqa: RUF001
+_ASSIGNED = re.compile(r"^[A-Za-zα-ω](?:_?\{?\w{1,2}\}?)?\s?=\s?")  # noqa: RUF001  (Greek)
+_JOIN_WORDS = """
+and or to & und oder bis et ou à y o e и или до 和 或 と through
+"""
+_SIGN_WORDS = """
+- + / × * ^ < > ± ~ ≈ √ ≤ ≥ | % minus negative plus moins menos meno
+"""  # noqa: RUF001
+_AFTER_WORDS = """
++ / × * ^ = < > ± √ ≤ ≥ π ∞ i pi ... … million millions billion billions thousand thousands
+hundred hundreds trillion trillions dozen dozens mio mio. mrd mrd. mln mld k m bn million.
+million, billion. thousand. dozen. half millionen milliarden millones milhões milioni
+tausend mil mille lakh lakhs crore crores тысяч тысячи миллион миллиона миллионов млн млрд
+тыс тыс. squared cubed factorial choose mod or e
+"""  # noqa: RUF001
+_JOINS, _SIGNS, _AFTER = (
+    frozenset(words.split()) for words in (_JOIN_WORDS, _SIGN_WORDS, _AFTER_WORDS)
+)
+_TRAILING = ".,;:?\"'»”’"  # noqa: RUF001  (marks as they are typeset)
+_LEADING = "\"'«“‘#"  # noqa: RUF001
+_CJK = r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]"
+_CJK_NUMERAL = "万億亿千百十兆萬点點分割半第余餘"
+# Two letters may be a product; these are not.
+_WORDS = re.compile(r"[A-Za-z]{3,}|\b(?:so|is|it|in|of|to|at|by|on|no|an|as|we|he|me|my|if|up)\b")
+_FUNCTIONS = frozenset(
+    [
+        "sin",
+        "cos",
+        "tan",
+        "cot",
+        "sec",
+        "csc",
+        "log",
+        "exp",
+        "sqrt",
+        "max",
+        "min",
+        "gcd",
+        "lcm",
+        "mod",
+        "and",
+        "inf",
+    ]
+)
+_PLAIN_MATHS = re.compile(r"[\w\s\\{}()\[\]+\-*/^_=<>.,!|&;:'°πθ∞√±≤≥×α-ω$]*")  # noqa: RUF001
+_BROKEN = re.compile(
+    r"\d[\s\u2009]+[.]?\d"  # two numbers side by side, or a group of digits
+    r"|\d'\d|\d_\d{3}|\d\.\d+\.|\d[eE][-+]?\d|\d:\d|\.\.\.|…|\\[lc]?dots|%|[$]\d.*[$]\d|/\s*0+(?![\d.])"
+)
+_LISTED = re.compile(r"\d,\d")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a response, or a reference, answers.
+
+    Attributes:
+        text: In normal form.
+        number: Its value, if all of it is one number.
+        is_expression: Whether all of it may be read as LaTeX. If it is neither, it cannot be read.
+        is_whole: Whether the text is all of the answer; else it is where reading it ended.
+    """
+
+    text: str
+    number: Number | None = None
+    is_expression: bool = False
+    is_whole: bool = True
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether it can be compared otherwise than letter by letter."""
+        return self.number is not None or self.is_expression
+
+
+def final_answer(text: str) -> Answer | None:
+    r"""The last ``\boxed{...}`` of a response, else its last number; ``None``: there is neither."""
+    boxes = [box for start in _BOX.finditer(text) if (box := _box(text, start.end())) is not None]
+    if boxes:
+        return whole_answer(boxes[-1]) if boxes[-1].strip() else None
+    return _last_number(text)
+
+
+def whole_answer(text: str) -> Answer:
+    """A text all of which is an answer, such as a reference or what stands in a box."""
+    plain = " ".join(normal(text.strip().strip("$")).split(" ")).strip()
+    plain = re.sub(r" +", " ", plain)
+    value = read_number(_ASSIGNED.sub("", plain))
+    if value is not None:
+        return Answer(plain, value)
+    return Answer(plain, is_expression=_is_expression(plain))
+
+
+def has_list(answer: Answer) -> bool:
+    """Whether an answer is several, so that a comma in it, or in its like, parts them."""
+    return answer.number is None and "," in answer.text
+
+
+def _is_expression(text: str) -> bool:
+    """Whether LaTeX's parser may have a text: of what it does not know it reads a part."""
+    words = {word.casefold() for word in _WORDS.findall(re.sub(r"\\[A-Za-z]+", " ", text))}
+    balanced = text.count("{") == text.count("}")
+    enclosed = text[:1] in "([\\" and text[-1:] in ")]}"
+    return (
+        len(text) <= LONGEST
+        and balanced
+        and words <= _FUNCTIONS
+        and _PLAIN_MATHS.fullmatch(text) is not None
+        and _BROKEN.search(text) is None
+        and (enclosed or _LISTED.search(text) is None)
+    )
+
+
+def _last_number(text: str) -> Answer | None:
+    line = _OPERATOR.sub(r"\1", _EMPHASIS.sub("", normal(text)))
+    tokens = re.split(r"[ \t\n]+", re.sub(rf"({_CJK}+|[。，、！])", r" \1 ", line))  # noqa: RUF001
+    places = [place for place, token in enumerate(tokens) if _DIGIT.search(token)]
+    if not places:
+        return None
+    at = places[-1]
+    token = _stripped(tokens[at])
+    if "..." in tokens[at] or "…" in tokens[at]:
+        return Answer(token, is_whole=False)
+    before = [_stripped(one) for one in tokens[max(0, at - 2) : at]]
+    after = tokens[at + 1] if at + 1 < len(tokens) else ""
+    joined = _joined(tokens, at, token, before, after)
+    if joined is None:
+        return Answer(token, is_whole=False)
+    number = read_number(_ASSIGNED.sub("", joined.rpartition("=")[2]))
+    return Answer(joined, number, is_whole=number is not None)
+
+
+def _joined(  # noqa: PLR0911  (each return is one thing that may stand beside a number)
+    tokens: list[str], at: int, token: str, before: list[str], after: str
+) -> str | None:
+    """The token with what belongs to it; ``None``: it is a part of something that is no number."""
+    ends = tokens[at].endswith((".", ",", ";", ":", "?"))
+    last = before[-1] if before else ""
+    if not ends and after:
+        if after.strip(_TRAILING).casefold() in {"percent", "%"}:
+            return f"{token} %"
+        if after.casefold() in _AFTER or after[0] in _CJK_NUMERAL or after.startswith("..."):
+            return None
+    if not last:
+        return token
+    parted = tokens[at - 1].endswith((".", ";", ":", "?"))
+    if last == "-" and len(before) > 1 and before[0].endswith("="):
+        return f"-{token}"
+    if last.casefold() in _SIGNS or last[-1] in _CJK_NUMERAL:
+        return None
+    if _DIGIT.search(last) is None:
+        two = before[0] if len(before) > 1 else ""
+        listed = last.casefold() in _JOINS and _DIGIT.search(two) is not None
+        return None if listed else token
+    if re.fullmatch(r"[-+]?\d+", last) and re.fullmatch(r"\d+/\d+", token):
+        return f"{last} {token}"
+    grouped = re.match(r"\d{3}(?!\d)", token) and re.search(r"(?<!\d)\d{1,3}$", last)
+    listed = tokens[at - 1].endswith(",")
+    signed = token[0] in "-+"
+    return None if not parted and (grouped or listed or signed) else token
+
+
+def _stripped(token: str) -> str:
+    token = token.strip("$").strip(_LEADING).rstrip(_TRAILING).strip("$")
+    return token.rstrip(_TRAILING)
+
+
+def _box(text: str, begin: int) -> str | None:
+    """What stands between a brace that was opened and the one that closes it."""
+    depth = 1
+    for place in range(begin, min(len(text), begin + LONGEST)):
+        escaped = text[place - 1] == "\\"
+        if not escaped and text[place] in "{}":
+            depth += 1 if text[place] == "{" else -1
+        if depth == 0:
+            return text[begin:place]
+    return None
