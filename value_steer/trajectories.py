@@ -40,10 +40,12 @@ class TrajectoryHeader:
     Attributes:
         scores: What a value and a label of 1 mean.
         settings: How the responses were generated, if that is known.
+        head: Digest of the weights that gave the values, if that is known.
     """
 
     scores: Polarity
     settings: SettingsFingerprint | None = None
+    head: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,7 +129,7 @@ def read_header(path: str | os.PathLike[str]) -> TrajectoryHeader:
     if problems:
         msg = f'{at} must be the header, such as {{"trajectories": 1, "scores": "p_good"}}: '
         raise DataError(msg + "; ".join(problems))
-    return TrajectoryHeader(known["scores"], settings)
+    return TrajectoryHeader(known["scores"], settings, known.get("head"))
 
 
 def read_trajectories(path: str | os.PathLike[str]) -> Iterator[Trajectory]:
@@ -164,6 +166,7 @@ _HEADER = {
     "trajectories": Field(lambda v: v == FORMAT and not isinstance(v, bool), f"{FORMAT}"),
     "scores": member_of(Polarity),
     "settings": optional(Field(lambda v: isinstance(v, dict), "an object")),
+    "head": optional(TEXT),
 }
 _TRAJECTORY = {
     "prompt_id": TEXT,

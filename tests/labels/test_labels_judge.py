@@ -61,6 +61,7 @@ def test_a_server_is_held_to_the_two_words(owner: str) -> None:
         assert (choice, schema) == ({"choice": ["safe", "unsafe"]}, None)
     else:
         assert choice is None
+        assert schema is not None
         verdict = schema["json_schema"]["schema"]["properties"]["verdict"]
         assert verdict == {"type": "string", "enum": ["safe", "unsafe"]}
 

@@ -16,7 +16,7 @@ from value_steer.calibration import (
 )
 from value_steer.errors import CalibrationError, CalibrationWarning, SettingsError
 from value_steer.features import FeatureCache
-from value_steer.features.scoring import write_scores
+from value_steer.features.scoring import require_head, write_scores
 from value_steer.labels.store import read_labels
 from value_steer.value_probe import load_value_head
 
@@ -55,6 +55,7 @@ def _trajectories(options: Namespace) -> Path:
         msg = "give either a file of trajectories or --features"
         raise SettingsError(msg)
     if options.trajectories is not None:
+        require_head(options.trajectories, load_value_head(options.head))
         return Path(options.trajectories)
     if options.labels is None:
         msg = "--features needs --labels, the name that label printed"

@@ -77,8 +77,8 @@ def _by_vllm(options: Namespace, prompts: list[Prompt]) -> int:
     with counter("captured", len(prompts) * options.samples) as count:
         if options.replicas > 1:
             return _on_replicas(make_engine, options, prompts, spec)
+        cache = FeatureCache.create(options.out, spec)  # before the engine takes its time
         engine, sampling = make_engine()
-        cache = FeatureCache.create(options.out, spec)
         return capture(engine, sampling, prompts, cache, _plan(options), after_batch=count)
 
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 import torch
 
+from value_steer.errors import DataError
 from value_steer.features.errors import FeatureCacheError
-from value_steer.trajectories import Trajectory, TrajectoryHeader, write_trajectories
+from value_steer.trajectories import (
+    Trajectory,
+    TrajectoryHeader,
+    read_header,
+    write_trajectories,
+)
 from value_steer.value_probe import Polarity
 
 if TYPE_CHECKING:
@@ -59,6 +66,27 @@ def score(
             )
 
 
+def weights_digest(head: ValueHead) -> str:
+    """Says whether two heads have the same weights; card and device aside."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(head.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().float().cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def require_head(path: str | os.PathLike[str], head: ValueHead) -> None:
+    """Check that trajectories are values of this head, if their file says whose they are.
+
+    Raises:
+        DataError: They are another's, or the file cannot be read.
+    """
+    stated = read_header(path).head
+    if stated is not None and stated != (own := weights_digest(head)):
+        msg = f"{path} holds values of another head: {stated[:12]} → {own[:12]}; score it anew"
+        raise DataError(msg)
+
+
 def write_scores(
     path: str | os.PathLike[str],
     head: ValueHead,
@@ -78,7 +106,7 @@ def write_scores(
     Raises:
         FeatureCacheError: A response has no label, or the head does not say what it scores.
     """
-    header = TrajectoryHeader(_polarity(head), cache.spec.settings)
+    header = TrajectoryHeader(_polarity(head), cache.spec.settings, weights_digest(head))
     kept = (one for one in cache if keep is None or keep(one.response.key.prompt_id))
     write_trajectories(path, header, score(head, kept, labels))
 

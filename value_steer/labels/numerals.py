@@ -162,9 +162,9 @@ def _value(text: str) -> Fraction | None:
     if (found := _SCIENTIFIC.fullmatch(text)) is not None:
         return _decimal(found[1]) * Fraction(10) ** int(found[2] or found[3])
     if (found := _MIXED.fullmatch(text)) is not None:
-        whole, over, under = int(found[2]), int(found[3]), int(found[4])
+        part = Fraction(int(found[3]), int(found[4]) or 1)
         sign = -1 if found[1] == "-" else 1
-        return sign * (whole + Fraction(over, under)) if over < under else None
+        return sign * (int(found[2]) + part) if part < 1 and int(found[4]) else None
     if (found := _RATIO.fullmatch(text)) is not None:
         under = _decimal(found[2])
         return _decimal(found[1]) / under if under else None

@@ -230,10 +230,14 @@ def _header(body: object, at: str) -> Mapping[str, Setting]:
 
 def _row(body: object, at: str) -> tuple[ResponseKey, float | None, str]:
     match body:
-        case [str(prompt_id), int(sample), label, str(digest)] if (
-            label is None or is_probability(label)
-        ) and not isinstance(sample, bool):
-            return ResponseKey(prompt_id, sample), None if label is None else float(label), digest
+        case [str(), bool(), *_]:
+            pass  # true and false are whole numbers to Python
+        case [str(prompt_id), int(sample), None, str(digest)]:
+            return ResponseKey(prompt_id, sample), None, digest
+        case [str(prompt_id), int(sample), float() | int() as label, str(digest)] if is_probability(
+            label
+        ):
+            return ResponseKey(prompt_id, sample), float(label), digest
     msg = (
         f"{at} is not [prompt_id, sample, label from 0 to 1 or null, digest]; delete the line and "
         "label again"

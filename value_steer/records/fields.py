@@ -65,8 +65,9 @@ def shown(value: object) -> str:
 
 def is_number(value: object) -> bool:
     """Whether ``value`` is a number that a float can hold; a bool, a NaN or an infinity is not."""
-    is_any = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return is_any and abs(value) <= sys.float_info.max  # type: ignore[operator]
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return abs(value) <= sys.float_info.max
 
 
 def optional(field: Field) -> Field:
