@@ -23,6 +23,7 @@ class FakeJudge:
         logprobs: Of its first token: token and log-probability.
         refuses: Parameters that it answers with a 400.
         raw: A body that it sends in place of a completion.
+        model: Its name.
         owned_by: What the list of models says of the model's owner.
         failures: Statuses of the next answers, before they come right.
         asked: The bodies of all questions.
@@ -35,6 +36,7 @@ class FakeJudge:
     logprobs: dict[str, float] | None = None
     refuses: frozenset[str] = frozenset()
     raw: object = None
+    model: str = "tiny"
     owned_by: str = "somebody"
     failures: list[int] = field(default_factory=list)
     asked: list[dict[str, Any]] = field(default_factory=list)
@@ -50,7 +52,8 @@ def serving(judge: FakeJudge) -> Iterator[FakeJudge]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            model = {"id": "tiny", "object": "model", "created": 0, "owned_by": judge.owned_by}
+            served = {"id": judge.model, "owned_by": judge.owned_by}
+            model = {**served, "object": "model", "created": 0}
             self._send(200, {"object": "list", "data": [model]})
 
         def do_POST(self) -> None:

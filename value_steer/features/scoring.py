@@ -12,7 +12,6 @@ from value_steer.features.errors import FeatureCacheError
 from value_steer.trajectories import (
     Trajectory,
     TrajectoryHeader,
-    read_header,
     write_trajectories,
 )
 from value_steer.value_probe import Polarity
@@ -75,15 +74,20 @@ def weights_digest(head: ValueHead) -> str:
     return digest.hexdigest()
 
 
-def require_head(path: str | os.PathLike[str], head: ValueHead) -> None:
+def require_head(header: TrajectoryHeader, head: ValueHead, at: str) -> None:
     """Check that trajectories are values of this head, if their file says whose they are.
 
+    Args:
+        header: Of the file.
+        head: Whose they should be.
+        at: Path of the file, for the message.
+
     Raises:
-        DataError: They are another's, or the file cannot be read.
+        DataError: They are another's.
     """
-    stated = read_header(path).head
-    if stated is not None and stated != (own := weights_digest(head)):
-        msg = f"{path} holds values of another head: {stated[:12]} → {own[:12]}; score it anew"
+    stated, own = header.head, weights_digest(head)
+    if stated is not None and stated != own:
+        msg = f"{at} holds values of another head: {stated[:12]} → {own[:12]}; score it anew"
         raise DataError(msg)
 
 

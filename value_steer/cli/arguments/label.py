@@ -37,6 +37,18 @@ def _add(command: ArgumentParser) -> None:
         metavar="SHARE",
         help="of responses whose verdict may be unreadable (default: %(default)s)",
     )
+    _add_judge(command)
+    pattern = command.add_argument_group("the pattern")
+    pattern.add_argument("--pattern", help="in Python's syntax")
+    pattern.add_argument("--bad", action="store_true", help="a match means a bad response")
+    column = command.add_argument_group("the column")
+    column.add_argument(
+        "--file", type=Path, help="rows with prompt_id, sample and the column, from 0 to 1"
+    )
+    column.add_argument("--column", default="label", help="its name (default: %(default)s)")
+
+
+def _add_judge(command: ArgumentParser) -> None:
     judge = command.add_argument_group("the judge, behind an OpenAI-compatible endpoint")
     judge.add_argument("--url", help="of the endpoint; it ends in /v1")
     judge.add_argument("--model", help="that judges (default: the first that is served)")
@@ -55,14 +67,6 @@ def _add(command: ArgumentParser) -> None:
         default="auto",
         help="how it is held to two words; auto: the strictest that the server takes (default)",
     )
-    pattern = command.add_argument_group("the pattern")
-    pattern.add_argument("--pattern", help="in Python's syntax")
-    pattern.add_argument("--bad", action="store_true", help="a match means a bad response")
-    column = command.add_argument_group("the column")
-    column.add_argument(
-        "--file", type=Path, help="rows with prompt_id, sample and the column, from 0 to 1"
-    )
-    column.add_argument("--column", default="label", help="its name (default: %(default)s)")
 
 
 def _share(text: str) -> float:
