@@ -162,18 +162,18 @@ def test_data_sets(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", ["trajectories", "generations", "columns"])
 def test_lines(tmp_path: Path, name: str) -> None:
     """What evaluation and calibration read."""
-    load = {
+    load: dict[str, Callable[[Path], Iterable[object]]] = {
         "trajectories": read_trajectories,
         "generations": read_generations,
         "columns": lambda file: [read_columns(file, [Trajectory("a", np.array([0.5]), 1.0)])],
-    }[name]
+    }
 
     @FUZZED
     @given(lines(GOOD[name]))
     def check(made: bytes) -> None:
         file = tmp_path / "file.jsonl"
         file.write_bytes(made)
-        _ours(lambda: load(file))
+        _ours(lambda: load[name](file))
 
     check()
 
