@@ -17,21 +17,30 @@ _EMPHASIS = re.compile(r"\*\*|__|`|(?<!\w)\*(?=\w)|(?<=\w)\*(?!\S)")
 _OPERATOR = re.compile(r"(?<=[\d)}\]]) ?([-+/×*^=<>±≤≥≈]) ?(?=[\d(.$\\-])")  # noqa: RUF001
 _ASSIGNED = re.compile(r"^[A-Za-zα-ω](?:_?\{?\w{1,2}\}?)?\s?=\s?")  # noqa: RUF001  (Greek)
 _JOIN_WORDS = """
-and or to & und oder bis et ou à y o e и или до 和 或 と through
+by and or to & und oder bis et ou à y o e и или до 和 或 と through
 """
 _SIGN_WORDS = """
+mod >= <= log ln sin cos tan cot exp sqrt root power base exponent
 - + / × * ^ < > ± ~ ≈ √ ≤ ≥ | % minus negative plus moins menos meno
 """  # noqa: RUF001
 _AFTER_WORDS = """
+sqrt root
 + / × * ^ = < > ± √ ≤ ≥ π ∞ i pi ... … million millions billion billions thousand thousands
 hundred hundreds trillion trillions dozen dozens mio mio. mrd mrd. mln mld k m bn million.
 million, billion. thousand. dozen. half millionen milliarden millones milhões milioni
 tausend mil mille lakh lakhs crore crores тысяч тысячи миллион миллиона миллионов млн млрд
 тыс тыс. squared cubed factorial choose mod or e
 """  # noqa: RUF001
+_LEFT = re.compile(r"[\w\s.,+\-×*/^(){}']*")  # noqa: RUF001  (what an equation may begin with)
 _JOINS, _SIGNS, _AFTER = (
     frozenset(words.split()) for words in (_JOIN_WORDS, _SIGN_WORDS, _AFTER_WORDS)
 )
+_COPULA_WORDS = (
+    "is are was were equals equal gives makes leaves yields has have be = := -> => → ⇒ :"
+)
+_OF_WORDS = "root square power cube logarithm log half third quarter out sine cosine multiple"
+_COPULAS, _OF = frozenset(_COPULA_WORDS.split()), frozenset(_OF_WORDS.split())
+_STOPS = (".", ",", ";", ":", "?")
 _TRAILING = ".,;:?\"'»”’"  # noqa: RUF001  (marks as they are typeset)
 _LEADING = "\"'«“‘#"  # noqa: RUF001
 _CJK = r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]"
@@ -61,7 +70,7 @@ _FUNCTIONS = frozenset(
 _PLAIN_MATHS = re.compile(r"[\w\s\\{}()\[\]+\-*/^_=<>.,!|&;:'°πθ∞√±≤≥×α-ω$]*")  # noqa: RUF001
 _BROKEN = re.compile(
     r"\d[\s\u2009]+[.]?\d"  # two numbers side by side, or a group of digits
-    r"|\d'\d|\d_\d{3}|\d\.\d+\.|\d[eE][-+]?\d|\d:\d|\.\.\.|…|\\[lc]?dots|%|[$]\d.*[$]\d|/\s*0+(?![\d.])"
+    r"|\d\s+(?!or\b|and\b)[A-Za-z]+\s+\d|\([A-Z]\)\s|\\approx|≈|\d_|\.\(|\\overline|\d'\d|\d_\d{3}|\d\.\d+\.|\d[eE][-+]?\d|\d:\d|\.\.\.|…|\\[lc]?dots|%|[$]\d.*[$]\d|/\s*0+(?![\d.])"
 )
 _LISTED = re.compile(r"\d,\d")
 
@@ -128,51 +137,73 @@ def _is_expression(text: str) -> bool:
 
 def _last_number(text: str) -> Answer | None:
     line = _OPERATOR.sub(r"\1", _EMPHASIS.sub("", normal(text)))
-    tokens = re.split(r"[ \t\n]+", re.sub(rf"({_CJK}+|[。，、！])", r" \1 ", line))  # noqa: RUF001
+    spaced = re.sub(rf"({_CJK}+|[。，、！])", r" \1 ", line)  # noqa: RUF001  (Chinese marks)
+    tokens = [token for token in re.split(r"[ \t\n]+", spaced) if token]
     places = [place for place, token in enumerate(tokens) if _DIGIT.search(token)]
     if not places:
         return None
     at = places[-1]
     token = _stripped(tokens[at])
-    if "..." in tokens[at] or "…" in tokens[at]:
+    if ".." in tokens[at] or "…" in tokens[at]:
         return Answer(token, is_whole=False)
-    before = [_stripped(one) for one in tokens[max(0, at - 2) : at]]
-    after = tokens[at + 1] if at + 1 < len(tokens) else ""
-    joined = _joined(tokens, at, token, before, after)
+    joined = _joined(tokens, at, token)
     if joined is None:
         return Answer(token, is_whole=False)
-    number = read_number(_ASSIGNED.sub("", joined.rpartition("=")[2]))
+    left, _, right = joined.rpartition("=")
+    number = read_number(right) if _LEFT.fullmatch(left) else None
     return Answer(joined, number, is_whole=number is not None)
 
 
-def _joined(  # noqa: PLR0911  (each return is one thing that may stand beside a number)
-    tokens: list[str], at: int, token: str, before: list[str], after: str
-) -> str | None:
+def _joined(tokens: list[str], at: int, token: str) -> str | None:
     """The token with what belongs to it; ``None``: it is a part of something that is no number."""
-    ends = tokens[at].endswith((".", ",", ";", ":", "?"))
-    last = before[-1] if before else ""
-    if not ends and after:
-        if after.strip(_TRAILING).casefold() in {"percent", "%"}:
-            return f"{token} %"
-        if after.casefold() in _AFTER or after[0] in _CJK_NUMERAL or after.startswith("..."):
-            return None
-    if not last:
-        return token
-    parted = tokens[at - 1].endswith((".", ";", ":", "?"))
-    if last == "-" and len(before) > 1 and before[0].endswith("="):
-        return f"-{token}"
-    if last.casefold() in _SIGNS or last[-1] in _CJK_NUMERAL:
+    after = [] if tokens[at].endswith(_STOPS) else tokens[at + 1 : at + 3]
+    words = [word.strip(_TRAILING).casefold() for word in after]
+    if words[:1] in (["percent"], ["%"]) or words == ["per", "cent"]:
+        return f"{token} %"
+    if after and _goes_on(after):
         return None
-    if _DIGIT.search(last) is None:
-        two = before[0] if len(before) > 1 else ""
-        listed = last.casefold() in _JOINS and _DIGIT.search(two) is not None
-        return None if listed else token
+    # What stands before it in the same clause, the nearest last.
+    before = tokens[max(0, at - 3) : at]
+    clause = [place for place, one in enumerate(before) if one.endswith(_STOPS) and one != ":"]
+    if clause and clause[-1] == len(before) - 1 and before[-1].endswith(","):
+        return None if _DIGIT.search(before[-1]) and not _is_apart(before[-1], token) else token
+    return _after(before[clause[-1] + 1 if clause else 0 :], token)
+
+
+def _goes_on(after: list[str]) -> bool:
+    """Whether a number goes on in what follows it."""
+    first = after[0].casefold()
+    half = first == "and" and after[-1].casefold() in {"a", "one", "two", "three", "half"}
+    return half or first in _AFTER or first[0] in _CJK_NUMERAL or first.startswith("..")
+
+
+def _after(before: list[str], token: str) -> str | None:
+    """A token with what stands before it in its clause; see :func:`_joined`."""
+    words = [_stripped(one).casefold() for one in before]
+    if not words or not words[-1]:
+        return token
+    last, two = words[-1], words[-2] if len(words) > 1 else ""
     if re.fullmatch(r"[-+]?\d+", last) and re.fullmatch(r"\d+/\d+", token):
         return f"{last} {token}"
+    if last == "-" and two.endswith("="):
+        return f"-{token}"
+    if last in _SIGNS or last[-1] in _CJK_NUMERAL:
+        return None
+    if last in _JOINS:
+        parts = "/" in token or any(_DIGIT.search(word) for word in words)
+    elif _DIGIT.search(last):
+        parts = not _is_apart(last, token)
+    else:
+        counted = two in _OF or any(_DIGIT.search(word) for word in words)
+        powered = (two == "to" and last == "the") or (last == "of" and counted)
+        parts = powered or (_DIGIT.search(two) is not None and last not in _COPULAS)
+    return None if parts else token
+
+
+def _is_apart(last: str, token: str) -> bool:
+    """Whether two numbers side by side are two: neither a group of digits, a list nor a sum."""
     grouped = re.match(r"\d{3}(?!\d)", token) and re.search(r"(?<!\d)\d{1,3}$", last)
-    listed = tokens[at - 1].endswith(",")
-    signed = token[0] in "-+"
-    return None if not parted and (grouped or listed or signed) else token
+    return not (grouped or last.endswith(",") or token[0] in "-+")
 
 
 def _stripped(token: str) -> str:

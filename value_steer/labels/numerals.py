@@ -68,12 +68,12 @@ _RATIO = re.compile(rf"({_DECIMAL})\s?/\s?({_DECIMAL})")
 _MIXED = re.compile(r"([-+]?)(\d+)[\s\u2009]+(\d+)\s?/\s?(\d+)")
 _CURRENCY = "$€£¥₹₽₩"
 _UNIT = re.compile(
-    r"[^\W\d_]+\.?(?:[ /·^-]*[^\W\d_]+\.?)*(?:\^?[23])?|°(?:[CF])?|[%‰°]|[" + _CURRENCY + "]"
+    r"[^\W\d_]+\.?(?:[ /·^-]*[^\W\d_]+\.?)*(?:\^[23])?|°(?:[CF])?|[%‰°]|[" + _CURRENCY + "]"
 )
 _LETTERS = frozenset("mgshlLKVWAJNCtd")
 """The letters that are units; any other is a variable or a constant."""
 _NO_UNIT_WORDS = """
-or and to pi sin cos tan log ln exp sqrt if not but than more less least most about mod plus
+per or and to pi sin cos tan log ln exp sqrt if not but than more less least most about mod plus
 minus times over choose factorial squared cubed root infinity inf und oder et ou y o e и или
 half quarter third thirds quarters halves st nd rd th tenths hundredths thousandths fourths
 fifths sixths sevenths eighths ninths
@@ -114,10 +114,11 @@ def normal(text: str) -> str:
     text = "".join(map(_plain_letter, text))
     text = _RUN.sub(lambda run: "^" + run[0].replace(_RAISING, ""), text)
     text = re.sub(rf"(?<=\d){_APART}", " ", text).replace(_APART, "")
+    text = re.sub(r"(?<=\d) ?[x*] ?(?=\d)", "×", text)  # noqa: RUF001
     text = text.replace("\\(", " ").replace("\\)", " ").replace("\\[", " ").replace("\\]", " ")
     for pattern, instead in _LATEX:
         text = pattern.sub(instead, text)
-    return _FRAC.sub(_slash, text)
+    return re.sub(r" +\^", "^", _FRAC.sub(_slash, text))
 
 
 def read_number(text: str) -> Number | None:
@@ -131,13 +132,13 @@ def read_number(text: str) -> Number | None:
     text = text.removeprefix(before).lstrip()
     if (value := _value(text)) is not None:
         return Number(value, before)
-    split = re.search(r"[^\W\d_][^\d]*(?:\^?[23])?$|[%‰°€£¥₹₽₩].*$", text)
+    split = re.search(r"[^\W\d_][^\d]*(?:\^[23])?$|[%‰°€£¥₹₽₩].*$", text)
     while split is not None:
         number, unit = text[: split.start()].rstrip(f" {_THIN}"), split[0].strip()
         value = _value(number)
         if value is not None and not before:
             return _with_unit(value, unit)
-        split = re.compile(r"[^\W\d_][^\d]*(?:\^?[23])?$").search(text, split.start() + 1)
+        split = re.compile(r"[^\W\d_][^\d]*(?:\^[23])?$").search(text, split.start() + 1)
     return None
 
 
