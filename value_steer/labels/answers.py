@@ -47,30 +47,15 @@ _CJK = r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]"
 _CJK_NUMERAL = "万億亿千百十兆萬点點分割半第余餘"
 # Two letters may be a product; these are not.
 _WORDS = re.compile(r"[A-Za-z]{3,}|\b(?:so|is|it|in|of|to|at|by|on|no|an|as|we|he|me|my|if|up)\b")
-_FUNCTIONS = frozenset(
-    [
-        "sin",
-        "cos",
-        "tan",
-        "cot",
-        "sec",
-        "csc",
-        "log",
-        "exp",
-        "sqrt",
-        "max",
-        "min",
-        "gcd",
-        "lcm",
-        "mod",
-        "and",
-        "inf",
-    ]
-)
+_FUNCTION_WORDS = "sin cos tan cot sec csc log exp sqrt max min gcd lcm mod and inf"
+_FUNCTIONS = frozenset(_FUNCTION_WORDS.split())
 _PLAIN_MATHS = re.compile(r"[\w\s\\{}()\[\]+\-*/^_=<>.,!|&;:'°πθ∞√±≤≥×α-ω$]*")  # noqa: RUF001
 _BROKEN = re.compile(
     r"\d[\s\u2009]+[.]?\d"  # two numbers side by side, or a group of digits
-    r"|\d\s+(?!or\b|and\b)[A-Za-z]+\s+\d|\([A-Z]\)\s|\\approx|≈|\d_|\.\(|\\overline|\d'\d|\d_\d{3}|\d\.\d+\.|\d[eE][-+]?\d|\d:\d|\.\.\.|…|\\[lc]?dots|%|[$]\d.*[$]\d|/\s*0+(?![\d.])"
+    r"|\d\s+(?!or\b|and\b)[A-Za-z]+\s+\d"  # a measure of two parts: 3 h 20 min
+    r"|\d'\d|\d_|\d\.\d+\.|\.\(|\\overline|\d[eE][-+]?\d|\d:\d"  # a number in a form of its own
+    r"|\.\.\.|…|\\[lc]?dots|\\approx|≈|%|/\s*0+(?![\d.])"  # no one value, or none
+    r"|\([A-Z]\)\s|[$]\d.*[$]\d"  # a choice and its value; two answers
 )
 _LISTED = re.compile(r"\d,\d")
 
@@ -99,16 +84,18 @@ class Answer:
 
 def final_answer(text: str) -> Answer | None:
     r"""The last ``\boxed{...}`` of a response, else its last number; ``None``: there is neither."""
-    boxes = [box for start in _BOX.finditer(text) if (box := _box(text, start.end())) is not None]
-    if boxes:
-        return whole_answer(boxes[-1]) if boxes[-1].strip() else None
-    return _last_number(text)
+    begins = [found.end() for found in _BOX.finditer(text)]
+    if not begins:
+        return _last_number(text)
+    box = _box(text, begins[-1])
+    if box is None:  # cut off, or longer than any answer
+        return Answer(text[begins[-1] :][:LONGEST], is_whole=False)
+    return whole_answer(box) if box.strip() else None
 
 
 def whole_answer(text: str) -> Answer:
     """A text all of which is an answer, such as a reference or what stands in a box."""
-    plain = " ".join(normal(text.strip().strip("$")).split(" ")).strip()
-    plain = re.sub(r" +", " ", plain)
+    plain = re.sub(r" +", " ", normal(text.strip().strip("$"))).strip()
     value = read_number(_ASSIGNED.sub("", plain))
     if value is not None:
         return Answer(plain, value)
