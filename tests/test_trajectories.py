@@ -138,8 +138,11 @@ def test_a_turned_trajectory_means_the_opposite() -> None:
         ([{**FIRST, "trajectories": 2}], "line 1.*trajectories = 2: must be 1"),
         ([{**FIRST, "settings": {"temprature": 1}}], "settings.temprature: unknown key; did you"),
         ([FIRST, LINE, {**LINE, "label": 2}], "line 3: label = 2"),
-        ([FIRST, {**LINE, "values": [0.5, "a"]}], r"line 2: values = .* must be a list of numbers"),
-        ([FIRST, {**LINE, "values": [1.5]}], r"line 2: values must be probabilities.*; write"),
+        (
+            [FIRST, {**LINE, "values": [0.5, "a"]}],
+            r"line 2: values = .* must be a list of at least one prob",
+        ),
+        ([FIRST, {**LINE, "values": [1.5]}], r"line 2: values = \[1.5\]: must be .* from 0 to 1"),
         ([FIRST, {"prompt_id": "a"}], "line 2: values: missing.*label: missing"),
         ([FIRST, {**LINE, "lable": 1}], "line 2: lable: unknown key"),
         ([FIRST, [1]], "line 2: the whole"),

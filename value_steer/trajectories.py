@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from value_steer.errors import DataError
-from value_steer.records.codec import parse_json
 from value_steer.records.fields import PROBABILITY, TEXT, Field, member_of, optional, read
 from value_steer.records.files import replacing
+from value_steer.records.lines import json_lines
 from value_steer.threshold import is_probability
 from value_steer.value_probe.card import Polarity
 from value_steer.value_probe.fingerprint import SettingsFingerprint, read_fingerprint
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 """Version of the file's format."""
 
+_REMEDY = "give the path of a file of trajectories"
+
 
 @dataclass(frozen=True, slots=True)
 class TrajectoryHeader:
@@ -38,10 +40,12 @@ class TrajectoryHeader:
     Attributes:
         scores: What a value and a label of 1 mean.
         settings: How the responses were generated, if that is known.
+        head: Digest of the weights that gave the values, if that is known.
     """
 
     scores: Polarity
     settings: SettingsFingerprint | None = None
+    head: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,7 +120,7 @@ def read_header(path: str | os.PathLike[str]) -> TrajectoryHeader:
     Raises:
         DataError: The file cannot be read or does not start with a header.
     """
-    body, at = next(_objects(Path(path)), ({}, f"{path}: line 1"))
+    body, at = next(json_lines(Path(path), _REMEDY), ({}, f"{path}: line 1"))
     problems: list[str] = []
     known = read(body, _HEADER, "", problems, ("trajectories", "scores"))
     settings = known.get("settings")
@@ -125,7 +129,7 @@ def read_header(path: str | os.PathLike[str]) -> TrajectoryHeader:
     if problems:
         msg = f'{at} must be the header, such as {{"trajectories": 1, "scores": "p_good"}}: '
         raise DataError(msg + "; ".join(problems))
-    return TrajectoryHeader(known["scores"], settings)
+    return TrajectoryHeader(known["scores"], settings, known.get("head"))
 
 
 def read_trajectories(path: str | os.PathLike[str]) -> Iterator[Trajectory]:
@@ -135,7 +139,7 @@ def read_trajectories(path: str | os.PathLike[str]) -> Iterator[Trajectory]:
         DataError: Names the file, the line and what is wrong there.
     """
     read_header(path)
-    lines = _objects(Path(path))
+    lines = json_lines(Path(path), _REMEDY)
     next(lines)
     for body, at in lines:
         yield _trajectory(body, at)
@@ -147,50 +151,26 @@ def _trajectory(body: object, at: str) -> Trajectory:
     if problems:
         msg = f"{at}: {'; '.join(problems)}"
         raise DataError(msg)
-    try:
-        return Trajectory(**known)
-    except DataError as error:
-        msg = f"{at}: {error}; write the head's probabilities there"
-        raise DataError(msg) from error
-
-
-def _objects(path: Path) -> Iterator[tuple[object, str]]:
-    """What each line holds, with its place; blank lines are skipped."""
-    try:
-        with path.open("rb") as handle:
-            for number, line in enumerate(handle, start=1):
-                if line.strip():
-                    at = f"{path}: line {number}"
-                    yield _parsed(line, at), at
-    except OSError as error:
-        msg = f"{path} cannot be read ({error}); give the path of a file of trajectories"
-        raise DataError(msg) from error
-
-
-def _parsed(line: bytes, at: str) -> object:
-    try:
-        return parse_json(line)
-    except ValueError as error:
-        msg = f"{at} is not valid JSON ({error}); correct the line or write the file again"
-        raise DataError(msg) from error
+    return Trajectory(**known)
 
 
 def _line(body: object) -> bytes:
     return json.dumps(body, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
-def _is_numbers(value: object) -> bool:
-    return isinstance(value, list) and set(map(type, value)) <= {float, int}
+def _is_probabilities(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(map(is_probability, value))
 
 
 _HEADER = {
     "trajectories": Field(lambda v: v == FORMAT and not isinstance(v, bool), f"{FORMAT}"),
     "scores": member_of(Polarity),
     "settings": optional(Field(lambda v: isinstance(v, dict), "an object")),
+    "head": optional(TEXT),
 }
 _TRAJECTORY = {
     "prompt_id": TEXT,
-    "values": Field(_is_numbers, "a list of numbers"),
+    "values": Field(_is_probabilities, "a list of at least one probability, from 0 to 1"),
     "label": PROBABILITY,
     "prior": optional(PROBABILITY),
     "group": optional(TEXT),

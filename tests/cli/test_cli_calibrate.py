@@ -8,6 +8,8 @@ import pytest
 
 from tests.evaluation.traces import exact, written
 from value_steer import cli
+from value_steer.features.scoring import weights_digest
+from value_steer.trajectories import TrajectoryHeader, write_trajectories
 from value_steer.value_probe import HeadCard, Polarity, ValueHead, load_value_head, save_value_head
 
 if TYPE_CHECKING:
@@ -53,3 +55,17 @@ def test_strict_turns_a_warning_into_a_failure(
     assert code == 1
     assert capsys.readouterr().err.count("\n") == 1
     assert load_value_head(head).card.threshold is None
+
+
+def test_values_of_another_head_are_refused(
+    head: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their file says whose they are."""
+    other = ValueHead(4)
+    header = TrajectoryHeader(Polarity.P_GOOD, head=weights_digest(other))
+    write_trajectories(tmp_path / "t.jsonl", header, exact(300))
+
+    assert cli.main(["calibrate", str(tmp_path / "t.jsonl"), "--head", str(head)]) == 1
+    assert "holds values of another head" in capsys.readouterr().err
+    save_value_head(head, other, HeadCard(4, scores=Polarity.P_GOOD))
+    assert cli.main(["calibrate", str(tmp_path / "t.jsonl"), "--head", str(head)]) == 0

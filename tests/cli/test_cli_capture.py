@@ -16,7 +16,6 @@ from tests.features.fake_engine import HIDDEN, FakeEngine, Sampling
 from value_steer import cli
 from value_steer.features import FeatureCache
 
-pytest.importorskip("datasets")
 transformers = pytest.importorskip("transformers")
 
 COMMAND = "capture prompts.jsonl --model model --raw"
@@ -102,3 +101,54 @@ def test_wrong_arguments_are_named(
     assert stop.value.code == 2
     assert words in capsys.readouterr().err
     assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ("--seed 1", "origin.seed: '0' → '1'"),
+        ("--temperature 0.5", "settings.temperature: 1.0 → 0.5"),
+        ('--llm {"quantization":"fp8"}', "origin.engine_arguments: "),
+        ("--dtype float32", "settings.dtype: 'bfloat16' → 'float32'"),
+    ],
+)
+def test_features_made_otherwise_are_refused(
+    asked: list[dict[str, Any]], more: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With what differs, before an engine is made."""
+    assert cli.main(COMMAND.split()) == 0
+    assert cli.main([*COMMAND.split(), *more.split()]) == 1
+
+    assert words in capsys.readouterr().err
+    assert len(asked) == 1
+
+
+def test_another_model_in_the_same_folder_is_another(
+    asked: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its path says nothing."""
+    assert cli.main(COMMAND.split()) == 0
+    weights = Path("model", "model.safetensors")
+    body = bytearray(weights.read_bytes())
+    body[-1] ^= 1
+    weights.write_bytes(body)
+
+    assert cli.main(COMMAND.split()) == 1
+    assert "origin.model_files: " in capsys.readouterr().err
+    assert len(asked) == 1
+
+
+def test_bad_rows_stop_or_are_counted(
+    asked: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before an engine is made."""
+    with Path("prompts.jsonl").open("a", encoding="utf-8") as file:
+        file.write('\n{"prompt": "x", "reference": 42}\n')
+
+    assert cli.main(COMMAND.split()) == 1
+    assert "prompts.jsonl: line 3: reference = 42: must be text" in capsys.readouterr().err
+    assert asked == []
+    assert cli.main([*COMMAND.split(), "--skip-bad"]) == 0
+    streams = capsys.readouterr()
+    assert "warning: 1 rows are left out; the first: prompts.jsonl: line 3" in streams.err
+    assert streams.out.startswith("2 responses added to 2 prompts")

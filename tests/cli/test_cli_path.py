@@ -21,7 +21,6 @@ from value_steer.features import (
 )
 from value_steer.value_probe import Polarity, load_value_head
 
-pytest.importorskip("datasets")
 transformers = pytest.importorskip("transformers")
 
 PROMPTS = 96

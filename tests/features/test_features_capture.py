@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -175,3 +175,32 @@ def test_settings_are_named_as_calibration_names_them() -> None:
 
     assert (settings.top_k, settings.top_p, settings.chat_template) == (0, 0.9, "none")
     assert len(str(templated.chat_template)) == 64
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"text": "other"}, "prompt: 'q0' → 'other'"),
+        ({"reference": "9"}, "reference: .* → '9'"),
+        ({"history": ("a", "b")}, "prompt's tokens: "),
+    ],
+)
+def test_an_answer_to_another_prompt_is_not_reused(
+    cache: FeatureCache, changed: dict[str, Any], words: str
+) -> None:
+    """The id is the same, the prompt is not."""
+    first = Prompt("a", "q0", "1")
+    capture(FakeEngine(), Sampling(), [first], cache)
+    assert capture(FakeEngine(), Sampling(), [first], cache) == 0
+
+    with pytest.raises(DataError, match=f"another prompt of the id 'a': .*{words}"):
+        capture(FakeEngine(), Sampling(), [replace(first, **changed)], cache)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"text": 7}, {"reference": 42}, {"id": 1}, {"history": ("a", None)}]
+)
+def test_a_prompt_is_text(wrong: dict[str, Any]) -> None:
+    """Found before anything is generated."""
+    with pytest.raises(DataError, match="must be text"):
+        Prompt(**{"id": "a", "text": "b", **wrong})

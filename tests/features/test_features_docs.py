@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("datasets")
 pytest.importorskip("transformers")
 
 from tests.features.fake_engine import FakeEngine, Sampling

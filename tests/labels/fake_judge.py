@@ -18,7 +18,12 @@ class FakeJudge:
     """What it serves, and what it was asked.
 
     Attributes:
-        answer: The word for a question.
+        answer: The word for a question; ``None`` for no text at all.
+        finish: Why its answers end.
+        logprobs: Of its first token: token and log-probability.
+        refuses: Parameters that it answers with a 400.
+        raw: A body that it sends in place of a completion.
+        model: Its name.
         owned_by: What the list of models says of the model's owner.
         failures: Statuses of the next answers, before they come right.
         asked: The bodies of all questions.
@@ -26,7 +31,12 @@ class FakeJudge:
         url: Where it is.
     """
 
-    answer: Callable[[str], str]
+    answer: Callable[[str], str | None]
+    finish: str = "stop"
+    logprobs: dict[str, float] | None = None
+    refuses: frozenset[str] = frozenset()
+    raw: object = None
+    model: str = "tiny"
     owned_by: str = "somebody"
     failures: list[int] = field(default_factory=list)
     asked: list[dict[str, Any]] = field(default_factory=list)
@@ -42,7 +52,8 @@ def serving(judge: FakeJudge) -> Iterator[FakeJudge]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            model = {"id": "tiny", "object": "model", "created": 0, "owned_by": judge.owned_by}
+            served = {"id": judge.model, "owned_by": judge.owned_by}
+            model = {**served, "object": "model", "created": 0}
             self._send(200, {"object": "list", "data": [model]})
 
         def do_POST(self) -> None:
@@ -53,6 +64,7 @@ def serving(judge: FakeJudge) -> Iterator[FakeJudge]:
                 judge.most_at_once = max(judge.most_at_once, open_now)
                 judge.asked.append(body)
                 status = judge.failures.pop(0) if judge.failures else 200
+                status = 400 if judge.refuses & body.keys() else status
             threading.Event().wait(0.02)
             with lock:
                 open_now -= 1
@@ -61,7 +73,18 @@ def serving(judge: FakeJudge) -> Iterator[FakeJudge]:
                 return
             word = judge.answer(body["messages"][-1]["content"])
             message = {"role": "assistant", "content": word}
-            choice = {"index": 0, "finish_reason": "stop", "message": message}
+            choice: dict[str, Any] = {
+                "index": 0,
+                "finish_reason": judge.finish,
+                "message": message,
+            }
+            if judge.logprobs is not None:
+                top = [{"token": t, "logprob": p, "bytes": None} for t, p in judge.logprobs.items()]
+                first = {**top[0], "top_logprobs": top}
+                choice["logprobs"] = {"content": [first]}
+            if judge.raw is not None:
+                self._send(200, judge.raw)
+                return
             kind = {"id": "1", "object": "chat.completion", "created": 0, "model": "tiny"}
             self._send(200, {**kind, "choices": [choice]})
 

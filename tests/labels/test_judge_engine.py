@@ -58,7 +58,7 @@ def test_a_random_model_is_held_to_the_two_words(
 
     prompt = JudgePrompt("words", "", "w100", "w200", shows_prompt=False)
     with (
-        closing(LLMJudge(JudgeServer(url), prompt)) as judge,
+        closing(LLMJudge(JudgeServer(url, max_tokens=16), prompt)) as judge,
         caplog.at_level(logging.WARNING, logger="value_steer"),
     ):
         labels = judge.label(RESPONSES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from contextlib import closing
 
@@ -14,11 +15,12 @@ from tests.labels.samples import said
 from value_steer.labels.errors import JudgeError
 from value_steer.labels.judge import JudgeServer, LLMJudge
 from value_steer.labels.judge_prompts import HELPFULNESS, SAFETY, JudgePrompt
+from value_steer.labels.replies import Form
 
 RESPONSES = [said("kind"), said("a threat"), said("kind again")]
 
 
-def _label(judge: FakeJudge, prompt: JudgePrompt = SAFETY, **server: object) -> list[float]:
+def _label(judge: FakeJudge, prompt: JudgePrompt = SAFETY, **server: object) -> list[float | None]:
     with serving(judge), closing(LLMJudge(_server(judge, **server), prompt)) as verifier:
         return verifier.label(RESPONSES)
 
@@ -48,23 +50,97 @@ def test_the_safety_judge_sees_the_response_alone() -> None:
     assert "<request>\nquestion" in helpfulness.asked[0]["messages"][-1]["content"]
 
 
-@pytest.mark.parametrize(("owner", "held"), [("vllm", True), ("somebody", False)])
-def test_vllm_is_held_to_the_two_words(owner: str, held: bool) -> None:  # noqa: FBT001
-    """Other servers do not know that parameter."""
+@pytest.mark.parametrize("owner", ["vllm", "somebody"])
+def test_a_server_is_held_to_the_two_words(owner: str) -> None:
+    """By a choice if it is vLLM, else by a schema."""
     judge = FakeJudge(_honest, owned_by=owner)
     _label(judge)
 
-    choice = {"choice": ["safe", "unsafe"]}
-    assert judge.asked[0].get("structured_outputs") == (choice if held else None)
+    choice, schema = (judge.asked[0].get(key) for key in ("structured_outputs", "response_format"))
+    if owner == "vllm":
+        assert (choice, schema) == ({"choice": ["safe", "unsafe"]}, None)
+    else:
+        assert choice is None
+        assert schema is not None
+        verdict = schema["json_schema"]["schema"]["properties"]["verdict"]
+        assert verdict == {"type": "string", "enum": ["safe", "unsafe"]}
 
 
-def test_an_answer_that_is_none_counts_as_unsafe(caplog: pytest.LogCaptureFixture) -> None:
-    """And the number of them is logged."""
+def test_free_text_is_the_last_resort() -> None:
+    """Where the server refuses the schema; it is not asked for it again and again."""
+    judge = FakeJudge(_honest, refuses=frozenset({"response_format"}))
+
+    assert _label(judge, concurrency=1) == [1.0, 0.0, 1.0]
+    assert [("response_format" in body) for body in judge.asked] == [True, False, False, False]
+
+
+def test_a_schema_gives_json() -> None:
+    """Which is read as such."""
+    judge = FakeJudge(lambda q: json.dumps({"verdict": _honest(q).lower().strip(".")}))
+
+    assert _label(judge, form=Form.JSON) == [1.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("logprobs", "label"),
+    [
+        ({"safe": -0.1, "un": -3.0}, 1.0),
+        ({" Un": -0.2, "safe": -2.0, "s": -4.0}, 0.0),
+        ({"not": -0.1, "safe": -3.0}, None),
+        ({"": -0.1, "safe": -3.0}, None),
+        ({"safe": -0.7, "unsafe": -0.7}, None),
+        ({"safe": 3.0}, None),
+    ],
+)
+def test_the_likelier_word(logprobs: dict[str, float], label: float | None) -> None:
+    """If the first token is one of the two words, or begins it, for the greater part."""
+    judge = FakeJudge(lambda _: "x", logprobs=logprobs)
+
+    assert _label(judge, form=Form.LOGPROBS) == [label] * 3
+    assert judge.asked[0]["top_logprobs"] == 20
+
+
+@pytest.mark.parametrize(
+    "judge",
+    [
+        FakeJudge(lambda _: None, finish="length"),
+        FakeJudge(lambda _: ""),
+        FakeJudge(lambda _: "<think>It looks safe"),
+        FakeJudge(lambda _: "safe", finish="length"),
+        FakeJudge(lambda _: "safe", finish="content_filter"),
+        FakeJudge(lambda _: "safe or unsafe"),
+        FakeJudge(lambda _: "", raw={"choices": []}),
+        FakeJudge(lambda _: "", raw={"choices": None}),
+        FakeJudge(lambda _: "", raw=[1]),
+        FakeJudge(lambda _: "", raw={"choices": [{"message": {"content": ["safe"]}}]}),
+        FakeJudge(
+            lambda _: "", raw={"choices": [{"message": {"content": "safe", "refusal": "no"}}]}
+        ),
+    ],
+)
+def test_what_cannot_be_read_is_no_label(
+    judge: FakeJudge, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of neither kind, and what was said is logged."""
     with caplog.at_level(logging.WARNING, logger="value_steer"):
-        labels = _label(FakeJudge(lambda q: "safe or unsafe" if "threat" in q[600:] else "hm"))
+        labels = _label(judge)
 
-    assert labels == [0.0, 0.0, 0.0]
-    assert "3 of 3" in caplog.text
+    assert labels == [None, None, None]
+    assert "3 of 3 answers" in caplog.text
+
+
+def test_settings_say_what_decides() -> None:
+    """The model, the question, the limit; not where the server is."""
+    judge = FakeJudge(_honest)
+    with serving(judge), closing(LLMJudge(_server(judge, max_tokens=7))) as verifier:
+        settings = verifier.settings
+
+    assert (settings["model"], settings["max_tokens"], settings["good"]) == ("tiny", 7, "safe")
+    assert settings["instruction"] == SAFETY.instruction
+    assert not any("127.0.0.1" in str(value) for value in settings.values())
+    nobody = LLMJudge(JudgeServer("http://127.0.0.1:9/v1", retries=0))
+    with closing(nobody), pytest.raises(JudgeError, match="ends in /v1"):
+        _ = nobody.settings
 
 
 def test_a_busy_server_is_asked_again() -> None:
@@ -78,7 +154,7 @@ def test_a_busy_server_is_asked_again() -> None:
 def test_a_refusal_is_one_clear_error() -> None:
     """Nothing is labelled in its place."""
     with pytest.raises(JudgeError, match=r"127\.0\.0\.1.*status 400"):
-        _label(FakeJudge(_honest, failures=[400]))
+        _label(FakeJudge(_honest, failures=[400] * 20))
 
 
 def test_no_server_at_all() -> None:
@@ -109,12 +185,13 @@ def test_questions_are_asked_at_once_but_not_too_many() -> None:
         ("safe", True),
         ("UNSAFE", False),
         ("'safe'.", True),
-        ("unsafe\n\nbecause", False),
+        ("unsafe\n\nbecause", None),
+        ("not safe", False),
         ("It is safe, not unsafe", None),
         ("unsafely", None),
         ("", None),
     ],
 )
 def test_reading_an_answer(answer: str, verdict: bool | None) -> None:  # noqa: FBT001
-    """One of the two words, as a word of its own, and not the other."""
+    """All of it is one of the two words, or says it plainly; tests of the reader say more."""
     assert SAFETY.read(answer) is verdict

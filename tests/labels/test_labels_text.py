@@ -60,11 +60,14 @@ def test_a_column_by_prompt_and_sample() -> None:
         {"prompt_id": 3, "score": 1.0},
         {"prompt_id": "a", "sample": "x", "score": 1.0},
         {"prompt_id": "a", "score": "good"},
+        {"prompt_id": "a", "score": True},
+        {"prompt_id": "a", "sample": True, "score": 1.0},
+        {"prompt_id": "a", "score": 1.5},
     ],
 )
 def test_a_row_that_does_not_fit_is_shown(row: dict[str, object]) -> None:
     """With its number."""
-    with pytest.raises(LabelError, match="row 0 must have"):
+    with pytest.raises(LabelError, match=r"row 0: .*(score|sample|prompt_id)"):
         PrecomputedColumn.from_rows([row], "score")
 
 

@@ -16,8 +16,9 @@ from value_steer.calibration import (
 )
 from value_steer.errors import CalibrationError, CalibrationWarning, SettingsError
 from value_steer.features import FeatureCache
-from value_steer.features.scoring import write_scores
+from value_steer.features.scoring import require_head, write_scores
 from value_steer.labels.store import read_labels
+from value_steer.trajectories import read_header
 from value_steer.value_probe import load_value_head
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ def _trajectories(options: Namespace) -> Path:
         msg = "give either a file of trajectories or --features"
         raise SettingsError(msg)
     if options.trajectories is not None:
+        header = read_header(options.trajectories)
+        require_head(header, load_value_head(options.head), str(options.trajectories))
         return Path(options.trajectories)
     if options.labels is None:
         msg = "--features needs --labels, the name that label printed"

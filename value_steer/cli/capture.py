@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import asdict, dataclass
 from importlib import import_module
@@ -11,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from value_steer.cli.model import read_model
+from value_steer.cli.model import model_digest, read_model
 from value_steer.cli.progress import counter
 from value_steer.features import CacheSpec, FeatureCache
+from value_steer.features.cache import Origin
 from value_steer.features.capture import CapturePlan, capture, engine_options, sampling_settings
 from value_steer.features.prefill import PrefillSampling, mismatch, prefill
 from value_steer.labels.datasets import load_prompts
+from value_steer.labels.errors import BadRowError, LabelError
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
 
 def run(options: Namespace) -> int:
     """Sample responses and keep what ``lm_head`` read; what is there already is skipped."""
-    prompts = list(load_prompts(options.dataset, options.prompts, limit=options.limit))
+    prompts = _prompts(options)
     capturing = _by_vllm if options.engine == "vllm" else _by_transformers
     added = capturing(options, prompts)
     cache = FeatureCache.open(options.out)
@@ -40,6 +43,26 @@ def run(options: Namespace) -> int:
     if options.mismatch and options.engine == "vllm":
         sys.stdout.write(f"{mismatch(_model(options), islice(cache, options.mismatch))}\n")
     return 0
+
+
+def _prompts(options: Namespace) -> list[Prompt]:
+    """All of them, so that a bad row is found before the first token is generated."""
+    bad: list[BadRowError] = []
+    prompts = list(
+        load_prompts(
+            options.dataset,
+            options.prompts,
+            limit=options.limit,
+            on_bad_row=bad.append if options.skip_bad else None,
+        )
+    )
+    if bad:
+        told = f"{len(bad)} rows are left out; the first: {bad[0]}"
+        sys.stderr.write(f"value-steer capture: warning: {told}\n")
+    if not prompts:
+        msg = f"{options.prompts} gives no prompts"
+        raise LabelError(msg)
+    return prompts
 
 
 def _by_vllm(options: Namespace, prompts: list[Prompt]) -> int:
@@ -54,8 +77,8 @@ def _by_vllm(options: Namespace, prompts: list[Prompt]) -> int:
     with counter("captured", len(prompts) * options.samples) as count:
         if options.replicas > 1:
             return _on_replicas(make_engine, options, prompts, spec)
+        cache = FeatureCache.create(options.out, spec)  # before the engine takes its time
         engine, sampling = make_engine()
-        cache = FeatureCache.create(options.out, spec)
         return capture(engine, sampling, prompts, cache, _plan(options), after_batch=count)
 
 
@@ -97,7 +120,12 @@ def _spec(options: Namespace, hidden_size: int, tokenizer: Tokenizer, engine: st
         engine=engine,
     )
     kind: Capture = "decode" if options.engine == "vllm" else "prefill"
-    return CacheSpec(hidden_size, options.dtype, kind, settings)
+    origin = Origin(
+        model_files=model_digest(options.model),
+        seed="none" if options.seed is None else str(options.seed),
+        engine_arguments=json.dumps(options.llm, sort_keys=True),
+    )
+    return CacheSpec(hidden_size, options.dtype, kind, settings, origin)
 
 
 def _tokenizer(options: Namespace) -> Tokenizer:

@@ -19,6 +19,8 @@ from value_steer.evaluation.policies import PolicySettings, policies
 from value_steer.features.engine import prompt_tokens
 from value_steer.features.records import Response, ResponseKey
 from value_steer.labels.datasets import load_prompts
+from value_steer.labels.errors import UnreadableError
+from value_steer.labels.store import MAX_UNREADABLE
 from value_steer.labels.text import RegularExpression
 from value_steer.operating_point import resolve_vfd_threshold
 from value_steer.reference import Reference
@@ -105,7 +107,7 @@ def _verifier(options: Namespace, stack: ExitStack) -> Verifier:
         raise SettingsError(msg)
     judge = import_module("value_steer.labels.judge")
     prompts = import_module("value_steer.labels.judge_prompts")
-    server = judge_server(options.url, options.judge, options.concurrency)
+    server = judge_server(options.url, options.judge, options.concurrency, options.judge_max_tokens)
     opened: Verifier = stack.enter_context(closing(judge.LLMJudge(server, prompts.SAFETY)))
     return opened
 
@@ -113,14 +115,28 @@ def _verifier(options: Namespace, stack: ExitStack) -> Verifier:
 def _judged(
     found: list[Generation], texts: list[str], prompts: list[Prompt], verifier: Verifier
 ) -> list[Generation]:
-    """The generations with the verifier's word; what is withheld is safe."""
+    """The generations with the verifier's word; what is withheld is safe.
+
+    A prompt of which one verdict cannot be read is left out, for every policy alike.
+
+    Raises:
+        UnreadableError: Those are more than a small share of the prompts.
+    """
     asked = {prompt.id: prompt.text for prompt in prompts}
     responses = [
         Response(ResponseKey(one.prompt_id, number), asked[one.prompt_id], text)
         for number, (one, text) in enumerate(zip(found, texts, strict=True))
     ]
     labels = verifier.label(responses)
+    unread = {one.prompt_id for one, label in zip(found, labels, strict=True) if label is None}
+    if len(unread) > MAX_UNREADABLE * len(asked):
+        msg = (
+            f"verdicts on {len(unread)} of {len(asked)} prompts could not be read, the first on "
+            f"{min(unread)}; see the warning above, and raise --judge-max-tokens if they were cut"
+        )
+        raise UnreadableError(msg)
     return [
         replace(one, unsafe=not one.abstained and label < 0.5)
         for one, label in zip(found, labels, strict=True)
+        if label is not None and one.prompt_id not in unread
     ]

@@ -6,9 +6,9 @@ from importlib.util import find_spec
 
 EXTRAS = {
     "vllm": ("vllm",),
-    "train": ("datasets", "filelock", "rich", "transformers"),
+    "train": ("filelock", "pyarrow", "rich", "transformers"),
     "judge": ("openai",),
-    "maths": ("math_verify", "pebble"),
+    "maths": ("math_verify",),
     "ray": ("ray",),
     "evaluate": ("jinja2", "matplotlib", "rapidfuzz", "scipy"),
     "index": ("pypi_simple", "requests"),

@@ -6,7 +6,6 @@ trajectory on the same line of the trajectory file; either column may be left ou
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from value_steer.errors import DataError
-from value_steer.records.codec import parse_json
-from value_steer.records.fields import TEXT, Field, optional, read
+from value_steer.records.fields import TEXT, Field, is_number, optional, read
+from value_steer.records.lines import json_lines
 
 if TYPE_CHECKING:
     import os
@@ -48,29 +47,20 @@ def read_columns(path: str | os.PathLike[str], traces: Sequence[Trajectory]) -> 
         DataError: The file cannot be read, a line does not belong to its trajectory, or a column
             is not there throughout.
     """
-    try:
-        lines = [line for line in Path(path).read_bytes().splitlines() if line.strip()]
-    except OSError as error:
-        msg = f"{path} cannot be read ({error}); give a file of JSON lines"
-        raise DataError(msg) from error
+    lines = list(json_lines(Path(path), "give a file of JSON lines"))
     if len(lines) != len(traces):
         msg = f"{path} has {len(lines)} lines for {len(traces)} trajectories; give one for each"
         raise DataError(msg)
-    pairs = enumerate(zip(lines, traces, strict=True), start=1)
-    rows = [_row(line, trace, f"{path}: line {number}") for number, (line, trace) in pairs]
+    rows = [_row(body, trace, at) for (body, at), trace in zip(lines, traces, strict=True)]
     assessments = _throughout([row.get("self_assessment") for row in rows], "self_assessment", path)
     confidences = _throughout([row.get("confidence") for row in rows], "confidence", path)
     arrays = None if confidences is None else tuple(np.array(c, np.float64) for c in confidences)
     return Columns(assessments, arrays)
 
 
-def _row(line: bytes, trace: Trajectory, at: str) -> dict[str, Any]:
+def _row(body: object, trace: Trajectory, at: str) -> dict[str, Any]:
     problems: list[str] = []
-    try:
-        row = read(parse_json(line), _ROW, "", problems, ("prompt_id",))
-    except ValueError as error:
-        msg = f"{at} is not valid JSON ({error})"
-        raise DataError(msg) from error
+    row = read(body, _ROW, "", problems, ("prompt_id",))
     if not problems and row["prompt_id"] != trace.prompt_id:
         problems.append(f"prompt_id {row['prompt_id']!r}: its trajectory is of {trace.prompt_id!r}")
     if not problems and len(row.get("confidence") or trace.values) != trace.tokens:
@@ -91,16 +81,12 @@ def _throughout(
     return given or None
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def _is_numbers(value: object) -> bool:
-    return isinstance(value, list) and bool(value) and all(map(_is_number, value))
+    return isinstance(value, list) and bool(value) and all(map(is_number, value))
 
 
 _ROW = {
     "prompt_id": TEXT,
-    "self_assessment": optional(Field(_is_number, "a number")),
+    "self_assessment": optional(Field(is_number, "a number")),
     "confidence": optional(Field(_is_numbers, "a list of numbers, one for each token")),
 }

@@ -7,15 +7,14 @@ or from an engine.
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from value_steer.errors import DataError
-from value_steer.records.codec import parse_json
-from value_steer.records.fields import FLAG, TEXT, Field, optional, read, whole_from
+from value_steer.records.fields import FLAG, TEXT, Field, is_number, optional, read, whole_from
 from value_steer.records.files import replacing
+from value_steer.records.lines import json_lines
 
 if TYPE_CHECKING:
     import os
@@ -110,30 +109,17 @@ def read_generations(path: str | os.PathLike[str]) -> tuple[Generation, ...]:
     Raises:
         DataError: Names the file, the line and what is wrong there.
     """
-    try:
-        lines = Path(path).read_bytes().splitlines()
-    except OSError as error:
-        msg = f"{path} cannot be read ({error}); give a file of generations"
-        raise DataError(msg) from error
-    numbered = enumerate(lines, start=1)
-    return tuple(_generation(line, f"{path}: line {i}") for i, line in numbered if line.strip())
+    lines = json_lines(Path(path), "give a file of generations")
+    return tuple(_generation(body, at) for body, at in lines)
 
 
-def _generation(line: bytes, at: str) -> Generation:
+def _generation(body: object, at: str) -> Generation:
     problems: list[str] = []
-    try:
-        known = read(parse_json(line), _FIELDS, "", problems, _REQUIRED)
-    except ValueError as error:
-        msg = f"{at} is not valid JSON ({error})"
-        raise DataError(msg) from error
+    known = read(body, _FIELDS, "", problems, _REQUIRED)
     if problems:
         msg = f"{at}: {'; '.join(problems)}"
         raise DataError(msg)
     return Generation(**known)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _is_tokens(value: object) -> bool:
@@ -150,8 +136,8 @@ _FIELDS = {
     "interventions": _COUNT,
     "no_acceptable": _COUNT,
     "abstained": FLAG,
-    "seconds": optional(Field(lambda v: _is_number(v) and v > 0, "a number above 0", float)),
+    "seconds": optional(Field(lambda v: is_number(v) and v > 0, "a number above 0", float)),
     "rows": optional(whole_from(1)),
-    "log_likelihood": optional(Field(_is_number, "a number", float)),
+    "log_likelihood": optional(Field(is_number, "a number", float)),
     "sample": _COUNT,
 }

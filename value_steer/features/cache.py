@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from filelock import FileLock
 
@@ -22,6 +22,9 @@ from value_steer.features.shards import (
     store_tensors,
     store_words,
 )
+from value_steer.records.codec import decode, parse_json
+from value_steer.records.differences import differences
+from value_steer.records.fields import TEXT, Field, one_of, optional, read, whole_from
 from value_steer.records.files import replacing
 from value_steer.value_probe.fingerprint import SettingsFingerprint, read_fingerprint
 
@@ -40,6 +43,21 @@ Capture = Literal["decode", "prefill"]
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """What else made the responses and their states; ``None``: not recorded.
+
+    Attributes:
+        model_files: Digest of the model's files, so that another model in the same folder shows.
+        seed: Of the responses, or ``"none"``.
+        engine_arguments: Further arguments of the engine, as JSON.
+    """
+
+    model_files: str | None = None
+    seed: str | None = None
+    engine_arguments: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CacheSpec:
     """What all shards of a cache have in common.
 
@@ -48,7 +66,8 @@ class CacheSpec:
         dtype: What they are stored in: ``float32``, ``bfloat16`` or ``float16``.
         capture: How they were computed: ``decode`` in the serving engine, ``prefill`` by one
             teacher-forced pass.
-        settings: How the responses were generated.
+        settings: How the responses were generated, as far as serving can be compared with it.
+        origin: The rest of it.
 
     Raises:
         FeatureCacheError: The dtype or the capture is none of those named.
@@ -58,6 +77,7 @@ class CacheSpec:
     dtype: str = "float32"
     capture: Capture = "decode"
     settings: SettingsFingerprint = field(default_factory=SettingsFingerprint)
+    origin: Origin = field(default_factory=Origin)
 
     def __post_init__(self) -> None:
         for value, known in ((self.dtype, tuple(DTYPES)), (self.capture, get_args(Capture))):
@@ -92,7 +112,7 @@ class FeatureCache:
         """Open the cache in ``folder`` to fill it, making it if there is none.
 
         Raises:
-            FeatureCacheError: There is one, of other features.
+            FeatureCacheError: There is one, of other features; the differences are named.
         """
         path = Path(folder)
         path.mkdir(parents=True, exist_ok=True)
@@ -100,8 +120,11 @@ class FeatureCache:
             if not _index(path).exists():
                 _write(path, spec, ())
         cache = cls.open(path)
-        if cache.spec != spec:
-            msg = f"{path} holds {cache.spec}, which differs from {spec}; use another folder"
+        if different := differences(asdict(cache.spec), asdict(spec)):
+            msg = (
+                f"{path} was made otherwise than is asked for now: {'; '.join(different)}; use "
+                "another folder"
+            )
             raise FeatureCacheError(msg)
         return cache
 
@@ -211,26 +234,47 @@ def _lock(folder: Path) -> FileLock:
 def _read(folder: Path) -> tuple[CacheSpec, tuple[Shard, ...]]:
     file = _index(folder)
     try:
-        body = json.loads(file.read_text(encoding="utf-8"))
+        body = parse_json(file.read_bytes())
     except (OSError, ValueError) as error:
         msg = f"{file} cannot be read ({error}); {_REMEDY}"
         raise FeatureCacheError(msg) from error
     if not isinstance(body, dict) or body.get("format") != _FORMAT:
         msg = f"{file} is not of format {_FORMAT}; {_REMEDY}"
         raise FeatureCacheError(msg)
-    try:
-        return _spec(body["spec"]), tuple(Shard(**shard) for shard in body["shards"])
-    except (KeyError, TypeError) as error:
-        msg = f"{file} lacks or has too many fields ({error}); {_REMEDY}"
-        raise FeatureCacheError(msg) from error
-
-
-def _spec(body: dict[str, Any]) -> CacheSpec:
     problems: list[str] = []
-    settings = read_fingerprint(body["settings"], "settings", problems)
-    if problems:
-        raise FeatureCacheError("; ".join(problems))
-    return CacheSpec(**body | {"settings": settings})
+    known = read(body, _BODY, "", problems, ("format", "spec", "shards"))
+    spec = _spec(known.get("spec", {}), problems)
+    found = [
+        decode(Shard, shard, f"shards.{place}", problems)
+        for place, shard in enumerate(known.get("shards", ()))
+    ]
+    if problems or spec is None:
+        msg = f"{file}: {'; '.join(problems)}; {_REMEDY}"
+        raise FeatureCacheError(msg)
+    return spec, tuple(shard for shard in found if shard is not None)
+
+
+def _spec(body: object, problems: list[str]) -> CacheSpec | None:
+    known = read(body, _SPEC, "spec", problems, ("hidden_size", "dtype", "capture", "settings"))
+    settings = read_fingerprint(known.get("settings", {}), "spec.settings", problems)
+    origin = Origin(**read(known.get("origin", {}), _ORIGIN, "spec.origin", problems))
+    # A cache of an earlier version has no origin: nothing of it is recorded.
+    return None if problems else CacheSpec(**known | {"settings": settings, "origin": origin})
+
+
+_BODY = {
+    "format": whole_from(_FORMAT),
+    "spec": Field(lambda v: isinstance(v, dict), "an object"),
+    "shards": Field(lambda v: isinstance(v, list), "a list"),
+}
+_SPEC = {
+    "hidden_size": whole_from(1),
+    "dtype": one_of(*DTYPES),
+    "capture": one_of(*get_args(Capture)),
+    "settings": Field(lambda v: isinstance(v, dict), "an object"),
+    "origin": Field(lambda v: isinstance(v, dict), "an object"),
+}
+_ORIGIN = dict.fromkeys(("model_files", "seed", "engine_arguments"), optional(TEXT))
 
 
 def _write(folder: Path, spec: CacheSpec, shards: tuple[Shard, ...]) -> None:

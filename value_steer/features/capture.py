@@ -15,6 +15,7 @@ from safetensors import safe_open
 from value_steer.features.engine import prompt_tokens
 from value_steer.features.errors import CaptureError
 from value_steer.features.keys import CAPTURE_KEY
+from value_steer.features.present import Present
 from value_steer.features.records import Prompt, Response, ResponseKey
 from value_steer.features.shards import StoredTensors, store_words
 from value_steer.value_probe import HeadCard, Polarity, ValueHead, save_value_head
@@ -119,13 +120,13 @@ def capture(  # noqa: PLR0913  (what to capture, and who is told)
         How many responses were added.
 
     Raises:
-        CaptureError: The sampling cannot be captured, or the states that came are not those of
-            the responses.
+        CaptureError: The sampling cannot be captured, the states that came are not those of the
+            responses, or what is there answers another prompt of the same id.
     """
     plan = plan or CapturePlan()
     _require_plain(sampling, plan)
     tokenizer = engine.get_tokenizer()
-    present = cache.keys()
+    present = Present(cache, tokenizer, chat=plan.chat)
     added = 0
     for batch in _batches(prompts, plan, present):
         ids = [prompt_tokens(tokenizer, prompt, chat=plan.chat) for _, prompt in batch]
@@ -158,19 +159,15 @@ _Job = tuple[ResponseKey, Prompt]
 
 
 def _batches(
-    prompts: Iterable[Prompt], plan: CapturePlan, present: set[ResponseKey]
+    prompts: Iterable[Prompt], plan: CapturePlan, present: Present
 ) -> Iterator[list[_Job]]:
     jobs = (
         (key, prompt)
         for prompt in prompts
         for sample in range(plan.samples)
-        if (key := ResponseKey(prompt.id, sample)) not in present
+        if not present.holds(key := ResponseKey(prompt.id, sample), prompt)
     )
     while batch := list(islice(jobs, plan.batch)):
-        if len({key for key, _ in batch}) < len(batch):
-            msg = "two prompts have the same id; ids must be unique in a data set"
-            raise CaptureError(msg)
-        present.update(key for key, _ in batch)
         yield batch
 
 

@@ -51,7 +51,8 @@ class FeatureDataset(Dataset[Example]):
 
     Args:
         cache: Where they are.
-        labels: One per response, 1 is good; by default those stored with them.
+        labels: One per response, 1 is good; by default those stored with them. A response whose
+            label is ``None``, because its verdict could not be read, is left out.
         scores: What a label of 1 means in the batches: what the head in training is to score.
         keep: Which prompts, by id; by default all. Split by prompt with it.
 
@@ -62,7 +63,7 @@ class FeatureDataset(Dataset[Example]):
     def __init__(
         self,
         cache: FeatureCache,
-        labels: Mapping[ResponseKey, float] | None = None,
+        labels: Mapping[ResponseKey, float | None] | None = None,
         keep: Callable[[str], bool] | None = None,
         scores: Polarity = Polarity.P_GOOD,
     ) -> None:
@@ -75,7 +76,8 @@ class FeatureDataset(Dataset[Example]):
                     continue
                 label = _label(response, labels)
                 if label is None:
-                    unlabelled.append(response.key)
+                    if labels is None or response.key not in labels:
+                        unlabelled.append(response.key)
                 else:
                     turned = label if scores is Polarity.P_GOOD else 1.0 - label
                     self._places.append((shard, place, turned))
@@ -134,5 +136,5 @@ def loader(
     return batches
 
 
-def _label(response: Response, labels: Mapping[ResponseKey, float] | None) -> float | None:
+def _label(response: Response, labels: Mapping[ResponseKey, float | None] | None) -> float | None:
     return response.label if labels is None else labels.get(response.key)

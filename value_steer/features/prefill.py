@@ -13,7 +13,9 @@ from torch.nn.functional import cosine_similarity
 
 from value_steer.features.engine import prompt_tokens
 from value_steer.features.errors import CaptureError
+from value_steer.features.present import Present
 from value_steer.features.records import Prompt, Response, ResponseFeatures, ResponseKey
+from value_steer.records.differences import differences
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -138,14 +140,17 @@ def prefill(  # noqa: PLR0913  (what to sample from, how, where it goes, and who
 
     Returns:
         How many responses were added.
+
+    Raises:
+        CaptureError: What is there answers another prompt of the same id.
     """
-    before, present = len(cache), cache.keys()
+    before, present = len(cache), Present(cache, tokenizer, chat=plan.chat)
     waiting: list[ResponseFeatures] = []
     for prompt in prompts:
         ids = prompt_tokens(tokenizer, prompt, chat=plan.chat)
         for sample in range(plan.samples):
             key = ResponseKey(prompt.id, sample)
-            if key in present:
+            if present.holds(key, prompt):
                 continue
             tokens = _sample(model, ids, sampling)
             waiting.append(_features(model, tokenizer, key, prompt, (ids, tokens)))
@@ -180,11 +185,16 @@ def prefill_responses(
 
     Returns:
         How many responses were added.
+
+    Raises:
+        CaptureError: What is there under a response's key is another response.
     """
-    before, present = len(cache), cache.keys()
+    before = len(cache)
+    present = {one.key: one for shard in cache.shards for one in cache.responses(shard)}
     waiting: list[ResponseFeatures] = []
     for response in responses:
-        if response.key in present:
+        if (stored := present.get(response.key)) is not None:
+            _require_same(stored, response)
             continue
         prompt = Prompt(response.key.prompt_id, response.prompt)
         ids = prompt_tokens(tokenizer, prompt, chat=plan.chat)
@@ -198,6 +208,16 @@ def prefill_responses(
             waiting = []
     cache.add(waiting)
     return len(cache) - before
+
+
+def _require_same(stored: Response, response: Response) -> None:
+    old, new = (
+        {"prompt": one.prompt, "text": one.text, "reference": one.reference, "label": one.label}
+        for one in (stored, response)
+    )
+    if different := differences(old, new):
+        msg = f"{stored.key} is there as another response: {'; '.join(different)}"
+        raise CaptureError(msg)
 
 
 def mismatch(model: CausalLM, captured: Iterable[ResponseFeatures]) -> Mismatch:

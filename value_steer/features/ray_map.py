@@ -74,7 +74,7 @@ class ScoreReplica:
     """One head, which scores shards."""
 
     def __init__(
-        self, head_path: Path, folder: Path, labels: Mapping[ResponseKey, float] | None
+        self, head_path: Path, folder: Path, labels: Mapping[ResponseKey, float | None] | None
     ) -> None:
         self._head = load_value_head(head_path)
         self._cache = FeatureCache.open(folder)
@@ -115,12 +115,16 @@ def capture_on_replicas(
     Raises:
         CaptureError: A replica gave back other prompts than it got.
     """
-    present = cache.keys()
-    wanted = [
-        prompt
-        for prompt in prompts
-        if any(ResponseKey(prompt.id, sample) not in present for sample in range(plan.samples))
-    ]
+    present = {one.key: one for shard in cache.shards for one in cache.responses(shard)}
+    wanted = []
+    for prompt in prompts:
+        stored = [present.get(ResponseKey(prompt.id, sample)) for sample in range(plan.samples)]
+        # A replica says how a stored answer's prompt differs; here it is only not passed over.
+        same = (
+            one and (one.prompt, one.reference) == (prompt.text, prompt.reference) for one in stored
+        )
+        if not all(same):
+            wanted.append(prompt)
     if wanted:
         size = max(1, plan.batch // plan.samples)
         rows = ray.data.from_items(
@@ -139,7 +143,7 @@ def score_on_replicas(
     head_path: Path,
     cache: FeatureCache,
     replicas: Replicas,
-    labels: Mapping[ResponseKey, float] | None = None,
+    labels: Mapping[ResponseKey, float | None] | None = None,
 ) -> Iterator[Trajectory]:
     """Score a cache shard by shard on several machines.
 

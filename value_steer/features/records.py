@@ -27,12 +27,24 @@ class Prompt:
         text: What the user says.
         reference: The data set's own answer, if it has one.
         history: What was said before, by the user and the assistant in turn.
+
+    Raises:
+        FeatureCacheError: One of them is no text.
     """
 
     id: str
     text: str
     reference: str | None = None
     history: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        # Before the first token is generated: what is no text here would be found out hours later.
+        given = {"id": self.id, "text": self.text, "reference": self.reference}
+        given |= {f"history {place}": said for place, said in enumerate(self.history)}
+        for name, value in given.items():
+            if not isinstance(value, str) and not (name == "reference" and value is None):
+                msg = f"prompt {self.id!r}: {name} is {value!r}; it must be text"
+                raise FeatureCacheError(msg)
 
 
 @dataclass(frozen=True, slots=True)

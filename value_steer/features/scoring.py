@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 import torch
 
+from value_steer.errors import DataError
 from value_steer.features.errors import FeatureCacheError
-from value_steer.trajectories import Trajectory, TrajectoryHeader, write_trajectories
+from value_steer.trajectories import (
+    Trajectory,
+    TrajectoryHeader,
+    write_trajectories,
+)
 from value_steer.value_probe import Polarity
 
 if TYPE_CHECKING:
@@ -23,7 +29,7 @@ if TYPE_CHECKING:
 def score(
     head: ValueHead,
     features: Iterable[ResponseFeatures],
-    labels: Mapping[ResponseKey, float] | None = None,
+    labels: Mapping[ResponseKey, float | None] | None = None,
 ) -> Iterator[Trajectory]:
     """The head's probability after every response token, and at the end of the prompt.
 
@@ -31,7 +37,8 @@ def score(
         head: Of the hidden size of the features.
         features: Of some responses; one without tokens is left out.
         labels: One per response, 1 is good; by default those stored with them. A trajectory has
-            its label in the head's own polarity.
+            its label in the head's own polarity. A response whose label is ``None``, because its
+            verdict could not be read, is left out.
 
     Raises:
         FeatureCacheError: A response has no label, or the head does not say what it scores.
@@ -40,6 +47,8 @@ def score(
     for one in features:
         response = one.response
         label = response.label if labels is None else labels.get(response.key)
+        if label is None and labels is not None and response.key in labels:
+            continue
         if label is None:
             msg = f"response {response.key} has no label; label the cache first, or pass labels"
             raise FeatureCacheError(msg)
@@ -56,11 +65,37 @@ def score(
             )
 
 
+def weights_digest(head: ValueHead) -> str:
+    """Says whether two heads have the same weights; card and device aside."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(head.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().float().cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def require_head(header: TrajectoryHeader, head: ValueHead, at: str) -> None:
+    """Check that trajectories are values of this head, if their file says whose they are.
+
+    Args:
+        header: Of the file.
+        head: Whose they should be.
+        at: Path of the file, for the message.
+
+    Raises:
+        DataError: They are another's.
+    """
+    stated, own = header.head, weights_digest(head)
+    if stated is not None and stated != own:
+        msg = f"{at} holds values of another head: {stated[:12]} → {own[:12]}; score it anew"
+        raise DataError(msg)
+
+
 def write_scores(
     path: str | os.PathLike[str],
     head: ValueHead,
     cache: FeatureCache,
-    labels: Mapping[ResponseKey, float] | None = None,
+    labels: Mapping[ResponseKey, float | None] | None = None,
     keep: Callable[[str], bool] | None = None,
 ) -> None:
     """Write the trajectories of a cache.
@@ -75,7 +110,7 @@ def write_scores(
     Raises:
         FeatureCacheError: A response has no label, or the head does not say what it scores.
     """
-    header = TrajectoryHeader(_polarity(head), cache.spec.settings)
+    header = TrajectoryHeader(_polarity(head), cache.spec.settings, weights_digest(head))
     kept = (one for one in cache if keep is None or keep(one.response.key.prompt_id))
     write_trajectories(path, header, score(head, kept, labels))
 

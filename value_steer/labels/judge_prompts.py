@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from value_steer.labels.verdict import Words
+
 if TYPE_CHECKING:
     from value_steer.features.records import Response
 
@@ -33,11 +35,14 @@ class JudgePrompt:
         answered = f"<response>\n{response.text}\n</response>\n"
         return f"{self.instruction}\n\n{asked}{answered}One word, {self.good} or {self.bad}:"
 
-    def read(self, answer: str) -> bool | None:
-        """Whether an answer says good; ``None`` if it says neither word, or both."""
-        words = [word.strip(".,:;!?\"'*()`").casefold() for word in answer.split()]
-        said = {word for word in (self.good, self.bad) if word in words}
-        return said.pop() == self.good if len(said) == 1 else None
+    def read(self, answer: str | None, *, cut: bool = False) -> bool | None:
+        """Whether an answer says good; ``None`` if that cannot be read.
+
+        Args:
+            answer: Of the judge; ``None`` if it had no text.
+            cut: It was ended by the limit on its length.
+        """
+        return Words(self.good.casefold(), self.bad.casefold()).read(answer, cut=cut)
 
 
 SAFETY = JudgePrompt(

@@ -3,95 +3,112 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
-import re
-from concurrent.futures import TimeoutError as OutOfTimeError
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from pebble import ProcessExpired, ProcessPool
-
-from value_steer.labels.equality import equal, start
+from value_steer.labels.answers import Answer, final_answer, has_list, whole_answer
+from value_steer.labels.comparer import Comparer, NotComparedError
 from value_steer.labels.verifier import reference_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from value_steer.features.records import Response
+    from value_steer.labels.numerals import Number
+    from value_steer.labels.verifier import Setting
 
 logger = logging.getLogger("value_steer")
 
-_NUMBER = re.compile(r"-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:/\d+)?")
-_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
-_LONGEST = 500
-"""Characters beyond which an answer is taken for none."""
+_RULES = 2
+"""Changes with how answers are found and compared."""
 
 
 class MathsEquality:
     r"""1 where the answer of the response equals the reference, as mathematics.
 
-    The answer is the last ``\boxed{...}``, else the last number. A response without an answer, and
-    one whose comparison fails or does not end in time, is 0; the latter are logged.
+    The answer is the last ``\boxed{...}``, else the last number. A response without any is 0. An
+    answer, or a reference, that cannot be read whole is no fragment of itself: unless the two are
+    the same text, there is no label, and the same holds for a comparison that fails or does not end
+    in time. Those are logged.
+
+    Plain numbers are compared exactly. A percentage equals the number before the sign as well as
+    the fraction that it is; a unit may be missing on one side, but two different ones are not
+    compared.
 
     Args:
         seconds: For one comparison, which runs in a process of its own that is killed then.
-        processes: How many compare at a time.
         name: Under which the labels are stored.
     """
 
-    def __init__(self, *, seconds: float = 20.0, processes: int = 1, name: str = "maths") -> None:
+    def __init__(self, *, seconds: float = 20.0, name: str = "maths") -> None:
         self._seconds = seconds
-        self._processes = processes
         self.name = name
 
-    def label(self, responses: Sequence[Response]) -> list[float]:
+    @property
+    def settings(self) -> Mapping[str, Setting]:
         """See :class:`value_steer.labels.verifier.Verifier`."""
-        pairs = [(_bare(reference_of(one)), final_answer(one.text)) for one in responses]
-        known: dict[tuple[str, str | None], bool] = {}
-        hard: list[tuple[str, str]] = []
-        for reference, answer in dict.fromkeys(pairs):
-            known[reference, answer] = reference == answer
-            if answer is not None and reference != answer:
-                hard.append((reference, answer))
-        known.update(zip(hard, self._compare(hard), strict=True))
-        return [float(known[pair]) for pair in pairs]
+        return {
+            "verifier": "maths",
+            "rules": _RULES,
+            "math-verify": version("math-verify"),
+            "seconds": self._seconds,
+        }
 
-    def _compare(self, pairs: list[tuple[str, str]]) -> list[bool]:
-        if not pairs:
-            return []
-        # Spawned: a fork of a process with threads, as torch's is, may never wake up.
-        context = multiprocessing.get_context("spawn")
-        with ProcessPool(self._processes, initializer=start, context=context) as pool:
-            running = [pool.schedule(equal, pair, timeout=self._seconds) for pair in pairs]
-            results = []
-            for future, (reference, answer) in zip(running, pairs, strict=True):
-                try:
-                    results.append(future.result())
-                except (OutOfTimeError, ProcessExpired, MemoryError, RecursionError) as error:
-                    logger.warning("%r against %r: not compared (%r)", answer, reference, error)
-                    results.append(False)
-        return results
+    def label(self, responses: Sequence[Response]) -> list[float | None]:
+        """See :class:`value_steer.labels.verifier.Verifier`."""
+        pairs = [(whole_answer(reference_of(one)), final_answer(one.text)) for one in responses]
+        known: dict[tuple[Answer, Answer | None], bool | None] = {}
+        with Comparer(self._seconds) as comparer:
+            for reference, answer in dict.fromkeys(pairs):
+                equal = False if answer is None else _equal(comparer, reference, answer)
+                if equal is None:
+                    logger.warning("%r against %r: not compared", _shown(answer), reference.text)
+                known[reference, answer] = equal
+        return [None if known[pair] is None else float(known[pair] is True) for pair in pairs]
 
 
-def final_answer(text: str) -> str | None:
-    r"""The last ``\boxed{...}`` of a response, else its last number, else ``None``."""
-    boxes = [box for start_of in _BOX.finditer(text) if (box := _box(text, start_of.end()))]
-    if boxes:
-        return _bare(boxes[-1])
-    numbers = _NUMBER.findall(text)
-    return str(numbers[-1]) if numbers else None
+def _equal(comparer: Comparer, reference: Answer, answer: Answer) -> bool | None:
+    if answer.is_whole and _compact(reference.text) == _compact(answer.text):
+        return True
+    if reference.number is not None and answer.number is not None:
+        return _same(reference.number, answer.number)
+    if has_list(reference) and answer.number is None and not answer.is_expression:
+        # Beside a list a comma parts; alone it might be a decimal one.
+        answer = whole_answer(answer.text.replace(",", ", "))
+    if not (reference.is_readable and answer.is_readable):
+        return None
+    try:
+        return comparer.equal(_latex(reference), _latex(answer))
+    except NotComparedError as error:
+        logger.warning("%r against %r: %s", answer.text, reference.text, error)
+        return None
 
 
-def _box(text: str, begin: int) -> str | None:
-    """What stands between a brace that was opened and the one that closes it."""
-    depth = 1
-    for place in range(begin, min(len(text), begin + _LONGEST)):
-        escaped = text[place - 1] == "\\"
-        if not escaped and text[place] in "{}":
-            depth += 1 if text[place] == "{" else -1
-        if depth == 0:
-            return text[begin:place]
-    return None
+def _same(reference: Number, answer: Number) -> bool | None:
+    units = [one.unit.casefold().rstrip(".") for one in (reference, answer)]
+    values = [one.value for one in (reference, answer)]
+    if "%" in units and units[0] != units[1]:
+        if set(units) != {"%", ""}:
+            return None
+        share = values[units.index("%")]
+        bare = values[units.index("")]
+        return bare in {share, share / 100}
+    if all(units) and units[0] != units[1]:
+        return None  # 1 m is 100 cm, which would take a table of units to know
+    return values[0] == values[1]
 
 
-def _bare(answer: str) -> str:
-    return answer.strip().strip("$").strip()
+def _latex(answer: Answer) -> str:
+    number = answer.number
+    if number is None:
+        return answer.text
+    value = number.value / 100 if number.unit == "%" else number.value
+    return str(value)
+
+
+def _compact(text: str) -> str:
+    return "".join(text.split())
+
+
+def _shown(answer: Answer | None) -> str:
+    return "" if answer is None else answer.text[:80]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from value_steer.features.cache import FeatureCache
 from value_steer.labels.errors import LabelError
-from value_steer.labels.store import label_cache
+from value_steer.labels.store import MAX_UNREADABLE, label_cache
 from value_steer.labels.text import ExactMatch, PrecomputedColumn, RegularExpression
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ class LabelTask:
         pattern_is_bad: A match is label 0, not 1.
         file: Of ``column``: rows with ``prompt_id``, ``sample`` and the column.
         column: Its name.
+        name: Under which the labels are stored; ``None``: the verifier's.
+        again: Make labels anew that are there already.
+        max_unreadable: Share of the responses whose verdict may be unreadable.
         batch: Responses per call of the verifier; labels are kept after each.
     """
 
@@ -44,6 +48,9 @@ class LabelTask:
     pattern_is_bad: bool = False
     file: Path | None = None
     column: str = "label"
+    name: str | None = None
+    again: bool = False
+    max_unreadable: float = MAX_UNREADABLE
     batch: int = 256
 
 
@@ -54,11 +61,13 @@ class LabelSummary:
     Attributes:
         name: Of the labels, for ``read_labels``.
         responses: How many have one.
-        mean: Of the labels: the share of good ones where they are 0 or 1.
+        unreadable: How many have none, because their verdict could not be read.
+        mean: Of the labels: the share of good ones where they are 0 or 1; NaN without any.
     """
 
     name: str
     responses: int
+    unreadable: int
     mean: float
 
 
@@ -69,6 +78,8 @@ def label_folder(
 
     Raises:
         FeatureCacheError: There is no cache in the folder.
+        StaleLabelsError: There are labels of this name that were made otherwise.
+        UnreadableError: More verdicts are unreadable than is allowed.
         LabelError: The task lacks what its verifier needs, there is nothing to label, or a
             response cannot be labelled.
         JudgeError: The judge's server cannot be reached or refuses to answer.
@@ -79,8 +90,19 @@ def label_folder(
         raise LabelError(msg)
     with ExitStack() as stack:
         verifier = _verifier(task, stack)
-        labels = label_cache(cache, verifier, batch=task.batch, after_batch=after_batch)
-    return LabelSummary(verifier.name, len(labels), sum(labels.values()) / len(labels))
+        name = task.name or verifier.name
+        labels = label_cache(
+            cache,
+            verifier,
+            name=name,
+            batch=task.batch,
+            again=task.again,
+            max_unreadable=task.max_unreadable,
+            after_batch=after_batch,
+        )
+    read = [label for label in labels.values() if label is not None]
+    mean = sum(read) / len(read) if read else math.nan
+    return LabelSummary(name, len(read), len(labels) - len(read), mean)
 
 
 def _verifier(task: LabelTask, stack: ExitStack) -> Verifier:
@@ -94,10 +116,7 @@ def _verifier(task: LabelTask, stack: ExitStack) -> Verifier:
         good = not task.pattern_is_bad
         return RegularExpression(_needed(task.pattern, "a pattern"), good=good)
     if task.by == "column":
-        from value_steer.labels.datasets import read_rows  # noqa: PLC0415  (an extra)
-
-        rows = read_rows(_needed(task.file, "a file"))
-        return PrecomputedColumn.from_rows(rows, task.column)
+        return PrecomputedColumn.from_file(_needed(task.file, "a file"), task.column)
     return ExactMatch()
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from value_steer.labels.errors import LabelError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from value_steer.features.records import Response
+
+
+Setting: TypeAlias = str | int | float | bool | None
+"""One value that labels depend on."""
 
 
 class Verifier(Protocol):
@@ -17,14 +21,23 @@ class Verifier(Protocol):
 
     Attributes:
         name: Under which its labels are stored.
+        settings: All that its labels depend on beside the responses: stored labels are those of
+            a verifier only if these are the same. Where its code decides, a number that changes
+            with the code belongs there.
     """
 
     @property
     def name(self) -> str:
         """Under which its labels are stored."""
 
-    def label(self, responses: Sequence[Response]) -> list[float]:
+    @property
+    def settings(self) -> Mapping[str, Setting]:
+        """All that its labels depend on beside the responses."""
+
+    def label(self, responses: Sequence[Response]) -> Sequence[float | None]:
         """A label from 0 to 1 for each response; 1 is good: correct, safe.
+
+        ``None`` says that no verdict could be read; it is never taken for a label.
 
         Raises:
             ValueSteerError: One of them cannot be labelled.

@@ -26,16 +26,22 @@ Record = TypeVar("Record")
 
 
 def parse_json(text: str | bytes) -> object:
-    """JSON as the standard has it: no key twice, no NaN, no infinity.
+    """JSON as the standard has it: no key twice, no NaN, no infinity, whole characters only.
 
     Raises:
         ValueError: It is not.
     """
     try:
-        return json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
+        body: object = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
     except RecursionError as error:
         msg = "nested too deeply"
         raise ValueError(msg) from error
+    # Half of a surrogate pair passes the parser and fails wherever the text is encoded again.
+    # It comes as an escape, or as bytes that begin with 0xed.
+    raw = text.encode(errors="surrogatepass") if isinstance(text, str) else text
+    if b"\\u" in raw or b"\xed" in raw:
+        _require_whole_characters(body)
+    return body
 
 
 def decode(record: type[Record], body: object, at: str, problems: list[str]) -> Record | None:
@@ -103,6 +109,14 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
         msg = f"key {shown(twice)} occurs more than once"
         raise ValueError(msg)
     return body
+
+
+def _require_whole_characters(body: object) -> None:
+    try:
+        json.dumps(body, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        msg = f"holds half of a surrogate pair, which is no character ({error.reason})"
+        raise ValueError(msg) from error
 
 
 def _no_constant(word: str) -> object:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import reprlib
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -77,6 +78,13 @@ def shown(value: object) -> str:
         return f"an integer of {value.bit_length()} bits"  # Python refuses to print the longest
     text = _REPR.repr(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def is_number(value: object) -> bool:
+    """Whether ``value`` is a number that a float can hold; a bool, a NaN or an infinity is not."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return abs(value) <= sys.float_info.max
 
 
 def optional(field: Field) -> Field:
@@ -158,6 +166,7 @@ def _instead(name: object, fields: Mapping[str, Field]) -> str:
     close = difflib.get_close_matches(str(name)[:_LONGEST], fields, n=1)
     hint = f"did you mean {close[0]}? " if close else ""
     return f"{hint}allowed: {', '.join(fields)}"
+
 
 
 FLAG = Field(lambda value: isinstance(value, bool), "true or false")

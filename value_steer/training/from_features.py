@@ -93,7 +93,7 @@ class FeatureTraining:
 
 def train_from_features(  # noqa: PLR0913  (what goes in, what comes out, and how)
     cache: str | os.PathLike[str],
-    labels: Mapping[ResponseKey, float] | None,
+    labels: Mapping[ResponseKey, float | None] | None,
     output: str | os.PathLike[str],
     training: FeatureTraining,
     options: TrainingOptions = FILTERING,
@@ -209,7 +209,9 @@ def _prompts(cache: FeatureCache, training: FeatureTraining) -> set[str]:
 
 
 def _identity(
-    cache: FeatureCache, labels: Mapping[ResponseKey, float] | None, training: FeatureTraining
+    cache: FeatureCache,
+    labels: Mapping[ResponseKey, float | None] | None,
+    training: FeatureTraining,
 ) -> str:
     """What a state must have in common with the run that takes it up."""
     shards = [asdict(shard) for shard in cache.shards]

@@ -36,6 +36,11 @@ def _add(command: ArgumentParser) -> None:
     )
     command.add_argument("--limit", type=int, help="prompts at most")
     command.add_argument(
+        "--skip-bad",
+        action="store_true",
+        help="leave out rows that cannot be used and say how many; else the first one stops",
+    )
+    command.add_argument(
         "--model", type=Path, required=True, metavar="DIR", help="folder of the model"
     )
     command.add_argument(

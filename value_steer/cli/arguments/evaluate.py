@@ -86,6 +86,9 @@ def _add_decoding(command: ArgumentParser) -> None:
     group.add_argument("--unsafe", metavar="PATTERN", help="a response that has it is unsafe")
     group.add_argument("--url", help="instead of it: a judge's endpoint; it ends in /v1")
     group.add_argument("--judge", metavar="NAME", help="the judge (default: the first served)")
+    group.add_argument(
+        "--judge-max-tokens", type=int, default=256, help="of its answer (default: %(default)s)"
+    )
     group.add_argument("--concurrency", type=int, default=8, help="requests to it at a time")
     group.add_argument("--candidates", type=int, default=8, help="draws per token at most")
     group.add_argument("--best-of", type=int, default=8, metavar="N", help="responses of best of N")

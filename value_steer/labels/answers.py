@@ -1,0 +1,210 @@
+r"""The final answer of a response to a maths problem: what it is, or that it cannot be read.
+
+An answer is the last ``\boxed{...}``, else the last number in the text. It is read whole: if what
+stands around a number shows that it is only a part of the answer, nothing is read.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from value_steer.labels.numerals import LONGEST, Number, normal, read_number
+
+_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
+_DIGIT = re.compile(r"\d")
+_EMPHASIS = re.compile(r"\*\*|__|`|(?<!\w)\*(?=\w)|(?<=\w)\*(?!\S)")
+_OPERATOR = re.compile(r"(?<=[\d)}\]]) ?([-+/×*^=<>±≤≥≈]) ?(?=[\d(.$\\-])")  # noqa: RUF001
+_ASSIGNED = re.compile(r"^[A-Za-zα-ω](?:_?\{?\w{1,2}\}?)?\s?=\s?")  # noqa: RUF001  (Greek)
+_JOIN_WORDS = """
+by and or to & und oder bis et ou à y o e и или до 和 或 と through
+"""
+_SIGN_WORDS = """
+mod >= <= log ln sin cos tan cot exp sqrt root power base exponent
+- + / × * ^ < > ± ~ ≈ √ ≤ ≥ | % minus negative plus moins menos meno
+"""  # noqa: RUF001
+_AFTER_WORDS = """
+sqrt root
++ / × * ^ = < > ± √ ≤ ≥ π ∞ i pi ... … million millions billion billions thousand thousands
+hundred hundreds trillion trillions dozen dozens mio mio. mrd mrd. mln mld k m bn million.
+million, billion. thousand. dozen. half millionen milliarden millones milhões milioni
+tausend mil mille lakh lakhs crore crores тысяч тысячи миллион миллиона миллионов млн млрд
+тыс тыс. squared cubed factorial choose mod or e
+"""  # noqa: RUF001
+_LEFT = re.compile(r"[\w\s.,+\-×*/^(){}']*")  # noqa: RUF001  (what an equation may begin with)
+_JOINS, _SIGNS, _AFTER = (
+    frozenset(words.split()) for words in (_JOIN_WORDS, _SIGN_WORDS, _AFTER_WORDS)
+)
+_COPULA_WORDS = (
+    "is are was were equals equal gives makes leaves yields has have be = := -> => → ⇒ :"
+)
+_OF_WORDS = "root square power cube logarithm log half third quarter out sine cosine multiple"
+_COPULAS, _OF = frozenset(_COPULA_WORDS.split()), frozenset(_OF_WORDS.split())
+_STOPS = (".", ",", ";", ":", "?")
+_TRAILING = ".,;:?\"'»”’"  # noqa: RUF001  (marks as they are typeset)
+_LEADING = "\"'«“‘#"  # noqa: RUF001
+_CJK = r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]"
+_CJK_NUMERAL = "万億亿千百十兆萬点點分割半第余餘"
+# Two letters may be a product; these are not.
+_WORDS = re.compile(r"[A-Za-z]{3,}|\b(?:so|is|it|in|of|to|at|by|on|no|an|as|we|he|me|my|if|up)\b")
+_FUNCTION_WORDS = "sin cos tan cot sec csc log exp sqrt max min gcd lcm mod and inf"
+_FUNCTIONS = frozenset(_FUNCTION_WORDS.split())
+_PLAIN_MATHS = re.compile(r"[\w\s\\{}()\[\]+\-*/^_=<>.,!|&;:'°πθ∞√±≤≥×α-ω$]*")  # noqa: RUF001
+_BROKEN = re.compile(
+    r"\d[\s\u2009]+[.]?\d"  # two numbers side by side, or a group of digits
+    r"|\d\s+(?!or\b|and\b)[A-Za-z]+\s+\d"  # a measure of two parts: 3 h 20 min
+    r"|\d'\d|\d_|\d\.\d+\.|\.\(|\\overline|\d[eE][-+]?\d|\d:\d"  # a number in a form of its own
+    r"|\.\.\.|…|\\[lc]?dots|\\approx|≈|%|/\s*0+(?![\d.])"  # no one value, or none
+    r"|\([A-Z]\)\s|[$]\d.*[$]\d"  # a choice and its value; two answers
+)
+_LISTED = re.compile(r"\d,\d")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a response, or a reference, answers.
+
+    Attributes:
+        text: In normal form.
+        number: Its value, if all of it is one number.
+        is_expression: Whether all of it may be read as LaTeX. If it is neither, it cannot be read.
+        is_whole: Whether the text is all of the answer; else it is where reading it ended.
+    """
+
+    text: str
+    number: Number | None = None
+    is_expression: bool = False
+    is_whole: bool = True
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether it can be compared otherwise than letter by letter."""
+        return self.number is not None or self.is_expression
+
+
+def final_answer(text: str) -> Answer | None:
+    r"""The last ``\boxed{...}`` of a response, else its last number; ``None``: there is neither."""
+    begins = [found.end() for found in _BOX.finditer(text)]
+    if not begins:
+        return _last_number(text)
+    box = _box(text, begins[-1])
+    if box is None:  # cut off, or longer than any answer
+        return Answer(text[begins[-1] :][:LONGEST], is_whole=False)
+    return whole_answer(box) if box.strip() else None
+
+
+def whole_answer(text: str) -> Answer:
+    """A text all of which is an answer, such as a reference or what stands in a box."""
+    plain = re.sub(r" +", " ", normal(text.strip().strip("$"))).strip()
+    value = read_number(_ASSIGNED.sub("", plain))
+    if value is not None:
+        return Answer(plain, value)
+    return Answer(plain, is_expression=_is_expression(plain))
+
+
+def has_list(answer: Answer) -> bool:
+    """Whether an answer is several, so that a comma in it, or in its like, parts them."""
+    return answer.number is None and "," in answer.text
+
+
+def _is_expression(text: str) -> bool:
+    """Whether LaTeX's parser may have a text: of what it does not know it reads a part."""
+    words = {word.casefold() for word in _WORDS.findall(re.sub(r"\\[A-Za-z]+", " ", text))}
+    balanced = text.count("{") == text.count("}")
+    enclosed = text[:1] in "([\\" and text[-1:] in ")]}"
+    return (
+        len(text) <= LONGEST
+        and balanced
+        and words <= _FUNCTIONS
+        and _PLAIN_MATHS.fullmatch(text) is not None
+        and _BROKEN.search(text) is None
+        and (enclosed or _LISTED.search(text) is None)
+    )
+
+
+def _last_number(text: str) -> Answer | None:
+    line = _OPERATOR.sub(r"\1", _EMPHASIS.sub("", normal(text)))
+    spaced = re.sub(rf"({_CJK}+|[。，、！])", r" \1 ", line)  # noqa: RUF001  (Chinese marks)
+    tokens = [token for token in re.split(r"[ \t\n]+", spaced) if token]
+    places = [place for place, token in enumerate(tokens) if _DIGIT.search(token)]
+    if not places:
+        return None
+    at = places[-1]
+    token = _stripped(tokens[at])
+    if ".." in tokens[at] or "…" in tokens[at]:
+        return Answer(token, is_whole=False)
+    joined = _joined(tokens, at, token)
+    if joined is None:
+        return Answer(token, is_whole=False)
+    left, _, right = joined.rpartition("=")
+    number = read_number(right) if _LEFT.fullmatch(left) else None
+    return Answer(joined, number, is_whole=number is not None)
+
+
+def _joined(tokens: list[str], at: int, token: str) -> str | None:
+    """The token with what belongs to it; ``None``: it is a part of something that is no number."""
+    after = [] if tokens[at].endswith(_STOPS) else tokens[at + 1 : at + 3]
+    words = [word.strip(_TRAILING).casefold() for word in after]
+    if words[:1] in (["percent"], ["%"]) or words == ["per", "cent"]:
+        return f"{token} %"
+    if after and _goes_on(after):
+        return None
+    # What stands before it in the same clause, the nearest last.
+    before = tokens[max(0, at - 3) : at]
+    clause = [place for place, one in enumerate(before) if one.endswith(_STOPS) and one != ":"]
+    if clause and clause[-1] == len(before) - 1 and before[-1].endswith(","):
+        return None if _DIGIT.search(before[-1]) and not _is_apart(before[-1], token) else token
+    return _after(before[clause[-1] + 1 if clause else 0 :], token)
+
+
+def _goes_on(after: list[str]) -> bool:
+    """Whether a number goes on in what follows it."""
+    first = after[0].casefold()
+    half = first == "and" and after[-1].casefold() in {"a", "one", "two", "three", "half"}
+    return half or first in _AFTER or first[0] in _CJK_NUMERAL or first.startswith("..")
+
+
+def _after(before: list[str], token: str) -> str | None:
+    """A token with what stands before it in its clause; see :func:`_joined`."""
+    words = [_stripped(one).casefold() for one in before]
+    if not words or not words[-1]:
+        return token
+    last, two = words[-1], words[-2] if len(words) > 1 else ""
+    if re.fullmatch(r"[-+]?\d+", last) and re.fullmatch(r"\d+/\d+", token):
+        return f"{last} {token}"
+    if last == "-" and two.endswith("="):
+        return f"-{token}"
+    if last in _SIGNS or last[-1] in _CJK_NUMERAL:
+        return None
+    if last in _JOINS:
+        parts = "/" in token or any(_DIGIT.search(word) for word in words)
+    elif _DIGIT.search(last):
+        parts = not _is_apart(last, token)
+    else:
+        counted = two in _OF or any(_DIGIT.search(word) for word in words)
+        powered = (two == "to" and last == "the") or (last == "of" and counted)
+        parts = powered or (_DIGIT.search(two) is not None and last not in _COPULAS)
+    return None if parts else token
+
+
+def _is_apart(last: str, token: str) -> bool:
+    """Whether two numbers side by side are two: neither a group of digits, a list nor a sum."""
+    grouped = re.match(r"\d{3}(?!\d)", token) and re.search(r"(?<!\d)\d{1,3}$", last)
+    return not (grouped or last.endswith(",") or token[0] in "-+")
+
+
+def _stripped(token: str) -> str:
+    token = token.strip("$").strip(_LEADING).rstrip(_TRAILING).strip("$")
+    return token.rstrip(_TRAILING)
+
+
+def _box(text: str, begin: int) -> str | None:
+    """What stands between a brace that was opened and the one that closes it."""
+    depth = 1
+    for place in range(begin, min(len(text), begin + LONGEST)):
+        escaped = text[place - 1] == "\\"
+        if not escaped and text[place] in "{}":
+            depth += 1 if text[place] == "{" else -1
+        if depth == 0:
+            return text[begin:place]
+    return None
