@@ -59,6 +59,7 @@ def load_value_head(path: str | os.PathLike[str], *, hidden_size: int | None = N
     body, beside = read_tied(file)
     _require_suffix(file)
     stored = parse(file, body)
+    del body  # a head may have gigabytes
     architecture, size, weights = recognised(file, unwrapped(stored.weights))
     if hidden_size is not None:
         _agree(file, "the model has", hidden_size, size)
@@ -103,8 +104,13 @@ def built(architecture: Architecture, size: int, weights: Mapping[str, Tensor]) 
     # Without storage at first: neither random numbers nor memory are spent on what is replaced.
     with torch.device("meta"):
         head = ValueHead(size, architecture)
-    own = {key: tensor.to(torch.float32, copy=True) for key, tensor in weights.items()}
-    head.load_state_dict({key: tensor.contiguous() for key, tensor in own.items()}, assign=True)
+    # Each parameter has memory of its own, which a file need not have given it.
+    whole = [tensor.untyped_storage().data_ptr() for tensor in weights.values()]
+    own = {
+        key: tensor.to(torch.float32, copy=whole.count(at) > 1).contiguous()
+        for (key, tensor), at in zip(weights.items(), whole, strict=True)
+    }
+    head.load_state_dict(own, assign=True)
     return head.requires_grad_(requires_grad=False).eval()
 
 

@@ -124,7 +124,7 @@ def _stored(file: Path, body: bytes) -> tuple[Stored, Sequence[str]]:
     if file.suffix == SAFETENSORS:
         return parse(file, body), ()
     if file.suffix != ".npz":
-        return Stored(_state_dict(file, parse_pickled(file, body)), None, ""), ()
+        return Stored(_state_dict(file, parse_pickled(file, body)), None), ()
     arrays = read_npz(file, body)
     classes = [str(name) for key in ("classes_", "classes") for name in arrays.pop(key, ())]
     text = next((name for name, array in arrays.items() if array.dtype.kind not in "fiu"), None)
@@ -132,7 +132,7 @@ def _stored(file: Path, body: bytes) -> tuple[Stored, Sequence[str]]:
         msg = f"{file}: {text or 'classes_'}: expected numbers, and two classes"
         raise CheckpointError(msg)
     weights: Weights = {n: torch.from_numpy(a.astype("float64")) for n, a in arrays.items()}
-    return Stored(weights, None, ""), classes
+    return Stored(weights, None), classes
 
 
 def _state_dict(file: Path, content: object) -> Weights:
@@ -178,7 +178,7 @@ def _ours(file: Path, found: Layers, size: int, activation: Activation | None) -
             "none of these"
         )
         raise CheckpointError(msg)
-    step = (torch.eye(size).double() * STEP, torch.zeros(size).double())
+    step = (torch.eye(size) * STEP, torch.zeros(size))
     if activation == "tanh":
         layers, architecture = [*inner, last], Architecture.TWO_LAYER
     elif activation == "tanh-relu":

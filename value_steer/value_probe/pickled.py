@@ -74,7 +74,7 @@ def _read_archive(archive: zipfile.ZipFile, length: int) -> object:
     order = archive.read(f"{root}byteorder") if f"{root}byteorder" in entries else b"little"
     _require(order == b"little", "its numbers are not little-endian")
     content = interpreted(io.BytesIO(archive.read(pickles[0])))
-    raw = {key: archive.read(f"{root}data/{key}") for key in _storages(content)}
+    raw = {key: bytearray(archive.read(f"{root}data/{key}")) for key in _storages(content)}
     return _filled(content, raw)
 
 
@@ -100,7 +100,7 @@ def _read_legacy(body: bytes) -> object:
     for key in keys if isinstance(keys, list) else ():
         count, at = int.from_bytes(body[at : at + 8], "little"), at + 8
         _require(count == storages[key].numel, f"its storage {key} is cut off")
-        raw[key] = body[at : at + _bytes(storages[key])]
+        raw[key] = bytearray(body[at : at + _bytes(storages[key])])
         at += len(raw[key])
     return _filled(content, raw)
 
@@ -120,12 +120,11 @@ def _views(content: object) -> Iterator[View]:
                 yield inner
 
 
-def _filled(content: object, raw: Mapping[str, bytes]) -> object:
+def _filled(content: object, raw: Mapping[str, bytearray]) -> object:
     """The same with tensors in the place of their descriptions."""
-    shared = {key: bytearray(data) for key, data in raw.items()}
 
     def filled(value: object) -> object:
-        return _tensor(value, shared[value.storage.key]) if isinstance(value, View) else value
+        return _tensor(value, raw[value.storage.key]) if isinstance(value, View) else value
 
     def level(value: object, then: Callable[[object], object]) -> object:
         if not isinstance(value, dict):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -38,12 +37,10 @@ class Stored:
     Attributes:
         weights: Its tensors, in whatever precision they are.
         card: Text of the card inside, which only ``.safetensors`` has.
-        digest: SHA-256 of the file in hex, which ties a sidecar to it.
     """
 
     weights: Weights
     card: str | None
-    digest: str
 
 
 def read_bytes(file: Path, most: int = MAX_HEAD_BYTES) -> bytes:
@@ -78,15 +75,14 @@ def parse(file: Path, body: bytes) -> Stored:
     Raises:
         CheckpointError: It is damaged, or claims or holds something else than plain tensors.
     """
-    digest = hashlib.sha256(body).hexdigest()
     if file.suffix != SAFETENSORS:
-        return Stored(_state_dict(file, body), None, digest)
+        return Stored(_state_dict(file, body), None)
     try:
         weights, card = _safetensors(body)
     except (SafetensorError, ValueError) as error:
         msg = f"{file} is truncated or no safetensors file ({error}); copy or export it again"
         raise CheckpointError(msg) from error
-    return Stored(weights, card, digest)
+    return Stored(weights, card)
 
 
 def parse_pickled(file: Path, body: bytes) -> object:
