@@ -173,3 +173,15 @@ def test_a_missing_file_is_one_clear_error(tmp_path: Path) -> None:
     """It says what was looked for."""
     with pytest.raises(DataError, match=r"none\.jsonl cannot be read"):
         read_header(tmp_path / "none.jsonl")
+
+
+@pytest.mark.parametrize("value", ["1e300", "1" + "0" * 310, "-1e39"])
+def test_a_value_beyond_fp32_is_named_with_its_line(tmp_path: Path, value: str) -> None:
+    """Neither numpy's warning nor its error gets out."""
+    path = tmp_path / "t.jsonl"
+    lines = ['{"trajectories": 1, "scores": "p_good"}']
+    lines.append(f'{{"prompt_id": "a", "values": [{value}], "label": 1}}')
+    path.write_text("\n".join(lines), encoding="utf-8")
+
+    with pytest.raises(DataError, match="line 2: values must be"):
+        list(read_trajectories(path))

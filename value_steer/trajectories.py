@@ -77,7 +77,12 @@ class Trajectory:
     response: str | None = None
 
     def __post_init__(self) -> None:
-        values = np.array(self.values, dtype=np.float32)
+        try:
+            with np.errstate(over="ignore"):  # infinity is refused below
+                values = np.array(self.values, dtype=np.float32)
+        except (OverflowError, TypeError, ValueError) as error:
+            msg = f"values must be a list of numbers ({error})"
+            raise DataError(msg) from error
         if values.ndim != 1 or values.size == 0:
             msg = f"values must be a list of at least one number, got shape {values.shape}"
             raise DataError(msg)

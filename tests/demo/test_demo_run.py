@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from value_steer.demo import DemoReport
     from value_steer.evaluation.intervals import Estimate
 
+# So small a calibration set says that its threshold is not sure.
+pytestmark = pytest.mark.filterwarnings("ignore:the head's threshold for alpha:UserWarning")
+
 SMALL: dict[str, Any] = {
     "backend": Backend.REFERENCE,
     "alpha": 0.2,

@@ -65,6 +65,18 @@ def test_a_bare_state_dict_loads_with_a_card_that_claims_nothing(
 
 
 @every_format
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "_orig_mod.module."])
+def test_the_prefixes_of_wrappers_are_left_out(
+    head: ValueHead, tmp_path: Path, suffix: str, prefix: str
+) -> None:
+    """Data parallelism and torch.compile put them before every name."""
+    wrapped = {prefix + key: tensor for key, tensor in weights_of(head).items()}
+    loaded = load_value_head(write(tmp_path / f"v{suffix}", wrapped)).state_dict()
+
+    assert all(torch.equal(loaded[key], tensor) for key, tensor in head.state_dict().items())
+
+
+@every_format
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_other_precisions_are_read_as_fp32(
     head: ValueHead, tmp_path: Path, suffix: str, dtype: torch.dtype
@@ -136,7 +148,7 @@ def test_a_failed_write_leaves_the_former_head(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("value_steer.records.files.os.fsync", full_disk)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(CheckpointError, match=r"No space left on device.*what was there is kept"):
         save_value_head(path, ValueHead(HIDDEN), replace(CARD, threshold="never"))
 
     assert torch.equal(load_value_head(path).state_dict()["0.bias"], head.state_dict()["0.bias"])

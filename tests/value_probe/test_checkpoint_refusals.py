@@ -46,7 +46,8 @@ def having(key: str, tensor: torch.Tensor) -> Callable[[Weights], Weights]:
 DAMAGED = [
     (without("4.bias"), "missing keys 4.bias, unexpected keys none"),
     (having("6.weight", torch.zeros(1)), "missing keys none, unexpected keys 6.weight"),
-    (lambda w: {f"module.{k}": v for k, v in w.items()}, "unexpected keys module.0.bias"),
+    (lambda w: {f"m.{k}": v for k, v in w.items()}, "unexpected keys m.0.bias"),
+    (lambda w: {f"module.{k}" if "0" in k else k: w[k] for k in w}, "module.0.bias"),
     (having("0.weight", torch.zeros(4, 9)), "0.weight has shape (4, 9), expected (4, 4)"),
     (having("2.bias", torch.zeros(3)), "2.bias has shape (3,), expected (4,)"),
     (having("4.weight", torch.zeros(4)), "4.weight has shape (4,), expected (1, 4)"),

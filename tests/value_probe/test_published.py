@@ -130,25 +130,6 @@ def test_a_curve_is_taken_only_if_it_is_unambiguous(
 
 
 @pytest.mark.parametrize(
-    ("body", "scores"),
-    [
-        ({"scores": "p_good"}, Polarity.P_GOOD),
-        ({"polarity": "p_undesirable"}, Polarity.P_UNDESIRABLE),
-        ({"polarity": "P(unsafe)"}, None),
-        ({"polarity": "p_good", "scores": "p_undesirable"}, None),
-    ],
-)
-def test_a_polarity_is_taken_only_in_words_that_are_known(
-    body: dict[str, object], scores: Polarity | None
-) -> None:
-    """Guessing it would invert every decision."""
-    card = card_of({"maker": "x", **body})
-
-    assert card is not None
-    assert card.scores is scores
-
-
-@pytest.mark.parametrize(
     ("body", "said"),
     [
         ({"feature_spec": {"layer": "16"}}, r"v\.pt\.meta\.json: feature_spec\.layer = '16'"),

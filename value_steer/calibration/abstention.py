@@ -11,6 +11,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from value_steer.calibration.isotonic import isotonic_fit
 from value_steer.calibration.levels import below_threshold_of
+from value_steer.calibration.numbers import array_of, probabilities_of, whole_of
 from value_steer.errors import CalibrationError
 
 if TYPE_CHECKING:
@@ -28,18 +29,18 @@ class AbstentionRule:
     Attributes:
         min_tokens: First response token that may be judged, counted from 1.
         patience: Consecutive judged tokens below the threshold before the response ends.
+
+    Raises:
+        CalibrationError: One of them is no whole number from 1 on.
     """
 
     min_tokens: int = 1
     patience: int = 1
 
     def __post_init__(self) -> None:
-        if self.min_tokens < 1 or self.patience < 1:
-            msg = (
-                f"min_tokens {self.min_tokens} and patience {self.patience}: must be at least 1; "
-                "trajectories have no value before the first response token"
-            )
-            raise CalibrationError(msg)
+        # Trajectories have no value before the first response token.
+        whole_of("min_tokens", self.min_tokens, 1)
+        whole_of("patience", self.patience, 1)
 
     def score(self, values: ArrayLike) -> float:
         """The threshold above which a response is ended; infinite if it is never judged.
@@ -64,7 +65,7 @@ class AbstentionRule:
 
     def _sustained(self, values: ArrayLike) -> NDArray[np.float64]:
         """The largest of each run of ``patience`` judged values; what is no number is below all."""
-        judged = np.asarray(values, dtype=np.float64)[self.min_tokens - 1 :]
+        judged = probabilities_of("trajectories", values)[self.min_tokens - 1 :]
         judged = np.where(np.isnan(judged), -math.inf, judged)
         if self.patience == 1:
             return judged
@@ -110,7 +111,7 @@ def withholding_threshold(
     Returns:
         A threshold that is exact in fp32; ``"never"`` if there are too few good responses.
     """
-    good = np.asarray(good_labels) == 1
+    good = array_of("good_labels", good_labels) == 1
     if good.shape != (len(trajectories),):
         msg = f"good_labels: must be {len(trajectories)} numbers, one for each trajectory"
         raise CalibrationError(msg)
@@ -129,7 +130,7 @@ def abstention_rewards(
         The probability of being good at the threshold, see :func:`pooled_rewards`; ``None`` where
         fewer than ``MIN_ABSTENTIONS`` responses are ended.
     """
-    asked = np.asarray(thresholds, dtype=np.float64)
+    asked = probabilities_of("thresholds", thresholds)
     scores = np.array([rule.score(values) for values in trajectories])
     judged = scores[np.isfinite(scores)]
     if not judged.size:

@@ -22,7 +22,9 @@ def clopper_pearson_upper(events: int, n: int, confidence: float = 0.95) -> floa
 
     Source: Clopper and Pearson (1934).
     """
-    if not 0 <= events <= n or n < 1 or not 0 < confidence < 1:
+    # Half a count, and a count that is not a number, have no remainder of 0.
+    are_counts = 0 <= events <= n and n >= 1 and events % 1 == 0 and n % 1 == 0
+    if not are_counts or not 0 < confidence < 1:
         msg = f"{events} events of {n} at confidence {confidence} have no bound; check the counts"
         raise CalibrationError(msg)
     if events == n:

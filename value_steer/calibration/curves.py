@@ -13,8 +13,10 @@ from value_steer.calibration.levels import (
     just_above,
     just_below,
     places,
+    shares_of,
 )
 from value_steer.calibration.posterior import peak
+from value_steer.calibration.spread import places_around, reward_spread
 from value_steer.errors import CalibrationError
 from value_steer.threshold import NEVER, Threshold, complement
 from value_steer.value_probe import CalibrationCurve, Polarity
@@ -93,12 +95,20 @@ def alpha_curve(
         of = "" if group is None else f" of group {group!r}"
         msg = f"no trajectory{of} is labelled good, so false interventions cannot be bounded"
         raise CalibrationError(msg)
-    points = [(0.0, samples.own(NEVER))]
+    points, spread = [(0.0, samples.own(NEVER))], [(samples.own(NEVER), samples.own(NEVER))]
     for alpha in sorted(levels):
-        allowed = places(len(peaks), alpha, confidence)
-        points.append((alpha, samples.own(just_above(peaks[-allowed]) if allowed else NEVER)))
+        ends = (places(len(peaks), alpha, confidence), *places_around(len(peaks), alpha))
+        exact, more, less = (just_above(peaks[-place]) if place else NEVER for place in ends)
+        points.append((alpha, samples.own(exact)))
+        spread.append((samples.own(more), samples.own(less)))
     return CalibrationCurve(
-        "alpha", tuple(points), len(peaks), _guarantee(confidence), samples.settings, group
+        "alpha",
+        tuple(points),
+        len(peaks),
+        _guarantee(confidence),
+        samples.settings,
+        group,
+        tuple(spread),
     )
 
 
@@ -114,10 +124,13 @@ def rate_curve(
     """
     scores = [rule.score(values) for values in _good_values(samples)]
     prompts = [t.prompt_id for t in samples.trajectories]
-    points = [(0.0, _own_good(samples, NEVER))]
+    never = _own_good(samples, NEVER)
+    points, spread = [(0.0, never)], [(never, never)]
     for rate in sorted(rates):
-        threshold = _lowered(samples, below_threshold_of(scores, rate, prompts))
-        points.append((rate, _own_good(samples, threshold)))
+        found = (below_threshold_of(scores, rate, prompts), *_around(scores, rate, prompts))
+        exact, more, less = (_own_good(samples, _lowered(samples, c)) for c in found)
+        points.append((rate, exact))
+        spread.append((more, less))
     return CalibrationCurve(
         "target_rate",
         tuple(points),
@@ -125,6 +138,7 @@ def rate_curve(
         "P(abstain) <= target_rate on average over calibration sets, "
         f"with min_tokens {rule.min_tokens} and patience {rule.patience}",
         samples.settings,
+        spread=tuple(spread),
     )
 
 
@@ -153,9 +167,34 @@ def reward_curve(
             least.setdefault(reward, threshold)
     if not least:
         return None
-    points = [] if 0.0 in least else [(0.0, _own_good(samples, NEVER))]
+    crossings = np.stack([rule.crossings(v, np.quantile(judged, POOLED_RATES)) for v in values])
+    prompts = [t.prompt_id for t in samples.trajectories]
+    ends = reward_spread(crossings, np.array(labels), prompts, list(least))
+    never = _own_good(samples, NEVER)
+    points = [] if 0.0 in least else [(0.0, never)]
+    spread = [] if 0.0 in least else [(never, never)]
     points += [(r, _own_good(samples, c)) for r, c in least.items()]
-    return CalibrationCurve("abstain_reward", tuple(points), len(values), None, samples.settings)
+    spread += [(_own_good(samples, c), _own_good(samples, d)) for c, d in ends]
+    return CalibrationCurve(
+        "abstain_reward",
+        tuple(points),
+        len(values),
+        settings=samples.settings,
+        spread=tuple(spread),
+    )
+
+
+def _around(
+    scores: Sequence[float], rate: float, prompts: Sequence[str]
+) -> tuple[Threshold, Threshold]:
+    """Between which thresholds the exact quantile lies; each prompt counts as one score."""
+    shares, count = shares_of(prompts, len(scores))
+    order = np.argsort(scores, kind="stable")
+    reached = np.cumsum(shares[order])
+    far, near = places_around(count, rate)
+    at = np.searchsorted(reached, [far - _ROUNDING, near - _ROUNDING])
+    more, less = (just_below(float(scores[order[min(i, len(order) - 1)]])) for i in at)
+    return more, less if near else NEVER
 
 
 def _good_values(samples: Samples) -> Iterator[np.ndarray[tuple[int], np.dtype[np.float64]]]:
@@ -181,6 +220,8 @@ def _guarantee(confidence: float | None) -> str:
         return f"{means}, on average over calibration sets"
     return f"{means}, with confidence {confidence} in this calibration set"
 
+
+_ROUNDING = 1e-9
 
 CERTAIN = 1 - 1e-5
 """Abstaining is never worth as much as a certain good answer."""

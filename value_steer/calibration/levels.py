@@ -7,11 +7,13 @@ act, it acts with probability at most ``m / (n + 1)``, whatever the distribution
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from value_steer.calibration.bounds import clopper_pearson_upper
+from value_steer.calibration.numbers import array_of, number_of
 from value_steer.errors import CalibrationError
 from value_steer.threshold import NEVER, Threshold
 
@@ -28,9 +30,10 @@ def require_level(name: str, level: float) -> None:
     """Refuse what is no level.
 
     Raises:
-        CalibrationError: It is not between 0 and 1.
+        CalibrationError: It is not a number between 0 and 1, or so close to either that it could
+            not be told from it.
     """
-    if not 0 < level < 1:
+    if not _ROUNDING <= number_of(name, level, 0, 1) <= 1 - _ROUNDING:
         msg = f"{name} = {level}: must be a number between 0 and 1"
         raise CalibrationError(msg)
 
@@ -49,7 +52,7 @@ def places(n: int, alpha: float, confidence: float | None = None) -> int:
     """
     require_level("alpha", alpha)
     if confidence is None:
-        return math.floor((n + 1) * alpha + _ROUNDING)
+        return min(n, math.floor((n + 1) * alpha + _ROUNDING))
     require_level("confidence", confidence)
     fits, fails = 0, n + 1
     while fails - fits > 1:
@@ -65,20 +68,29 @@ def smallest_n(alpha: float, confidence: float | None = None) -> int:
     """The least number of calibration scores with which anything may act."""
     if confidence is None:
         return math.ceil(1 / alpha - _ROUNDING) - 1
-    return math.ceil(math.log(1 - confidence) / math.log(1 - alpha) - _ROUNDING)
+    return math.ceil(math.log1p(-confidence) / math.log1p(-alpha) - _ROUNDING)
 
 
 def just_above(score: float) -> Threshold:
     """The least threshold in fp32 that ``score >= threshold`` does not reach.
 
     A score that is rounded to fp32 does not reach it either. ``"never"`` if none is in [0, 1].
+
+    Raises:
+        CalibrationError: The score is below 0 or not a number.
     """
+    number_of("score", score, 0, math.inf)
     above = float(np.nextafter(np.float32(score), np.float32(np.inf)))
     return above if above <= 1 else NEVER
 
 
 def just_below(score: float) -> Threshold:
-    """The largest threshold in fp32 at which ``score < threshold`` is false."""
+    """The largest threshold in fp32 at which ``score < threshold`` is false.
+
+    Raises:
+        CalibrationError: The score is not a number.
+    """
+    number_of("score", score, -math.inf, math.inf)
     rounded = np.float32(score)
     if float(rounded) > score:
         rounded = np.nextafter(rounded, np.float32(-np.inf))
@@ -103,20 +115,23 @@ def below_threshold_of(
         A threshold that is exact in fp32; ``"never"`` if ``K`` is too small for this rate.
     """
     require_level("rate", rate)
-    values = np.asarray(scores, dtype=np.float64)
-    shares, prompt_count = _shares(prompts, len(values))
+    values = array_of("scores", scores)
+    if values.ndim != 1 or np.isnan(values).any():
+        msg = "scores: must be a list of numbers, none of them NaN"
+        raise CalibrationError(msg)
+    shares, prompt_count = shares_of(prompts, len(values))
     order = np.argsort(values, kind="stable")
     before = np.concatenate([[0.0], np.cumsum(shares[order])[:-1]])
     fits = np.flatnonzero(before + 1 <= rate * (prompt_count + 1) + _ROUNDING)
     return just_below(float(values[order][fits[-1]])) if len(fits) else NEVER
 
 
-def _shares(prompts: Sequence[str] | None, n: int) -> tuple[NDArray[np.float64], int]:
+def shares_of(prompts: Sequence[str] | None, n: int) -> tuple[NDArray[np.float64], int]:
     """What each response weighs, a prompt weighing 1; and the number of prompts."""
     if prompts is None:
         return np.ones(n), n
     if len(prompts) != n:
         msg = f"{n} trajectories, but {len(prompts)} prompts; give one prompt for each"
         raise CalibrationError(msg)
-    _, which, counts = np.unique(np.array(prompts), return_inverse=True, return_counts=True)
-    return 1.0 / counts[which], len(counts)
+    counts = Counter(prompts)
+    return np.array([1.0 / counts[prompt] for prompt in prompts]), len(counts)

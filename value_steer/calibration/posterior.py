@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from value_steer.calibration.levels import just_above, places, smallest_n
+from value_steer.calibration.numbers import array_of, number_of, probabilities_of
 from value_steer.errors import CalibrationError, CalibrationWarning
 from value_steer.threshold import NEVER, Threshold
 
@@ -90,7 +91,7 @@ def martingale_threshold(
     Raises:
         CalibrationError: As for :func:`posterior_threshold`.
     """
-    before = np.asarray(priors, dtype=np.float64)
+    before = array_of("priors", priors)
     if before.shape != (len(trajectories),) or not ((before >= 0) & (before <= 1)).all():
         msg = f"priors: must be {len(trajectories)} probabilities, one for each trajectory"
         raise CalibrationError(msg)
@@ -112,15 +113,23 @@ def request_threshold(ratio: Threshold, prior: float) -> Threshold:
         prior: P(undesirable) at the prompt's last position.
 
     Returns:
-        For ``vfd_threshold`` of the request.
+        For ``vfd_threshold`` of the request: a number from 0 to 1, or ``"never"`` if the ratio is.
+
+    Raises:
+        CalibrationError: The ratio is neither ``"never"`` nor a number from 0 on, or the prior is
+            not a probability.
     """
-    if ratio == NEVER:
+    start = number_of("prior", prior, 0, 1)
+    if isinstance(ratio, str) and ratio == NEVER:
         return NEVER
-    if prior in {0.0, 1.0}:
-        return prior
-    odds = float(ratio) * prior / (1 - prior)
-    # Rounded up, so that what the ratio lets pass the threshold does as well.
-    return just_above(odds / (1 + odds))
+    least = number_of("ratio", ratio, 0, sys.float_info.max)
+    if start in {0.0, 1.0} or least == 0:
+        return start if least else 0.0
+    odds = least * start / (1 - start)
+    # Rounded up, so that what the ratio lets pass the threshold does as well. A score of 1 has an
+    # infinite ratio, which is never let pass.
+    above = just_above(odds / (1 + odds)) if math.isfinite(odds) else NEVER
+    return 1.0 if above == NEVER else above
 
 
 def peak(values: ArrayLike) -> float:
@@ -129,22 +138,21 @@ def peak(values: ArrayLike) -> float:
     Raises:
         CalibrationError: It is not a list of probabilities.
     """
-    array = np.asarray(values)
-    if array.ndim == 1 and array.size == 0:
-        return 0.0
-    low, high = float(array.min()), float(array.max())
-    if array.ndim != 1 or low < 0 or high > 1:
-        msg = "trajectories: each must be a list of probabilities, numbers from 0 to 1"
-        raise CalibrationError(msg)
+    array = probabilities_of("trajectories", values)
+    high = float(array.max(initial=0.0))
     return math.inf if math.isnan(high) else high
 
 
 def _safe(safe_labels: Labels, count: int) -> NDArray[np.intp]:
-    labels = np.asarray(safe_labels)
+    try:
+        labels = array_of("safe_labels", safe_labels)
+    except CalibrationError as error:
+        msg = f"{error}: 0 for a safe response and 1 for an undesirable one"
+        raise CalibrationError(msg) from error
     if labels.shape != (count,):
         msg = f"safe_labels: must be {count} numbers, one for each trajectory; got {labels.shape}"
         raise CalibrationError(msg)
-    if labels.dtype == bool or not np.isin(labels, (0, 1)).all():
+    if not np.isin(labels, (0, 1)).all():
         msg = "safe_labels: must be 0 for a safe response and 1 for an undesirable one"
         raise CalibrationError(msg)
     safe = np.flatnonzero(labels == 0)

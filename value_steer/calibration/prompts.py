@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from value_steer.calibration.numbers import number_of
 from value_steer.errors import CalibrationError
 from value_steer.records.files import replacing
 
@@ -21,7 +22,11 @@ def is_held_out(prompt_id: str, share: float, seed: int = 0) -> bool:
 
     It depends on the prompt and the seed only, so that capture, training and calibration agree
     without passing lists around, and a prompt keeps its side when others are added.
+
+    Raises:
+        CalibrationError: The share is not a number from 0 to 1.
     """
+    number_of("share", share, 0, 1)
     return _position(prompt_id, seed) < share
 
 
@@ -34,12 +39,24 @@ def split_by_prompt(
         trajectories: In any order, which is kept.
         share: Of the prompts to hold out, from 0 to 1.
         seed: Of the assignment.
+
+    Raises:
+        CalibrationError: One and the same prompt has several ids that lead to both sides, or the
+            share is not a number from 0 to 1.
     """
     held_out: list[Trajectory] = []
     rest: list[Trajectory] = []
     for trajectory in trajectories:
         side = held_out if is_held_out(trajectory.prompt_id, share, seed) else rest
         side.append(trajectory)
+    texts = {t.prompt for t in held_out if t.prompt is not None}
+    both = {t.prompt_id: t for t in rest if t.prompt in texts}
+    if both:
+        msg = (
+            f"{len(both)} prompts ({_named(both)}) are also held out, under other ids; give equal "
+            "prompts equal ids"
+        )
+        raise CalibrationError(msg)
     return held_out, rest
 
 
@@ -47,14 +64,17 @@ def one_per_prompt(trajectories: Sequence[Trajectory], seed: int = 0) -> list[Tr
     """One response of each prompt, drawn by the seed.
 
     Responses to one prompt are not exchangeable with those to another, so a conformal bound counts
-    each prompt once.
+    each prompt once. Equal texts are one prompt, whatever their ids.
     """
+    first = {t.prompt: t.prompt_id for t in reversed(trajectories) if t.prompt is not None}
     drawn: dict[str, tuple[float, Trajectory]] = {}
     for number, trajectory in enumerate(trajectories):
         lot = _position(f"{number} {trajectory.prompt_id}", seed)
-        best = drawn.get(trajectory.prompt_id)
+        text = trajectory.prompt
+        prompt = trajectory.prompt_id if text is None else first[text]
+        best = drawn.get(prompt)
         if best is None or lot < best[0]:
-            drawn[trajectory.prompt_id] = (lot, trajectory)
+            drawn[prompt] = (lot, trajectory)
     return [trajectory for _, trajectory in drawn.values()]
 
 
@@ -69,10 +89,9 @@ def refuse_training_prompts(
     known = set(training_prompts)
     seen = dict.fromkeys(t.prompt_id for t in trajectories if t.prompt_id in known)
     if seen:
-        names = ", ".join(list(seen)[:_NAMED]) + (", ..." if len(seen) > _NAMED else "")
         msg = (
-            f"{len(seen)} prompts of the calibration set were used in training ({names}), where "
-            "the head is better than it will be; calibrate on prompts that it has not seen"
+            f"{len(seen)} prompts of the calibration set were used in training ({_named(seen)}), "
+            "where the head is better than it will be; calibrate on prompts that it has not seen"
         )
         raise CalibrationError(msg)
 
@@ -101,6 +120,11 @@ def read_training_prompts(path: str | os.PathLike[str]) -> frozenset[str]:
         msg = f"{path} cannot be read ({error}); give a text file with one prompt id a line"
         raise CalibrationError(msg) from error
     return frozenset(line for line in lines if line)
+
+
+def _named(ids: Iterable[str]) -> str:
+    names = list(ids)
+    return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
 
 
 def _position(text: str, seed: int) -> float:

@@ -69,6 +69,7 @@ class OperatingPoint:
         upper_bound: 95 % Clopper-Pearson bound of that probability, given this calibration set.
         acts_on_good: Share of the good calibration responses it acts on.
         acts_on_bad: Share of the bad ones, ``None`` if there are none.
+        spread: 95 % interval of the threshold: its end that acts more often, then the other.
     """
 
     alpha: float
@@ -76,6 +77,7 @@ class OperatingPoint:
     upper_bound: float
     acts_on_good: float
     acts_on_bad: float | None
+    spread: tuple[Threshold, Threshold]
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +176,15 @@ def _default(curve: CalibrationCurve, options: CalibrationOptions) -> Threshold:
             f"responses, where it takes {needed} that do not reach 1"
         )
         _weaker(msg, options.strict)
+        return threshold
+    crossings = places(curve.n, options.alpha, options.confidence) - 1
+    if crossings < FEW_CROSSINGS:
+        msg = (
+            f"the head's threshold for alpha = {options.alpha} rests on {crossings} good responses "
+            f"beyond it, of {curve.n}: with other prompts it could lie far from here, see its "
+            "interval; calibrate on more of them"
+        )
+        _weaker(msg, options.strict)
     return threshold
 
 
@@ -196,6 +207,8 @@ def _points(
 ) -> Iterator[OperatingPoint]:
     good = np.array([samples.peak(t) for t in samples.trajectories if samples.good(t)])
     bad = np.array([samples.peak(t) for t in samples.trajectories if not samples.good(t)])
+    asked = (point for point, _ in curve.points)
+    spread = dict(zip(asked, curve.spread or (), strict=True))
     for alpha in sorted(options.levels):
         threshold = curve.resolve(alpha)
         exceeding = places(curve.n, alpha, options.confidence) - 1
@@ -208,6 +221,7 @@ def _points(
             upper_bound=0.0 if own == NEVER else clopper_pearson_upper(exceeding, curve.n),
             acts_on_good=float((good >= reached).mean()),
             acts_on_bad=float((bad >= reached).mean()) if bad.size else None,
+            spread=spread[alpha],
         )
 
 
@@ -243,5 +257,8 @@ def _weaker(reason: str, strict: bool) -> None:  # noqa: FBT001  (an option, pas
         raise CalibrationError(reason)
     warnings.warn(reason, CalibrationWarning, stacklevel=3)
 
+
+FEW_CROSSINGS = 5
+"""With fewer, the share that is acted on could as well be half or twice as large."""
 
 _RATIO, _RATIO_ALPHA = "martingale_ratio", "martingale_alpha"

@@ -14,6 +14,7 @@ from value_steer.calibration import (
     calibrate_file,
     is_held_out,
 )
+from value_steer.cli.thresholds import interval_text, threshold_text
 from value_steer.errors import CalibrationError, CalibrationWarning, SettingsError
 from value_steer.features import FeatureCache
 from value_steer.features.scoring import require_head, write_scores
@@ -76,15 +77,14 @@ def _trajectories(options: Namespace) -> Path:
 def _lines(report: CalibrationReport, options: Namespace) -> list[str]:
     lines = [
         f"{report.responses} responses to {report.prompts} prompts, {report.good} good ones count",
-        "alpha   threshold  acts on good  at most (95 %)  acts on bad",
+        "alpha   threshold  its 95 % interval     acts on good  at most (95 %)  acts on bad",
     ]
     for point in report.points:
         bad = "n/a" if point.acts_on_bad is None else f"{point.acts_on_bad:.3f}"
-        threshold = (
-            point.threshold if isinstance(point.threshold, str) else f"{point.threshold:.6f}"
-        )
+        interval = interval_text(point.spread)
+        threshold = threshold_text(point.threshold)
         lines.append(
-            f"{point.alpha:<7g} {threshold:<10} {point.acts_on_good:<13.3f} "
+            f"{point.alpha:<7g} {threshold:<10} {interval:<21} {point.acts_on_good:<13.3f} "
             f"{point.upper_bound:<15.3f} {bad}"
         )
     lines.append(f"default threshold {report.card.threshold}; written to {options.head}")

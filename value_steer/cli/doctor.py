@@ -12,6 +12,7 @@ import torch
 from value_steer import __version__, versions
 from value_steer.cli.extras import EXTRAS, missing
 from value_steer.cli.model import read_model
+from value_steer.cli.thresholds import curve_lines
 from value_steer.contracts.checker import check
 from value_steer.contracts.lookup import Sources
 from value_steer.contracts.runner_default import runner_default
@@ -110,5 +111,6 @@ def _head(head: ValueHead, options: Namespace) -> Iterator[str]:
         group = "" if curve.group is None else f", group {curve.group}"
         reach = f"{curve.points[0][0]:g} to {curve.points[-1][0]:g}"
         yield f"  curve of {curve.quantity}: {reach}, n = {curve.n}{group}"
+        yield from (f"    {line}" for line in curve_lines(curve))
     if options.model is not None:
         yield f"  fits {options.model}"

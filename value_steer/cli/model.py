@@ -78,9 +78,17 @@ def read_model(folder: Path) -> Model:
         msg = f"{path} cannot be read ({error}); give the folder of a model"
         raise DataError(msg) from error
     outer = body if isinstance(body, dict) else {}
-    inner = outer.get("text_config")  # of a model that also sees
-    size = outer.get("hidden_size") or (inner.get("hidden_size") if isinstance(inner, dict) else 0)
-    if not isinstance(size, int) or size < 1:
-        msg = f"{path} states no hidden_size; is it a language model?"
+    # A model that also sees keeps it with its language model.
+    configs = [c for c in (outer, outer.get("text_config"), outer.get("llm_config")) if c]
+    stated = (c[name] for c in configs if isinstance(c, dict) for name in _WIDTHS if c.get(name))
+    size = next(stated, 0)
+    if type(size) is not int or size < 1:
+        msg = f"{path} states no hidden size ({', '.join(_WIDTHS)}); is it a language model?"
         raise DataError(msg)
-    return Model(size, tuple(map(str, outer.get("architectures") or ())))
+    listed = outer.get("architectures")
+    architectures = listed if isinstance(listed, list) else ()
+    return Model(size, tuple(map(str, architectures)))
+
+
+_WIDTHS = ("hidden_size", "n_embd", "d_model", "model_dim")
+"""As model families call the width of their hidden states."""

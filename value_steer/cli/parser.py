@@ -5,12 +5,22 @@ from __future__ import annotations
 import argparse
 
 from value_steer import __version__
-from value_steer.cli.arguments import calibrate, capture, demo, doctor, evaluate, label, train
+from value_steer.cli.arguments import (
+    calibrate,
+    capture,
+    convert,
+    demo,
+    doctor,
+    evaluate,
+    label,
+    train,
+)
 
 SUBCOMMANDS = (
     capture.SUBCOMMAND,
     label.SUBCOMMAND,
     train.SUBCOMMAND,
+    convert.SUBCOMMAND,
     calibrate.SUBCOMMAND,
     evaluate.SUBCOMMAND,
     demo.SUBCOMMAND,

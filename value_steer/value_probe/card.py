@@ -7,7 +7,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from value_steer.errors import CalibrationError
-from value_steer.threshold import NEVER, Threshold
+from value_steer.threshold import NEVER, Threshold, is_probability, is_threshold
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,10 +52,13 @@ class CalibrationCurve:
         guarantee: The guarantee that the thresholds carry, in words.
         settings: How the calibration set was generated; the guarantee holds for this only.
         group: The category of prompts that it holds for; ``None``: all.
+        spread: Of each point a 95 % interval: the threshold that acts more often, then the one that
+            acts less often; see :mod:`value_steer.calibration.spread`. ``None``: not known.
 
     Raises:
-        CalibrationError: There are no points, they do not ascend, or their thresholds neither
-            rise nor fall throughout; ``"never"`` may only come first.
+        CalibrationError: There are no points, they do not ascend, their thresholds neither
+            rise nor fall throughout (``"never"`` may only come first), one of the numbers is not
+            from 0 to 1, or the intervals are not as many as the points.
     """
 
     quantity: Quantity
@@ -64,9 +67,18 @@ class CalibrationCurve:
     guarantee: str | None = None
     settings: SettingsFingerprint | None = None
     group: str | None = None
+    spread: tuple[tuple[Threshold, Threshold], ...] | None = None
 
     def __post_init__(self) -> None:
         asked = [point for point, _ in self.points]
+        thresholds = [threshold for _, threshold in self.points]
+        thresholds += [end for interval in self.spread or () for end in interval]
+        if not all(map(is_probability, asked)) or not all(map(is_threshold, thresholds)):
+            msg = f"the {self.quantity} curve has a number that is not from 0 to 1"
+            raise CalibrationError(msg)
+        if self.spread is not None and len(self.spread) != len(self.points):
+            msg = f"the {self.quantity} curve needs an interval for each point, or none at all"
+            raise CalibrationError(msg)
         if not asked or asked != sorted(set(asked)):
             msg = f"the {self.quantity} curve needs at least one point, in ascending order"
             raise CalibrationError(msg)
@@ -89,8 +101,12 @@ class CalibrationCurve:
         between ``"never"`` and a number it is ``"never"``.
 
         Raises:
-            CalibrationError: The curve does not reach as far as what is asked.
+            CalibrationError: The curve does not reach as far as what is asked, or that is not a
+                number from 0 to 1.
         """
+        if not is_probability(asked):
+            msg = f"{self.quantity} = {asked!r}: must be a number from 0 to 1"
+            raise CalibrationError(msg)
         lowest, highest = self.points[0][0], self.points[-1][0]
         interpolates = self.quantity == "abstain_reward"
         if asked < lowest or (interpolates and asked > highest):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import asdict, replace
 from typing import Any, get_args
 
@@ -13,6 +14,7 @@ from value_steer.records.fields import (
     TEXT,
     THRESHOLD,
     Field,
+    listed,
     member_of,
     one_of,
     optional,
@@ -27,13 +29,18 @@ FORMAT = 1
 """Version of the sidecar's format."""
 
 
-def dumps(card: HeadCard) -> str:
+def dumps(card: HeadCard, weights: str | None = None) -> str:
     """The card as JSON text that :func:`loads` reads back.
+
+    Args:
+        card: The card.
+        weights: SHA-256 of the head's file in hex, which ties the card to it.
 
     Raises:
         CheckpointError: The card holds what :func:`loads` would refuse.
     """
-    body = {"format": FORMAT, **asdict(replace(card, meta=dict(card.meta)))}
+    tie = {} if weights is None else {WEIGHTS: weights}
+    body = {"format": FORMAT, **tie, **asdict(replace(card, meta=dict(card.meta)))}
     try:
         text = json.dumps(body, indent=2)
     except (TypeError, ValueError) as error:
@@ -66,16 +73,27 @@ def loads(text: str | bytes, source: str) -> HeadCard:
         raise CheckpointError(msg) from error
 
 
+def tied_to(text: str | bytes) -> str | None:
+    """SHA-256 of the weights that a card states to belong to; ``None``: it does not say."""
+    try:
+        body = parse_json(text)
+    except ValueError:
+        return None  # said in full by whoever reads the card
+    stated = body.get(WEIGHTS) if isinstance(body, dict) else None
+    return stated if isinstance(stated, str) else None
+
+
 def _card(body: object, source: str) -> HeadCard:
     problems: list[str] = []
     known = read(body, _CARD, "", problems, _CARD_NEEDS)
     feature = read(known.get("feature", {}), _FEATURE, "feature", problems)
-    listed = enumerate(known.get("curves", ()))
-    curves = [_curve(body, f"curves[{i}]", problems) for i, body in listed]
+    bodies = enumerate(known.get("curves", ()))
+    curves = [_curve(body, f"curves[{i}]", problems) for i, body in bodies]
     if problems:
-        msg = f"{source}: " + "; ".join(problems)
+        msg = f"{source}: " + listed(problems).replace("\n", "; ")
         raise CheckpointError(msg)
     known.pop("format", None)
+    known.pop(WEIGHTS, None)
     known["feature"] = FeatureSpec(**feature)
     known["curves"] = tuple(CalibrationCurve(**curve) for curve in curves)
     return HeadCard(**known)
@@ -102,6 +120,18 @@ def _as_points(points: list[tuple[float, Threshold]]) -> tuple[tuple[float, Thre
     return tuple((float(asked), as_threshold(threshold)) for asked, threshold in points)
 
 
+def _is_intervals(value: object) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(pair, list) and len(pair) == 2 and all(map(is_threshold, pair)) for pair in value
+    )
+
+
+def _as_intervals(
+    pairs: list[tuple[Threshold, Threshold]],
+) -> tuple[tuple[Threshold, Threshold], ...]:
+    return tuple((as_threshold(more), as_threshold(less)) for more, less in pairs)
+
+
 def is_plain(value: object) -> bool:
     """Whether ``meta`` may hold ``value``."""
     if isinstance(value, float):
@@ -109,10 +139,17 @@ def is_plain(value: object) -> bool:
     return value is None or isinstance(value, (str, int, bool))
 
 
+WEIGHTS = "weights_sha256"
+"""The key that ties a sidecar to the file beside it."""
+
 _CARD_NEEDS = ("hidden_size",)
 _CURVE_NEEDS = ("quantity", "points", "n")
 _CARD = {
     "format": Field(lambda v: v == FORMAT and not isinstance(v, bool), f"{FORMAT}"),
+    WEIGHTS: Field(
+        lambda v: isinstance(v, str) and re.fullmatch("[0-9a-f]{64}", v) is not None,
+        "the SHA-256 of the head's file, 64 hexadecimal digits",
+    ),
     "hidden_size": whole_from(1),
     "scores": optional(member_of(Polarity)),
     "feature": Field(lambda v: isinstance(v, dict), "an object"),
@@ -125,7 +162,9 @@ _CARD = {
     ),
 }
 _FEATURE = {
-    "layer": one_of("final"),
+    "layer": Field(
+        lambda v: v == "final" or (type(v) is int and v == -1), '"final" or -1', lambda _: "final"
+    ),
     "position": one_of("post_norm"),
     "capture": one_of("decode", "prefill", "unknown"),
 }
@@ -138,6 +177,9 @@ _CURVE = {
     "guarantee": optional(TEXT),
     "settings": optional(Field(lambda v: isinstance(v, dict), "an object")),
     "group": optional(TEXT),
+    "spread": optional(
+        Field(_is_intervals, f"a list of pairs, each end of which is {ALLOWED}", _as_intervals)
+    ),
 }
 KEYS = frozenset(_CARD)
 """The keys that a card may have."""

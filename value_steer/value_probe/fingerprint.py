@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
@@ -61,7 +61,9 @@ def read_fingerprint(body: object, at: str, problems: list[str]) -> SettingsFing
 
 
 _AMOUNT = Field(
-    lambda v: isinstance(v, (int, float)) and not isinstance(v, bool) and 0 <= v < math.inf,
+    lambda v: (
+        isinstance(v, (int, float)) and not isinstance(v, bool) and 0 <= v <= sys.float_info.max
+    ),
     "a number from 0 on",
     float,
 )

@@ -77,4 +77,6 @@ def _turned(card: HeadCard, wants: Polarity) -> HeadCard:
 
 
 def _turned_curve(curve: CalibrationCurve) -> CalibrationCurve:
-    return replace(curve, points=tuple((asked, complement(c)) for asked, c in curve.points))
+    spread = curve.spread and tuple((complement(c), complement(d)) for c, d in curve.spread)
+    points = tuple((asked, complement(c)) for asked, c in curve.points)
+    return replace(curve, points=points, spread=spread)

@@ -2,34 +2,45 @@
 
 The published form is ``{"feature_spec": {...}, "threshold": c, "meta": {"calibration": {"alphas":
 [...], "thresholds": [...], "n": .., "n_safe": .., "guarantee": ".."}}}``; it states no polarity.
-What is unambiguous is understood, all the rest is kept in the card's ``meta``.
+What says which tensor the head reads, what it scores, and for which model and template, is
+understood or refused, see :mod:`value_steer.value_probe.statements`; all the rest is kept in the
+card's ``meta``.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from value_steer.errors import CalibrationError, CheckpointError
 from value_steer.records.codec import parse_json
-from value_steer.records.fields import whole_from
-from value_steer.threshold import Threshold, as_threshold, is_probability, is_threshold
-from value_steer.value_probe.card import CalibrationCurve, HeadCard, Polarity
+from value_steer.records.fields import listed, shown, whole_from
+from value_steer.threshold import (
+    ALLOWED,
+    Threshold,
+    as_threshold,
+    is_probability,
+    is_threshold,
+)
+from value_steer.value_probe.card import CalibrationCurve, HeadCard
 from value_steer.value_probe.card_json import KEYS, is_plain
+from value_steer.value_probe.fingerprint import SettingsFingerprint
+from value_steer.value_probe.head import Architecture
+from value_steer.value_probe.statements import Statements, statements
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 logger = logging.getLogger("value_steer")
 
-_POLARITY = ("scores", "polarity")
-_BACKBONE = ("backbone", "base_model", "model")
-_FEATURE = {"layer": ("final",), "norm": ("post",), "position": ("post_norm", "post")}
 _COUNT = whole_from(1)
 
 
-def read_card(text: str | bytes, source: str, hidden_size: int) -> HeadCard | None:
+def read_card(
+    text: str | bytes, source: str, hidden_size: int, architecture: Architecture | None = None
+) -> HeadCard | None:
     """The card in a sidecar of another package; ``None`` if it is one of ours, or no JSON object.
 
     Ours states its ``format``, or has no key but our own.
@@ -38,10 +49,11 @@ def read_card(text: str | bytes, source: str, hidden_size: int) -> HeadCard | No
         text: JSON text.
         source: Where it came from, for messages.
         hidden_size: Of the head's weights, which such a sidecar need not repeat.
+        architecture: Of the weights, if the activations that are stated must be its own.
 
     Raises:
         CheckpointError: It describes a head that reads another tensor than ``lm_head`` does, or
-            contradicts itself.
+            contradicts itself, or states in unknown words what it reads or scores.
     """
     try:
         body = parse_json(text)
@@ -49,9 +61,8 @@ def read_card(text: str | bytes, source: str, hidden_size: int) -> HeadCard | No
         return None
     if not isinstance(body, dict) or "format" in body or body.keys() <= KEYS:
         return None
-    _require_feature(body, source)
     try:
-        card = _card(body, hidden_size)
+        card = _card(body, hidden_size, architecture)
     except (CalibrationError, RecursionError) as error:
         msg = f"{source}: {error}; correct it or remove it"
         raise CheckpointError(msg) from error
@@ -59,17 +70,55 @@ def read_card(text: str | bytes, source: str, hidden_size: int) -> HeadCard | No
     return card
 
 
-def _card(body: Mapping[str, Any], hidden_size: int) -> HeadCard:
-    stated, curve = body.get("hidden_size"), _curve(body)
-    threshold: Any = body.get("threshold")
+def refuse_contradictions(
+    card: HeadCard, source: str, architecture: Architecture | None = None
+) -> None:
+    """Refuse a card whose ``meta`` states something else than the card does.
+
+    Raises:
+        CheckpointError: Names what.
+    """
+    stated = statements(card.meta)
+    problems = [*stated.problems, *_wrong_activations(stated, architecture)]
+    if card.scores is not None and stated.scores - {card.scores}:
+        problems.append(f"it says otherwise that the head scores {card.scores.value}")
+    if stated.widths - {card.hidden_size}:
+        problems.append(f"it says otherwise that the hidden size is {card.hidden_size}")
+    if problems:
+        msg = f"{source}: meta: " + listed(problems).replace("\n", "; ")
+        raise CheckpointError(msg)
+
+
+def _card(body: Mapping[str, Any], hidden_size: int, architecture: Architecture | None) -> HeadCard:
+    stated, curve, threshold = statements(body), _curve(body), body.get("threshold")
+    problems = [*stated.problems, *_wrong_activations(stated, architecture)]
+    if threshold is not None and not is_threshold(threshold):
+        problems.append(f"threshold = {shown(threshold)}: must be {ALLOWED}")
+    if problems:
+        raise CalibrationError(listed(problems).replace("\n", "; "))
+    if curve is not None and stated.templates:
+        settings = SettingsFingerprint(chat_template=stated.templates[0])
+        curve = replace(curve, settings=settings)
     return HeadCard(
-        hidden_size=stated if stated is not None and _COUNT.accepts(stated) else hidden_size,
-        scores=_scores(body),
-        threshold=as_threshold(threshold) if is_threshold(threshold) else None,
+        hidden_size=next(iter(stated.widths), hidden_size),
+        scores=next(iter(stated.scores), None),
+        threshold=None if threshold is None else as_threshold(threshold),
         curves=() if curve is None else (curve,),
-        backbone=_backbone(body),
+        backbone=next(iter(stated.models), None),
         meta=dict(_flat(body)),
     )
+
+
+def _wrong_activations(stated: Statements, architecture: Architecture | None) -> Iterator[str]:
+    if architecture is None:
+        return
+    own = {"tanh", "relu"} if architecture is Architecture.THREE_LAYER else {"tanh"}
+    for at, names in stated.activations:
+        if not own <= names <= own | {"dropout"}:
+            yield (
+                f"{at}: {' and '.join(sorted(own))} follow the layers of this head, not "
+                f"{' and '.join(sorted(names))[:60]}; train one that has them"
+            )
 
 
 def _understood(card: HeadCard) -> str:
@@ -79,31 +128,6 @@ def _understood(card: HeadCard) -> str:
     parts += [f"scores {card.scores.value}"] if card.scores is not None else []
     return ", ".join(
         parts + [f"an {curve.quantity} curve of n = {curve.n}" for curve in card.curves]
-    )
-
-
-def _require_feature(body: Mapping[str, Any], source: str) -> None:
-    for name in ("feature_spec", "feature"):
-        spec = body.get(name)
-        for key, value in spec.items() if isinstance(spec, dict) else ():
-            if value not in _FEATURE.get(key, (value,)):
-                msg = (
-                    f"{source}: {name}.{key} = {value!r}: the head reads another tensor than "
-                    "lm_head does and cannot be served; train one on the final post-norm state"
-                )
-                raise CheckpointError(msg)
-
-
-def _scores(body: Mapping[str, Any]) -> Polarity | None:
-    words = [body[key] for key in _POLARITY if key in body]
-    known = [polarity for polarity in Polarity if polarity.value in words]
-    return known[0] if len(known) == 1 else None
-
-
-def _backbone(body: Mapping[str, Any]) -> str | None:
-    stated = {value for at, value in _flat(body) if at.removeprefix("meta.") in _BACKBONE}
-    return (
-        next(iter(stated)) if len(stated) == 1 and all(isinstance(n, str) for n in stated) else None
     )
 
 
