@@ -7,8 +7,6 @@ allowed there.
 from __future__ import annotations
 
 import difflib
-import itertools
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -21,14 +19,15 @@ from value_steer.records.fields import (
     PROBABILITY,
     THRESHOLD,
     Field,
-    as_text,
-    integer,
+    conflicts,
+    is_number,
     listed,
     member_of,
     optional,
     read,
     whole_from,
 )
+from value_steer.request_settings import MOST_CANDIDATES, RequestSettings, parse_request
 from value_steer.threshold import NEVER, Threshold
 from value_steer.value_probe.card import Polarity
 
@@ -142,25 +141,6 @@ class SteerSettings:
     vfd: VfdSettings | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RequestSettings:
-    """What one request asks for through ``extra_args`` or, over HTTP, ``vllm_xargs``.
-
-    Attributes:
-        steer: Off: the request is served as plain vLLM would.
-        abstain_threshold: Its own threshold, in place of the engine's.
-        vfd_threshold: Its own threshold, in place of the engine's.
-        vfd_alpha: Its own false-alarm level, in place of the engine's threshold.
-        vfd_num_candidates: Its own number of draws per token.
-    """
-
-    steer: bool = True
-    abstain_threshold: Threshold | None = None
-    vfd_threshold: Threshold | None = None
-    vfd_alpha: float | None = None
-    vfd_num_candidates: int | None = None
-
-
 def parse_settings(additional_config: object) -> SteerSettings:
     """Read the engine's ``additional_config``.
 
@@ -188,48 +168,6 @@ def parse_settings(additional_config: object) -> SteerSettings:
     )
 
 
-def parse_request(extra_args: Mapping[str, object] | None) -> RequestSettings:
-    """Read the ``extra_args`` of one request; keys of other plug-ins are left alone.
-
-    Numbers and flags are taken as text too, because that is how some clients send them.
-
-    Raises:
-        SettingsError: Lists every problem with its key, its value and what is allowed; a key that
-            is nearly one of ours counts as a slip of it.
-    """
-    if not extra_args:
-        return _DEFAULT_REQUEST
-    own = {key: extra_args[key] for key in _REQUEST if key in extra_args}
-    if _is_foreign(own.get("steer")):
-        del own["steer"]
-    problems = _slips(extra_args)
-    if not own and not problems:
-        return _DEFAULT_REQUEST
-    values = read(own, _REQUEST, "extra_args", problems)
-    problems += _conflicts(own, "extra_args", ("vfd_threshold", "vfd_alpha"))
-    _refuse(problems)
-    return RequestSettings(**values)
-
-
-def _is_foreign(steer: object) -> bool:
-    """Whether a value of ``steer`` belongs to another plug-in, which gives it an object there."""
-    return isinstance(steer, (Mapping, list)) or (
-        isinstance(steer, str) and steer.lstrip().startswith(("{", "["))
-    )
-
-
-def _slips(extra_args: Mapping[str, object]) -> list[str]:
-    """Keys that can only be misspelt ones of ours."""
-    problems = []
-    for key in itertools.islice(extra_args, _MOST_KEYS):
-        if not isinstance(key, str) or key in _REQUEST or len(key) > _LONGEST_KEY:
-            continue
-        close = difflib.get_close_matches(key, _NAMES, n=1, cutoff=0.85)
-        if close and key.startswith(_OWN_PREFIXES):
-            problems.append(f"extra_args.{key}: unknown key; did you mean {close[0]}?")
-    return problems
-
-
 def _section_problems(config: Mapping[object, object]) -> list[str]:
     at = "additional_config"
     problems = []
@@ -249,15 +187,8 @@ def _section(section: object, name: str, problems: list[str]) -> dict[str, Any]:
     at = f"additional_config.{name}"
     values = read(section, _SECTIONS[name], at, problems, ("value_head_path",))
     if isinstance(section, Mapping):
-        problems += _conflicts(section, at, _THRESHOLD_SOURCES)
+        problems += conflicts(section, at, _THRESHOLD_SOURCES)
     return values
-
-
-def _conflicts(section: Mapping[str, object], at: str, sources: tuple[str, ...]) -> list[str]:
-    given = [key for key in sources if section.get(key) is not None]
-    if len(given) < 2:
-        return []
-    return [f"{at}: {' and '.join(given)} exclude each other; keep one"]
 
 
 def _refuse(problems: list[str]) -> None:
@@ -265,22 +196,8 @@ def _refuse(problems: list[str]) -> None:
         raise SettingsError(listed(problems))
 
 
-# A request crosses HTTP in a schema that knows text and numbers but no booleans.
-_SWITCH: dict[object, bool] = {True: True, False: False}
-_SWITCH |= dict.fromkeys(("true", "True", "1"), True)
-_SWITCH |= dict.fromkeys(("false", "False", "0"), False)
-
 _THRESHOLD_SOURCES = ("threshold", "abstain_reward", "target_rate", "alpha")
-_OWN_PREFIXES = ("abstain_", "vfd_")
-_MOST_KEYS = 100
-_LONGEST_KEY = 40
-"""A request may carry anything; what is no slip of a key of ours is not looked at longer."""
-
-MOST_CANDIDATES = 256
-"""No operator may allow more draws per token: each is a step of its request."""
-
 _USUAL_CANDIDATES = 64
-_DEFAULT_REQUEST = RequestSettings()
 
 _COMMON = {
     "value_head_path": Field(
@@ -309,22 +226,10 @@ _SECTIONS = {
         "max_candidates": optional(whole_from(1, MOST_CANDIDATES)),
         "fallback": member_of(Fallback),
         "prob_weight": Field(
-            lambda v: isinstance(v, (int, float)) and not isinstance(v, bool) and 0 <= v < math.inf,
-            "a number from 0 on",
+            lambda v: is_number(v) and v >= 0,
+            "a finite number >= 0",
             float,
         ),
         "single_stream": FLAG,
     },
 }
-_REQUEST = {
-    "steer": Field(
-        lambda v: isinstance(v, (str, int, float)) and v in _SWITCH,
-        "true or false",
-        _SWITCH.__getitem__,
-    ),
-    "abstain_threshold": as_text(THRESHOLD, float),
-    "vfd_threshold": as_text(THRESHOLD, float),
-    "vfd_alpha": as_text(PROBABILITY, float),
-    "vfd_num_candidates": as_text(whole_from(1, MOST_CANDIDATES), integer),
-}
-_NAMES = tuple(_REQUEST)

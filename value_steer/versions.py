@@ -35,6 +35,7 @@ _DECIDING_FILES = (
     "records/fields.py",
     "operating_point.py",
     "policy.py",
+    "request_settings.py",
     "threshold.py",
 )
 _DECIDING_FOLDERS = ("engine", "value_probe")

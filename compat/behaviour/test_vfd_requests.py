@@ -166,6 +166,7 @@ def test_a_request_without_an_acceptable_candidate_falls_back(
         assert fallback == "args" or firsts == [n.tokens[0] for n in natural]
 
 
+@pytest.mark.depth("fires")
 @pytest.mark.parametrize("candidates", [2**63 - 1, 10**8, 257, 0], ids=str)
 def test_a_request_that_asks_without_bound_harms_no_other(
     candidates: int, filtering: Engine

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 every_format = pytest.mark.parametrize("suffix", SUFFIXES)
 
-TRIALS = int(os.environ.get("VALUE_STEER_KILLS", "20"))
+TRIALS = int(os.environ.get("VALUE_STEER_KILLS", "3"))
 """Kills of a writer for each format; the figures in the docs come from several hundred."""
 
 

@@ -156,6 +156,20 @@ def integer(value: str | float) -> int:
     return int(value)
 
 
+def conflicts(body: Mapping[str, object], at: str, keys: tuple[str, ...]) -> list[str]:
+    """The problem that more than one of some keys is given; of them one at most may be.
+
+    Args:
+        body: An object.
+        at: Its dotted place.
+        keys: Those that exclude each other.
+    """
+    given = [key for key in keys if body.get(key) is not None]
+    if len(given) < 2:
+        return []
+    return [f"{at}: {' and '.join(given)} exclude each other; keep one"]
+
+
 def _key(name: object) -> str:
     """A key for a message: as it is if that is plain, else quoted and shortened."""
     text = str(name)
@@ -166,7 +180,6 @@ def _instead(name: object, fields: Mapping[str, Field]) -> str:
     close = difflib.get_close_matches(str(name)[:_LONGEST], fields, n=1)
     hint = f"did you mean {close[0]}? " if close else ""
     return f"{hint}allowed: {', '.join(fields)}"
-
 
 
 FLAG = Field(lambda value: isinstance(value, bool), "true or false")

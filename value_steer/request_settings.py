@@ -1,0 +1,115 @@
+"""``extra_args`` of one request, parsed into frozen settings."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from value_steer.errors import SettingsError
+from value_steer.records.fields import (
+    PROBABILITY,
+    THRESHOLD,
+    Field,
+    as_text,
+    conflicts,
+    integer,
+    listed,
+    read,
+    whole_from,
+)
+
+if TYPE_CHECKING:
+    from value_steer.threshold import Threshold
+
+MOST_CANDIDATES = 256
+"""No operator may allow more draws per token: each is a step of its request."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestSettings:
+    """What one request asks for through ``extra_args`` or, over HTTP, ``vllm_xargs``.
+
+    Attributes:
+        steer: Off: the request is served as plain vLLM would.
+        abstain_threshold: Its own threshold, in place of the engine's.
+        vfd_threshold: Its own threshold, in place of the engine's.
+        vfd_alpha: Its own false-alarm level, in place of the engine's threshold.
+        vfd_num_candidates: Its own number of draws per token.
+    """
+
+    steer: bool = True
+    abstain_threshold: Threshold | None = None
+    vfd_threshold: Threshold | None = None
+    vfd_alpha: float | None = None
+    vfd_num_candidates: int | None = None
+
+
+def parse_request(extra_args: Mapping[str, object] | None) -> RequestSettings:
+    """Read the ``extra_args`` of one request; keys of other plug-ins are left alone.
+
+    Numbers and flags are taken as text too, because that is how some clients send them.
+
+    Raises:
+        SettingsError: Lists every problem with its key, its value and what is allowed; a key that
+            is nearly one of ours counts as a slip of it.
+    """
+    if not extra_args:
+        return _DEFAULT_REQUEST
+    own = {key: extra_args[key] for key in _REQUEST if key in extra_args}
+    if _is_foreign(own.get("steer")):
+        del own["steer"]
+    problems = _slips(extra_args)
+    if not own and not problems:
+        return _DEFAULT_REQUEST
+    values = read(own, _REQUEST, "extra_args", problems)
+    problems += conflicts(own, "extra_args", ("vfd_threshold", "vfd_alpha"))
+    if problems:
+        raise SettingsError(listed(problems))
+    return RequestSettings(**values)
+
+
+def _is_foreign(steer: object) -> bool:
+    """Whether a value of ``steer`` belongs to another plug-in, which gives it an object there."""
+    return isinstance(steer, (Mapping, list)) or (
+        isinstance(steer, str) and steer.lstrip().startswith(("{", "["))
+    )
+
+
+def _slips(extra_args: Mapping[str, object]) -> list[str]:
+    """Keys that can only be misspelt ones of ours."""
+    problems = []
+    for key in map(str, itertools.islice(extra_args, _MOST_KEYS)):
+        if key in _REQUEST or len(key) > _LONGEST_KEY:
+            continue
+        close = difflib.get_close_matches(key, _NAMES, n=1, cutoff=0.85)
+        if close and key.startswith(_OWN_PREFIXES):
+            problems.append(f"extra_args.{key}: unknown key; did you mean {close[0]}?")
+    return problems
+
+
+# A request crosses HTTP in a schema that knows text and numbers but no booleans.
+_SWITCH: dict[object, bool] = {True: True, False: False}
+_SWITCH |= dict.fromkeys(("true", "True", "1"), True)
+_SWITCH |= dict.fromkeys(("false", "False", "0"), False)
+
+_OWN_PREFIXES = ("abstain_", "vfd_")
+_MOST_KEYS = 100
+_LONGEST_KEY = 40
+"""A request may carry anything; what is no slip of a key of ours is not looked at longer."""
+_DEFAULT_REQUEST = RequestSettings()
+
+_REQUEST = {
+    "steer": Field(
+        lambda v: isinstance(v, (str, int, float)) and v in _SWITCH,
+        "true or false",
+        _SWITCH.__getitem__,
+    ),
+    "abstain_threshold": as_text(THRESHOLD, float),
+    "vfd_threshold": as_text(THRESHOLD, float),
+    "vfd_alpha": as_text(PROBABILITY, float),
+    "vfd_num_candidates": as_text(whole_from(1, MOST_CANDIDATES), integer),
+}
+_NAMES = tuple(_REQUEST)
