@@ -74,7 +74,15 @@ def install_vllm(session: nox.Session, *more: str) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Unit tests of everything that needs no engine, with their branch coverage."""
+    """Unit tests of everything that needs no engine, on every core."""
+    install(session, "test")
+    session.install("--no-deps", "-e", ".")
+    session.run("pytest", *PARALLEL, *session.posargs)
+
+
+@nox.session(default=False)
+def coverage(session: nox.Session) -> None:
+    """The same with their branch coverage, which costs half as much again."""
     install(session, "test")
     session.install("--no-deps", "-e", ".")
     session.run("pytest", *PARALLEL, "--cov", *session.posargs)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from value_steer.engine.requests import LiveRequest
+from value_steer.engine.live_request import LiveRequest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

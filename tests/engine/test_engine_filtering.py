@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from value_steer.engine.requests import LiveRequest
+    from value_steer.engine.live_request import LiveRequest
 
 VALUES = {1: 0.0, 2: 0.125, 3: 0.25, 5: 0.5, 6: 0.75, 9: 1.0}
 

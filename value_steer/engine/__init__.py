@@ -10,7 +10,7 @@ Start-up
 
 Both modes
     ``steps``     what happens around each step once the engine serves
-    ``requests``  what is known of each live request
+    ``requests``, ``live_request``  what is known of each live request
     ``rows``      kept per-row buffers of the batch that is being sampled
     ``steering``  one sampled batch from end to end
     ``scoring``   the head on a batch of hidden states

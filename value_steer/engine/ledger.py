@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from value_steer.engine.abstain import Judgement
-    from value_steer.engine.requests import LiveRequest
+    from value_steer.engine.live_request import LiveRequest
     from value_steer.engine.rows import Layout
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from value_steer.engine.requests import LiveRequest, RequestTable
+    from value_steer.engine.live_request import LiveRequest
+    from value_steer.engine.requests import RequestTable
     from value_steer.policy import Candidate
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from value_steer.config import MOST_CANDIDATES, NEVER, RequestSettings, Threshold, parse_request
-from value_steer.engine.search import Filtered
+from value_steer.config import NEVER, Threshold
+from value_steer.engine.live_request import LiveRequest
 from value_steer.errors import CalibrationError, SettingsError
 from value_steer.operating_point import resolve_vfd_request
+from value_steer.request_settings import MOST_CANDIDATES, RequestSettings, parse_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,60 +22,6 @@ if TYPE_CHECKING:
 
 _GREEDY_BELOW = 1e-5
 """The temperature below which vLLM's sampler is greedy."""
-
-
-@dataclass(slots=True)
-class LiveRequest:
-    """One request of the engine.
-
-    Attributes:
-        prompt_length: Prompt tokens.
-        threshold: P(good) below which the request ends; ``None`` if it is not steered.
-        first_judged: Sequence length at which the first judged hidden state exists.
-        first_endable: Sequence length from which on a stop token ends the request.
-        stop_token: A token id that ends the request in the scheduler.
-        constrained: Whether a grammar decides which tokens are possible.
-        wants_logprobs: Whether the caller asked for the log-probabilities of its tokens.
-        slot: Index of the request in buffers that outlive a batch.
-        vfd_threshold: P(undesirable) from which on a token is unacceptable; ``None`` if the
-            request is not filtered.
-        candidates: Draws per token at most, the model's own included.
-        greedy: Whether the request takes the most probable token.
-        unendable: Whether abstention cannot end it because it has no stop token.
-        filtered: What value filtering has done to it.
-        refusal: Why the request's own settings were refused, else ``None``.
-        length: Tokens in the sequence that the current step completes.
-        complete: Whether the current step reaches the end of what is known of the sequence; a
-            row that does not is a partial prefill, whose sampled token the host discards.
-        judged_at: The length at which the request was judged last.
-    """
-
-    prompt_length: int
-    threshold: float | None
-    first_judged: int
-    first_endable: int
-    stop_token: int
-    constrained: bool
-    wants_logprobs: bool
-    slot: int
-    vfd_threshold: float | None = None
-    candidates: int = 1
-    greedy: bool = False
-    unendable: bool = False
-    filtered: Filtered = field(default_factory=Filtered)
-    refusal: str | None = None
-    length: int = 0
-    complete: bool = False
-    judged_at: int = 0
-
-    def endable_at(self, length: int) -> bool:
-        """Whether value filtering can end the request at this length of its sequence."""
-        return self.stop_token >= 0 and not self.constrained and length >= self.first_endable
-
-    @property
-    def judged(self) -> bool:
-        """Whether the current step's hidden state of this request is to be judged."""
-        return self.complete and self.threshold is not None and self.length >= self.first_judged
 
 
 @dataclass(frozen=True, slots=True)

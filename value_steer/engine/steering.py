@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from value_steer.config import OnError
     from value_steer.engine.abstain import Abstainer
-    from value_steer.engine.requests import LiveRequest, RequestTable
+    from value_steer.engine.live_request import LiveRequest
+    from value_steer.engine.requests import RequestTable
     from value_steer.engine.rows import Rows
 
 logger = logging.getLogger("value_steer")
