@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from tests.engine.schedules import Job, Params, Scheduler
 from value_steer.config import NEVER
-from value_steer.engine.live_request import LiveRequest
 from value_steer.engine.requests import Admission, FilterDefaults, RequestTable
 from value_steer.value_probe import HeadCard
 
