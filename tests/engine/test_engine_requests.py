@@ -175,7 +175,7 @@ def test_admission(params: Params, threshold: float | None, stop_token: int) -> 
     scheduler.add(Job("a", prompt=3, params=params))
     (new,) = scheduler.step({"a": 3}).scheduled_new_reqs
 
-    request: LiveRequest = Admission(0.5, 1)(new, slot=0)
+    request = Admission(0.5, 1)(new, slot=0)
 
     assert (request.threshold, request.stop_token) == (threshold, stop_token)
     assert (request.refusal is not None) == (threshold == math.inf)
