@@ -30,7 +30,7 @@ def add(menu: Menu) -> None:
     command = menu.add_parser("sweep", help="validate it on many releases, on every lane there is")
     add_releases(command)
     command.add_argument(
-        "--jobs", type=_positive, help="cells at a time; by default one for each core, at most four"
+        "--jobs", type=_positive, help="cells at a time; by default one for two cores, at most four"
     )
     add_options(command)
     command.set_defaults(command=run_sweep)

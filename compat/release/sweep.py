@@ -66,12 +66,14 @@ def kinds(machine: str, policy: Sequence[CellKind]) -> tuple[CellKind, ...]:
 
 
 def at_a_time(machine: str) -> int:
-    """How many cells run at once if nobody says how many: one for each core, four at most.
+    """How many cells run at once if nobody says how many: one for two cores, four at most.
 
-    Two cells on two cores took 806 and 903 s, and one alone 593 s, which is 427 s a cell in place
-    of 593. Each takes some GiB of memory, hence the limit. A GPU is not shared.
+    A cell runs its suite and its control side by side, which keeps two cores busy. Each takes some
+    GiB of memory, hence the limit. A GPU is not shared.
     """
-    return min(os.cpu_count() or 1, _MOST_AT_A_TIME) if machine.startswith("cpu") else 1
+    if not machine.startswith("cpu"):
+        return 1
+    return max(1, min((os.cpu_count() or 1) // 2, _MOST_AT_A_TIME))
 
 
 def ordered(cells: Iterable[PlannedCell], rows: Sequence[Row]) -> tuple[PlannedCell, ...]:

@@ -66,12 +66,13 @@ def test_a_gpu_runs_its_own_lane() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cores", "lane", "jobs"), [(1, "cpu", 1), (2, "cpu", 2), (64, "cpu", 4), (64, "cuda-sm80", 1)]
+    ("cores", "lane", "jobs"),
+    [(1, "cpu", 1), (2, "cpu", 1), (5, "cpu", 2), (64, "cpu", 4), (64, "cuda-sm80", 1)],
 )
 def test_cores_are_kept_busy(
     cores: int, lane: str, jobs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A cell for each core, as far as memory goes; a GPU is not shared."""
+    """A cell for two cores, which it keeps busy, as far as memory goes; a GPU is not shared."""
     monkeypatch.setattr(os, "cpu_count", lambda: cores)
 
     assert sweep.at_a_time(lane) == jobs
