@@ -261,14 +261,15 @@ def test_log_probabilities_follow_the_token() -> None:
     assert table.sampled_token_ranks.tolist() == [7, 2]
 
 
-def test_log_probabilities_of_a_prompt_wait_for_a_token() -> None:
-    """The host gives them out beside one only."""
+@pytest.mark.parametrize("name", ["prompt_logprobs_dict", "prompt_token_id_logprobs_dict"])
+def test_log_probabilities_of_a_prompt_wait_for_a_token(name: str) -> None:
+    """The host gives them out beside one only; the second kind came with vLLM 0.31."""
     engine = Engine({"a": live()}, [2])
 
-    engine.step(9, prompt_logprobs_dict={"a": "of the prompt"})
-    assert engine.output.prompt_logprobs_dict == {}
-    assert engine.step(9) == [2]
-    assert engine.output.prompt_logprobs_dict == {"a": "of the prompt"}
+    engine.step(9, **{name: {"a": "of the prompt"}})
+    assert getattr(engine.output, name) == {}
+    assert engine.step(9, **{name: {}}) == [2]
+    assert getattr(engine.output, name) == {"a": "of the prompt"}
 
 
 def test_a_failed_decision_stops_the_step() -> None:

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from value_steer.engine.steering import Steering
 
 
+# What the scheduler takes beside a token only; it asserts that without one there is none. The second
+# came with vLLM 0.31.
+_WITH_FIRST_TOKEN = ("prompt_logprobs_dict", "prompt_token_id_logprobs_dict")
+
+
 class ValueFilter:
     """Commits, in every filtered row, the first candidate that the head finds acceptable.
 
@@ -203,8 +208,8 @@ class ValueFilter:
         """End the search of a row, and give out what waited for its token."""
         search, row.request.filtered.search = row.request.filtered.search, None
         assert search is not None  # noqa: S101  (only rows with an objection come here)
-        if search.prompt_logprobs is not None:
-            output.prompt_logprobs_dict[row.id] = search.prompt_logprobs
+        for name, value in search.withheld.items():
+            getattr(output, name)[row.id] = value
         return search
 
     def _repeat(self, row: Row, output: Any, plan: Plan) -> None:
@@ -215,8 +220,10 @@ class ValueFilter:
         assert feature is not None  # noqa: S101  (the batch was sampled)
         self._counters.repeated += 1
         output.sampled_token_ids[row.row] = []
-        if output.prompt_logprobs_dict.get(row.id) is not None:
-            search.prompt_logprobs = output.prompt_logprobs_dict.pop(row.id)
+        for name in _WITH_FIRST_TOKEN:
+            given = getattr(output, name, {})
+            if given.get(row.id) is not None:
+                search.withheld[name] = given.pop(row.id)
         self._run_ahead.repeat(row.id, feature[row.row])
         if self._table.repeat(row.request):
             plan.repeat(row)

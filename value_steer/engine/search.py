@@ -22,15 +22,15 @@ class Search:
         waiting: Candidates still to be tried, in draw order, each once.
         settled: The candidate that is committed though none is acceptable, while its keys and
             values have to be computed again.
-        prompt_logprobs: What the host has computed of the prompt, which it must give out together
-            with a token.
+        withheld: What the host has computed of the prompt, by field of its output, and must give out
+            together with a token.
     """
 
     position: int
     refused: list[Candidate]
     waiting: list[int] = field(default_factory=list)
     settled: Candidate | None = None
-    prompt_logprobs: Any = None
+    withheld: dict[str, Any] = field(default_factory=dict)
 
     @property
     def natural(self) -> Candidate:
