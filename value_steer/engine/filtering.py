@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from value_steer.engine.steering import Steering
 
 
-# What the scheduler takes beside a token only; it asserts that without one there is none. The second
-# came with vLLM 0.31.
+# What the scheduler takes beside a token only: it asserts that without one there is none. The
+# second came with vLLM 0.31.
 _WITH_FIRST_TOKEN = ("prompt_logprobs_dict", "prompt_token_id_logprobs_dict")
 
 

@@ -22,8 +22,8 @@ class Search:
         waiting: Candidates still to be tried, in draw order, each once.
         settled: The candidate that is committed though none is acceptable, while its keys and
             values have to be computed again.
-        withheld: What the host has computed of the prompt, by field of its output, and must give out
-            together with a token.
+        withheld: What the host has computed of the prompt, by field of its output; it must be given
+            out together with a token.
     """
 
     position: int
