@@ -76,6 +76,7 @@ def test_the_whole_path(folder: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "AUROC at the first, middle, last token" in capsys.readouterr().out
 
     run("calibrate --features features --labels regex --head vhead.safetensors --alpha 0.5")
+    assert "held-out prompts: vhead.safetensors.trajectories.jsonl" in capsys.readouterr().out
     card = load_value_head("vhead.safetensors").card
     assert card.scores is Polarity.P_UNDESIRABLE
     assert card.backbone == MODEL

@@ -71,6 +71,7 @@ def _trajectories(options: Namespace) -> Path:
     path = Path(f"{options.head}.trajectories.jsonl")
     labels = read_labels(cache, options.labels)
     write_scores(path, head, cache, labels, keep=lambda prompt: is_held_out(prompt, share, seed))
+    sys.stdout.write(f"the head's values on the held-out prompts: {path}\n")
     return path
 
 
