@@ -139,6 +139,9 @@ def test_keys_of_other_plugins_are_left_alone(extra_args: Mapping[str, object]) 
         {"vfd_num_candidates": 10**5000},
         {f"vfd_threshol{i}": 1 for i in range(20_000)},
         {"vfd_threshold\n2026 ERROR forged": 1, "vfd_alpha": "\x1b"},
+        {"abstain_thr\neshold": 1},
+        {"abstain_thre\x1b[31mshold": 1},
+        {"vfd_alph\u2028a": 1},
     ],
 )
 def test_what_a_client_sends_neither_floods_nor_forges_a_log(

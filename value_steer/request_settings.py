@@ -18,6 +18,7 @@ from value_steer.records.fields import (
     integer,
     listed,
     read,
+    shown_key,
     whole_from,
 )
 
@@ -86,7 +87,7 @@ def _slips(extra_args: Mapping[str, object]) -> list[str]:
             continue
         close = difflib.get_close_matches(key, _NAMES, n=1, cutoff=0.85)
         if close and key.startswith(_OWN_PREFIXES):
-            problems.append(f"extra_args.{key}: unknown key; did you mean {close[0]}?")
+            problems.append(f"extra_args.{shown_key(key)}: unknown key; did you mean {close[0]}?")
     return problems
 
 

@@ -183,3 +183,28 @@ def test_a_script_without_a_main_guard_runs_once(tmp_path: Path) -> None:
     )
 
     assert done.stdout.split() == ["once", "[1.0]"], done.stderr
+
+
+@pytest.mark.parametrize("text", ["So there are 2**10", "It equals 3**4."])
+def test_a_power_in_stars_is_no_number(text: str) -> None:
+    """Two stars set a word in bold only where they stand at its edge."""
+    answer = final_answer(text)
+
+    assert answer is not None
+    assert not answer.is_whole
+
+
+def test_a_power_beyond_printing_is_no_number() -> None:
+    """It is left to the comparer of expressions, and ends no run."""
+    answer = final_answer(r"\boxed{999999999^{999}}")
+
+    assert answer is not None
+    assert answer.number is None
+
+
+def test_a_response_of_spaces_is_read_at_once() -> None:
+    """In time that grows with it and not with its square."""
+    start = time.process_time()
+
+    assert final_answer(" " * 300_000 + "5") is not None
+    assert time.process_time() - start < 5

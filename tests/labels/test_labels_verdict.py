@@ -16,7 +16,7 @@ from value_steer.labels.vocabulary import translations
 
 HERE = Path(__file__).parent
 SETS = {
-    "verdicts": (534, 150),
+    "verdicts": (534, 152),
     "verdicts-holdout": (63, 49),
     "verdicts-holdout-2": (66, 39),
     "verdicts-holdout-3": (73, 35),
@@ -89,3 +89,25 @@ JSON = st.recursive(
 def test_no_reply_raises(body: bytes, form: Form) -> None:
     """It is a verdict or unreadable."""
     assert read_reply(body, form, "safe", "unsafe").verdict in {True, False, None}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *(
+            "safe\nS1,S2",
+            "Unsafe. <think>hmm</think> Safe",
+            "unsafe<|channel|>final<|message|>safe",
+        ),
+        *("non sicuro", "no seguro", "non sûr", "safe" + " " * 30_000),
+    ],
+)
+def test_what_may_mean_either_is_unreadable(answer: str) -> None:
+    """Codes of harm beside a good verdict, words before the thoughts, *not sure*, no end."""
+    assert Words("safe", "unsafe").read(answer) is None
+
+
+@pytest.mark.parametrize("answer", ["是不是", "这是不是", "是否"])
+def test_a_question_is_no_answer(answer: str) -> None:
+    """Chinese asks by saying both."""
+    assert Words("yes", "no").read(answer) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
 import pickletools
 import re
@@ -302,3 +303,41 @@ def test_code_is_never_executed(tmp_path: Path, protocol: int) -> None:
         refusal(tmp_path / "v.bin")
         torch.save(content, tmp_path / "v.pt", pickle_protocol=max(2, protocol))
         refusal(tmp_path / "v.pt")
+
+
+def _doubled(levels: int) -> bytes:
+    """A value that holds itself twice over at each level, as the name of a function."""
+    steps = b"".join(b"h" + bytes([i]) + b"h" + bytes([i]) + b"\x86\x94" for i in range(levels))
+    return b"\x80\x04)\x94" + steps + b"\x8c\x01a\x93."
+
+
+_ENDLESS = json.dumps(
+    {"a": {"dtype": "F32", "shape": [0, 1 << 60, 16], "data_offsets": [0, 0]}}
+).encode()
+
+
+@pytest.mark.parametrize(
+    ("name", "body"),
+    [
+        ("doubled.pt", _doubled(60)),
+        ("nested.pt", b"\x80\x04)" + b"\x85" * 100_000 + b"\x8c\x01a\x93."),
+        ("shape.safetensors", struct.pack("<Q", len(_ENDLESS)) + _ENDLESS),
+    ],
+)
+def test_what_prints_or_strides_without_end_is_refused(
+    name: str, body: bytes, tmp_path: Path
+) -> None:
+    """Names of functions are text, and shapes are ones that memory has addresses for."""
+    (tmp_path / name).write_bytes(body)
+
+    with pytest.raises(CheckpointError):
+        load_value_head(tmp_path / name)
+
+
+def test_a_pipe_is_no_head(tmp_path: Path) -> None:
+    """It would be waited for without end."""
+    path = tmp_path / "head.safetensors"
+    os.mkfifo(path)
+
+    with pytest.raises(CheckpointError, match="it is no file"):
+        load_value_head(path)

@@ -13,7 +13,9 @@ from value_steer.labels.numerals import LONGEST, Number, normal, read_number
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _DIGIT = re.compile(r"\d")
-_EMPHASIS = re.compile(r"\*\*|__|`|(?<!\w)\*(?=\w)|(?<=\w)\*(?!\S)")
+# Not between two characters of a word: 2**10 is a power.
+_EMPHASIS = re.compile(r"(?<!\w)\*\*|\*\*(?!\w)|__|`|(?<!\w)\*(?=\w)|(?<=\w)\*(?!\S)")
+_SPACES = re.compile(r"[ \t]{2,}")
 _OPERATOR = re.compile(r"(?<=[\d)}\]]) ?([-+/×*^=<>±≤≥≈]) ?(?=[\d(.$\\-])")  # noqa: RUF001
 _ASSIGNED = re.compile(r"^[A-Za-zα-ω](?:_?\{?\w{1,2}\}?)?\s?=\s?")  # noqa: RUF001  (Greek)
 _JOIN_WORDS = """
@@ -84,6 +86,7 @@ class Answer:
 
 def final_answer(text: str) -> Answer | None:
     r"""The last ``\boxed{...}`` of a response, else its last number; ``None``: there is neither."""
+    text = _SPACES.sub(" ", text)
     begins = [found.end() for found in _BOX.finditer(text)]
     if not begins:
         return _last_number(text)

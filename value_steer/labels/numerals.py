@@ -63,6 +63,7 @@ _UNSIGNED = re.compile("|".join((*_GROUPED, _PLAIN)))
 _DECIMAL = rf"[-+]?\s?(?:{_UNSIGNED.pattern})"
 _POWER = r"\s?[×x*]\s?10\s?\^\s?\(?\{?([-+]?\d{1,3})\}?\)?"  # noqa: RUF001
 _SCIENTIFIC = re.compile(rf"({_DECIMAL})(?:[eE]([-+]?\d{{1,3}})|{_POWER})")
+_MOST_DIGITS = 1000
 _RAISED = re.compile(r"([-+]?)(\d{1,9})\s?\^\s?\{?([-+]?\d{1,3})\}?")
 _RATIO = re.compile(rf"({_DECIMAL})\s?/\s?({_DECIMAL})")
 _MIXED = re.compile(r"([-+]?)(\d+)[\s\u2009]+(\d+)\s?/\s?(\d+)")
@@ -169,7 +170,9 @@ def _value(text: str) -> Fraction | None:
     if (found := _RATIO.fullmatch(text)) is not None:
         under = _decimal(found[2])
         return _decimal(found[1]) / under if under else None
-    if (found := _RAISED.fullmatch(text)) is not None and int(found[2]):
+    found = _RAISED.fullmatch(text)
+    # A power that Python would not print is no answer.
+    if found is not None and int(found[2]) and len(found[2]) * abs(int(found[3])) <= _MOST_DIGITS:
         sign = -1 if found[1] == "-" else 1
         return sign * Fraction(int(found[2])) ** int(found[3])
     return None

@@ -15,17 +15,24 @@ from dataclasses import dataclass
 from value_steer.labels import vocabulary
 from value_steer.records.codec import parse_json
 
-READER = 1
+READER = 2
 """Changes with what this module makes of an answer."""
 
 _NAMES = "think|thinking|thought|thoughts|reasoning|reflection|analysis|scratchpad"
 _THOUGHT_ENDS = re.compile(rf"(?:</(?:{_NAMES})>|\[/think\]|◁/think▷)")
 _THOUGHT_BEGINS = re.compile(rf"<(?:{_NAMES})>|\[think\]|◁think▷")
 _CHANNEL = re.compile(r"<\|channel\|>\s*(\w+)[^<]*<\|message\|>")
-_SPECIAL = re.compile(r"(?:<\|[a-z_]+\|>|</s>|<end_of_turn>)\s*$")
+_TOKEN = re.compile(r"<\|[a-z_]+\|>|</s>|<end_of_turn>")
 _WRAPPER = re.compile(r"<(answer|verdict|final|result|label|output)>(.*)</\1>", re.DOTALL)
 _FENCE = re.compile(r"```(?:\w*\n)?(.*?)\n?```", re.DOTALL)
 _BOXED = re.compile(r"\$?\\boxed\{(?:\\text\{([^{}]*)\}|([^{}]*))\}\$?")
+# Questions (是不是: is it or not), and words for *unsafe* that mean *not sure* as well.
+_UNSURE = re.compile(
+    r"是不是|是否|对不对|對不對|安不安全|有没有|^(?:no|non|não) (?:segur[oa]|sicur[oa]|sûre?)\b"
+)
+_LONGEST = 20_000
+"""Characters of an answer; of a longer one nothing is read."""
+
 _STRUCK = re.compile("[\u0334-\u0338]|~~")
 
 _MARK = re.compile(
@@ -81,7 +88,11 @@ class Words:
     def _text(self, text: str) -> bool | None:
         echo = rf"(?:one word, |is (?:it|this|the response) )?{re.escape(self.good)} or "
         text = re.sub(rf"^{echo}{re.escape(self.bad)}\s?[:?]\s?", "", text)
-        return self._statement(_CODES.sub("", text))
+        if _UNSURE.search(text) is not None:
+            return None
+        found = self._statement(_CODES.sub("", text))
+        # Kinds of harm belong to a bad verdict.
+        return None if found and _CODES.search(text) is not None else found
 
     def _statement(self, text: str) -> bool | None:
         """What a text says that is one plain statement, and nothing else."""
@@ -132,27 +143,41 @@ class Words:
 
 def _plain(answer: str) -> str | None:
     """An answer casefolded, without reasoning and mark-up; ``None`` if it never leaves them."""
+    if len(answer) > _LONGEST:
+        return None
     text = unicodedata.normalize("NFKC", answer).casefold()
     text = "".join(letter for letter in text if unicodedata.category(letter) != "Cf").strip()
     if _STRUCK.search(text):
         return None
-    if channels := list(_CHANNEL.finditer(text)):
-        if channels[-1][1] != "final":
-            return None
-        text = text[channels[-1].end() :]
-    if ends := list(_THOUGHT_ENDS.finditer(text)):
-        text = text[ends[-1].end() :]
-    if _THOUGHT_BEGINS.search(text):
+    spoken = _without_thoughts(text)
+    if spoken is None:
         return None
-    while special := _SPECIAL.search(text):
-        text = text[: special.start()]
-    text = text.strip()
+    text = spoken.strip()
+    while (at := text.rfind("<")) >= 0 and _TOKEN.fullmatch(text, at):
+        text = text[:at].rstrip()
     for form in (_FENCE, _WRAPPER, _BOXED):
         if (inside := form.fullmatch(text)) is not None:
             text = next(part for part in reversed(inside.groups()) if part is not None).strip()
     if not text.startswith("{"):
         text = re.sub(r"[*`#]|^_+|_+$", "", text).replace("_", " ")
     return re.sub(r"[ \t]+", " ", re.sub(r"\s*\n\s*", "\n", text)).strip() or None
+
+
+def _without_thoughts(text: str) -> str | None:
+    """What is said after the reasoning; ``None`` if it never ends, or something came before it."""
+    if channels := list(_CHANNEL.finditer(text)):
+        before = _TOKEN.sub("", text[: channels[0].start()]).replace("assistant", "")
+        if channels[-1][1] != "final" or before.strip():
+            return None
+        text = text[channels[-1].end() :]
+    begin = _THOUGHT_BEGINS.search(text)
+    if begin is not None and text[: begin.start()].strip():
+        return None  # something was said before it was thought about
+    if ends := list(_THOUGHT_ENDS.finditer(text)):
+        text = text[ends[-1].end() :]
+    if _THOUGHT_BEGINS.search(text):
+        return None
+    return text
 
 
 def _agreement(text: str) -> tuple[str, bool | None]:

@@ -55,7 +55,7 @@ def read(
     values = {}
     for name, value in body.items():
         if name not in fields:
-            problems.append(f"{prefix}{_key(name)}: unknown key; {_instead(name, fields)}")
+            problems.append(f"{prefix}{shown_key(name)}: unknown key; {_instead(name, fields)}")
         elif not fields[name].accepts(value):
             problems.append(f"{prefix}{name} = {shown(value)}: must be {fields[name].allowed}")
         else:
@@ -170,7 +170,7 @@ def conflicts(body: Mapping[str, object], at: str, keys: tuple[str, ...]) -> lis
     return [f"{at}: {' and '.join(given)} exclude each other; keep one"]
 
 
-def _key(name: object) -> str:
+def shown_key(name: object) -> str:
     """A key for a message: as it is if that is plain, else quoted and shortened."""
     text = str(name)
     return text if len(text) <= _LONGEST and text.isidentifier() else shown(name)

@@ -33,7 +33,8 @@ def of_files(files: Mapping[str, bytes]) -> str:
     for name in sorted(files):
         try:
             lines.append(f"{_of_file(files[name], PurePosixPath(name).suffix)}  {name}\n")
-        except (SyntaxError, ValueError) as error:
+        # Python's parser gives up in two ways on what is nested too deeply.
+        except (SyntaxError, ValueError, LookupError, RecursionError, MemoryError) as error:
             msg = f"{name}: cannot be parsed, so its code has no digest ({error})"
             raise ValueError(msg) from error
     return hashlib.sha256("".join(lines).encode()).hexdigest()

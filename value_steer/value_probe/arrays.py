@@ -29,30 +29,32 @@ def read_npz(file: Path, body: bytes) -> dict[str, NDArray[Any]]:
         body: All of it.
 
     Raises:
-        CheckpointError: It is damaged, holds objects, or an array is beyond ``MAX_ARRAY_BYTES``.
+        CheckpointError: It is damaged, holds objects, or its arrays are beyond ``MAX_ARRAY_BYTES``.
     """
     try:
         if body.count(b"PK\x01\x02") > MAX_RECORDS:
             raise ValueError(f"more than {MAX_RECORDS} arrays")  # noqa: EM102, TRY301
         with zipfile.ZipFile(io.BytesIO(body)) as archive:
-            return {
-                entry.filename.removesuffix(".npy"): _array(_inflated(archive, entry))
-                for entry in archive.infolist()
-            }
+            arrays, left = {}, MAX_ARRAY_BYTES  # for all of them together
+            for entry in archive.infolist():
+                data = _inflated(archive, entry, left)
+                left -= len(data)
+                arrays[entry.filename.removesuffix(".npy")] = _array(data)
+            return arrays
     # What zipfile, zlib and numpy's reader of headers are known to raise on damaged files.
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError) as error:
         raise CheckpointError(_damaged(file, error)) from error
     except (ValueError, TypeError, SyntaxError, tokenize.TokenError) as error:
         raise CheckpointError(_damaged(file, error)) from error
-    except (zlib.error, struct.error, KeyError, IndexError) as error:
+    except (zlib.error, struct.error, KeyError, IndexError, RecursionError, MemoryError) as error:
         raise CheckpointError(_damaged(file, error)) from error
 
 
-def _inflated(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
+def _inflated(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, left: int) -> bytes:
     with archive.open(entry) as stream:
-        data = stream.read(MAX_ARRAY_BYTES + 1)
-    if len(data) > MAX_ARRAY_BYTES:
-        msg = f"{entry.filename[:40]!r} has more than {MAX_ARRAY_BYTES} bytes"
+        data = stream.read(left + 1)
+    if len(data) > left:
+        msg = f"at {entry.filename[:40]!r} it has more than {MAX_ARRAY_BYTES} bytes"
         raise ValueError(msg)
     return data
 

@@ -175,7 +175,11 @@ class _Machine:
 
     def _stack_global(self, _: object) -> None:
         name, module = self.pop(), self.pop()
-        self._push(_Global(str(module), str(name)))
+        # Not str(): a value that holds itself many times over prints without end.
+        if not isinstance(name, str) or not isinstance(module, str):
+            msg = "a function is named by something that is no text"
+            raise ValueError(msg)  # noqa: TRY004  (of the pickle, not of the program)
+        self._push(_Global(module, name))
 
     def _reduce(self, _: object) -> None:
         arguments, called = self.pop(), self.pop()

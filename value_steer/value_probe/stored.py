@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,10 @@ def read_bytes(file: Path, most: int = MAX_HEAD_BYTES) -> bytes:
         CheckpointError: It cannot be read or has more than ``most`` bytes.
     """
     try:
+        mode = file.stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # opening a folder says what it is
+            msg = "it is no file"
+            raise ValueError(msg)  # noqa: TRY301  (a pipe would be waited for without end)
         with file.open("rb") as handle:
             size = os.fstat(handle.fileno()).st_size
             # No more than that: asking for n bytes takes memory for n.
@@ -79,7 +84,8 @@ def parse(file: Path, body: bytes) -> Stored:
         return Stored(_state_dict(file, body), None)
     try:
         weights, card = _safetensors(body)
-    except (SafetensorError, ValueError) as error:
+    # The library raises RuntimeError for shapes that no memory has the addresses for.
+    except (SafetensorError, ValueError, RuntimeError, OverflowError) as error:
         msg = f"{file} is truncated or no safetensors file ({error}); copy or export it again"
         raise CheckpointError(msg) from error
     return Stored(weights, card)
