@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from typing import TYPE_CHECKING
 
 from compat.cell import pipeline
@@ -16,7 +17,6 @@ from compat.releases.candidates import select_release
 from compat.releases.policy import CellKind
 
 if TYPE_CHECKING:
-    import argparse
     from pathlib import Path
 
     from compat.cell.services import Services
@@ -101,7 +101,7 @@ def _left(seconds: float | None) -> str:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        msg = f"{text!r} is no integer >= 1"
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)

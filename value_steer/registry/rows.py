@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from packaging.version import InvalidVersion, Version
@@ -184,7 +185,7 @@ def _imported(body: object, at: str, problems: list[str]) -> Imported | None:
     claim = decode(Imported, body, at, problems)
     if claim is None:
         return None
-    if not _TIME.fullmatch(claim.imported_at):
+    if not _is_time(claim.imported_at):
         problems.append(f"{at}.imported_at = {shown(claim.imported_at)}: must be UTC to the second")
     if claim.vllm != public_version(claim.vllm):
         problems.append(f"{at}.vllm = {shown(claim.vllm)}: must be a normalised public version")
@@ -223,7 +224,7 @@ def _completed(body: object) -> object:
 
 def _shape(row: Row) -> list[str]:
     found, tests = [], row.tests
-    if not _TIME.fullmatch(row.recorded_at):
+    if not _is_time(row.recorded_at):
         stated = f"recorded_at = {shown(row.recorded_at)}"
         found.append(f"{stated}: must be UTC as in 2030-01-31T23:59:59Z")
     if row.cell.vllm != public_version(row.cell.vllm):
@@ -248,6 +249,17 @@ def _false_pass(row: Row) -> list[str]:
         "swallowed errors": row.swallowed_errors != 0,
     }
     return [f"passed with {doubt}" for doubt, applies in doubts.items() if applies]
+
+
+def _is_time(text: str) -> bool:
+    """Whether a text is a moment of the calendar, in the one form that rows have."""
+    if _TIME.fullmatch(text) is None:
+        return False
+    try:
+        datetime.strptime(text, "%Y-%m-%dT%H:%M:%S%z")
+    except ValueError:  # a day that its month does not have
+        return False
+    return True
 
 
 def public_version(text: str) -> str | None:

@@ -103,6 +103,7 @@ def test_versions_are_ordered_as_versions(registry: Path) -> None:
         (passed(swallowed_errors=1), "passed with swallowed errors"),
         (passed(recorded_at="2999-01-01T00:00:00Z"), "in the future"),
         (passed(recorded_at="now"), "must be UTC"),
+        (passed(recorded_at="2020-02-30T00:00:00Z"), "must be UTC"),
         (passed(cell=replace(CELL, vllm="0.28.0+cpu")), "normalised public version"),
         (passed(cell=replace(CELL, lane="a GPU")), "lane"),
         (failed(cause=None), "a cause belongs to a failed row"),
