@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from value_steer.engine.host_copy import HostCopies, on_accelerator
 from value_steer.policy import below_threshold, end_rows, extend_streaks
 
 if TYPE_CHECKING:
@@ -25,17 +26,17 @@ class Judgement:
     Attributes:
         values: P(good), ``[rows]`` fp32.
         fired: Rows to end, ``[rows]`` bool.
-        flags: ``fired`` on the host; ``None`` on an accelerator, which reading it would stall.
+        copies: Both on their way to the host.
     """
 
     values: Tensor
     fired: Tensor
-    flags: list[bool] | None
+    copies: HostCopies
 
     @property
     def may_end(self) -> bool:
-        """Whether any row ends, or may."""
-        return self.flags is None or True in self.flags
+        """Whether any row ends; on an accelerator, which asking would stall, it may."""
+        return on_accelerator(self.fired) or bool(self.fired.any())
 
 
 class Abstainer:
@@ -60,31 +61,42 @@ class Abstainer:
         self._agree = agree
         self._streaks = torch.zeros(0, dtype=torch.int32, device=device)
 
-    def judge(self, feature: Tensor, rows: Rows, possible: Tensor | None) -> Judgement:
+    def judge(
+        self,
+        feature: Tensor,
+        rows: Rows,
+        possible: Tensor | None,
+        refused: Tensor | None,
+    ) -> Judgement:
         """Decide which rows end.
 
         Args:
             feature: The hidden states that ``lm_head`` consumed, ``[rows, hidden]``.
             rows: The batch, in the same order.
             possible: Rows that a grammar lets end, ``[rows]`` bool; ``None``: all.
+            refused: Rows whose last token value filtering takes back, ``[rows]`` bool; ``None``:
+                it takes none back.
         """
         values = self._score(feature)
         fired = below_threshold(values, rows.thresholds)
-        if not rows.all_judged:
-            fired = fired & rows.mask
+        mask = None if rows.all_judged else rows.mask
+        if refused is not None:
+            mask = rows.mask & ~refused
+        if mask is not None:
+            fired = fired & mask
         if self._patience > 1:
-            fired = self._persistent(fired, rows)
+            fired = self._persistent(fired, rows, rows.mask if mask is None else mask)
         if possible is not None:
             fired = fired & possible
         fired = self._agree(fired)
-        return Judgement(values, fired, None if fired.is_cuda else fired.tolist())
+        return Judgement(values, fired, HostCopies(values, fired))
 
-    def _persistent(self, below: Tensor, rows: Rows) -> Tensor:
+    def _persistent(self, below: Tensor, rows: Rows, mask: Tensor) -> Tensor:
         """Rows that have been below for as many tokens as patience asks."""
         self._reserve(rows.max_slot + 1)
         before = self._streaks[rows.slots]
         now = extend_streaks(before, below, rows.advance)
-        self._streaks[rows.slots] = torch.where(rows.mask, now, before)
+        self._streaks[rows.slots] = torch.where(mask, now, before)
         rows.step_on()
         return below & (now >= self._patience)
 

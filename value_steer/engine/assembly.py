@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from value_steer.config import OnError
 from value_steer.engine import host
 from value_steer.engine.abstain import Abstainer
 from value_steer.engine.agreement import agreement, shared_values
-from value_steer.engine.filtering import ValueFilter
+from value_steer.engine.delivery.lag import Lag
+from value_steer.engine.filtering.late import Memory
+from value_steer.engine.filtering.search import FallbackRule
+from value_steer.engine.filtering.value_filter import ValueFilter
 from value_steer.engine.guard import Guard
 from value_steer.engine.requests import Admission, FilterDefaults, RequestTable
 from value_steer.engine.rows import Rows
-from value_steer.engine.run_ahead import RunAhead
 from value_steer.engine.runners.v1 import DrawsV1, RunnerV1
 from value_steer.engine.runners.v2 import DrawsV2, RunnerV2
+from value_steer.engine.scheduling.ledger import Mirror
 from value_steer.engine.scoring import Scorer, complement
-from value_steer.engine.search import FallbackRule
 from value_steer.engine.steering import Steering
 from value_steer.engine.steps import SteeredSteps
 from value_steer.errors import SettingsError
@@ -158,16 +161,30 @@ def steer(modes: Modes, worker: Any, hooks: Hooks, placed: Placed) -> SteeredSte
     abstention = modes.abstention
     patience = abstention.settings.patience if abstention else 1
     row_ids = _row_ids(runner, hooks, config)
+    table, memory = RequestTable(_admission(modes)), Memory()
+    held_token = partial(_held_token, table, memory)
+    lag = Lag(held_token)
+    filtering = modes.filtering
+    value_filter = (
+        _value_filter(filtering, placed, worker, table, lag, memory) if filtering else None
+    )
     steering = Steering(
-        table=RequestTable(_admission(modes)),
+        table=table,
         rows=Rows(config.scheduler_config.max_num_seqs, runner.device),
         abstainer=Abstainer(placed.p_good, runner.device, patience, agreement(ranks)),
+        value_filter=value_filter,
         row_ids=row_ids,
-        on_error=abstention.settings.on_error if abstention else OnError.RAISE,
+        guard=Guard(abstention.settings.on_error if abstention else OnError.RAISE),
     )
-    filtering = modes.filtering
-    value_filter = _value_filter(filtering, placed, steering, worker, hooks) if filtering else None
-    return SteeredSteps(steering, value_filter, hooks.sampler, row_ids)
+    mirror = Mirror(config.instance_id)
+    return SteeredSteps(steering, lag, mirror, hooks.sampler, row_ids, held_token)
+
+
+def _held_token(table: RequestTable, memory: Memory, request_id: str) -> int | None:
+    """The token that a live request ends in and the scheduler does not know."""
+    request = table.get(request_id)
+    holds = request is not None and request.filtered.holds
+    return memory.token(request_id) if holds else None
 
 
 def _row_ids(runner: Any, hooks: Hooks, config: VllmConfig) -> Callable[[], Sequence[str]]:
@@ -177,25 +194,29 @@ def _row_ids(runner: Any, hooks: Hooks, config: VllmConfig) -> Callable[[], Sequ
     return lambda: hooks.sampler.arguments[0].req_ids
 
 
-def _value_filter(
-    filtering: Filtering, placed: Placed, steering: Steering, worker: Any, hooks: Hooks
+def _value_filter(  # noqa: PLR0913  (the parts it is made of)
+    filtering: Filtering,
+    placed: Placed,
+    worker: Any,
+    table: RequestTable,
+    lag: Lag,
+    memory: Memory,
 ) -> ValueFilter:
     runner, config = worker.model_runner, worker.vllm_config
-    groups = runner.kv_cache_config.kv_cache_groups
-    sizes = [group.kv_cache_spec.block_size for group in groups]
-    v1 = host.runner_kind(config) == "v1"
-    adapter = RunnerV1(runner, hooks.tap) if v1 else RunnerV2(runner)
     score, draws, settings = placed.p_undesirable, placed.draws, filtering.settings
     assert score is not None  # noqa: S101  (placed because filtering is enabled)
     assert draws is not None  # noqa: S101
     share = shared_values(config.parallel_config.tensor_parallel_size)
     return ValueFilter(
         score=lambda feature: share(score(feature)),
-        steering=steering,
-        run_ahead=RunAhead(adapter, hooks.calls.execute, hooks.tap, sizes),
+        table=table,
+        runner=RunnerV1(runner) if host.runner_kind(config) == "v1" else RunnerV2(runner),
         draws=draws,
-        fallback=FallbackRule(settings.fallback, settings.prob_weight, draws.probabilities),
-        guard=Guard(settings.on_error, steering.ledger.counters),
+        lag=lag,
+        memory=memory,
+        fallback=FallbackRule(settings.fallback, settings.prob_weight),
+        guard=Guard(settings.on_error),
+        max_length=config.model_config.max_model_len,
     )
 
 

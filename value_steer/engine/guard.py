@@ -12,8 +12,6 @@ from value_steer.errors import SteeringError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from value_steer.engine.ledger import Counters
-
 logger = logging.getLogger("value_steer")
 
 
@@ -22,13 +20,15 @@ class Guard:
 
     Args:
         on_error: What the operator chose for that mode.
-        counters: Gains every error that is passed over.
+
+    Attributes:
+        failures: Errors passed over so far.
     """
 
-    def __init__(self, on_error: OnError, counters: Counters) -> None:
+    def __init__(self, on_error: OnError) -> None:
         self._on_error = on_error
-        self._counters = counters
         self._causes: set[str] = set()
+        self.failures = 0
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
@@ -49,7 +49,7 @@ class Guard:
                 'served. Set "on_error": "passthrough" to serve such steps unsteered'
             )
             raise SteeringError(msg) from error
-        self._counters.swallowed_errors += 1
+        self.failures += 1
         cause = f"{type(error).__name__}: {error}"
         if cause not in self._causes:
             self._causes.add(cause)

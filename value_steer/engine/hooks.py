@@ -31,8 +31,8 @@ class Decider(Protocol):
 class StepFollower(Protocol):
     """What follows the steps of a model runner."""
 
-    def begin(self, step: SchedulerOutput) -> bool:
-        """Take in a step that the runner is about to run; returns whether it has been run."""
+    def begin(self, step: SchedulerOutput) -> SchedulerOutput:
+        """Take in a step that the runner is about to run; returns it as it has to be run."""
 
     def end(self, output: Any) -> Any:
         """The output of a step, changed where a decision says so."""
@@ -65,9 +65,7 @@ class StepCalls:
     def _execute(self, step: SchedulerOutput, *args: Any, **kwargs: Any) -> Any:
         if self.follower is None or self._is_dummy(step, args, kwargs):
             return self.execute(step, *args, **kwargs)
-        if self.follower.begin(step):
-            return None
-        return self.execute(step, *args, **kwargs)
+        return self.execute(self.follower.begin(step), *args, **kwargs)
 
     def _sample(self, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -89,19 +87,15 @@ class FeatureTap:
 
     Attributes:
         feature: Those, ``[rows, hidden]``; ``None`` once they are taken.
-        holding: While set, the hidden states are kept and no logits are computed from them.
     """
 
     def __init__(self, compute_logits: Callable[..., Any]) -> None:
         self._compute_logits = compute_logits
         self.feature: Tensor | None = None
-        self.holding = False
 
     def __call__(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:
         """Compute the logits of ``hidden_states`` ``[rows, hidden]`` as the model does."""
         self.feature = hidden_states
-        if self.holding:
-            return None
         return self._compute_logits(hidden_states, *args, **kwargs)
 
 

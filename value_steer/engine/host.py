@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import vllm
 from vllm import envs
 from vllm.platforms import current_platform
-from vllm.v1.core.sched.scheduler import Scheduler
 
+from value_steer.engine.scheduling.registration import REMEDY, is_ours
 from value_steer.errors import UnsupportedError
 from value_steer.value_probe.fingerprint import SettingsFingerprint
 
@@ -70,23 +70,15 @@ def refuse_unsupported(vllm_config: VllmConfig) -> None:
 
 
 def refuse_unfilterable(vllm_config: VllmConfig) -> None:
-    """Refuse every configuration in which a step cannot be run ahead and done again.
+    """Refuse every configuration in which a token cannot be held and taken back.
 
     Raises:
         UnsupportedError: Names each offending setting and what to do about it.
     """
     checks = {
-        "with asynchronous scheduling the next step is scheduled before a token is committed; add "
-        "--no-async-scheduling, or install value-steer as a package, so that vLLM finds its entry "
-        "point and turns it off": bool(vllm_config.scheduler_config.async_scheduling),
-        "a scheduler that is not derived from vLLM's own reserves no slot for a token that is run "
-        "ahead, and repeats no step; remove --scheduler-cls": not issubclass(
-            vllm_config.scheduler_config.get_scheduler_cls(), Scheduler
-        ),
+        REMEDY: not is_ours(vllm_config),
         "a model with recurrent layers cannot take a token back; filter a model with "
         "attention layers only": vllm_config.model_config.has_inner_state,
-        "data parallelism runs its engines in lockstep, which a step run ahead breaks; use "
-        "--data-parallel-size 1": vllm_config.parallel_config.data_parallel_size > 1,
         "a KV connector would send the cache of tokens that are not committed; remove "
         "--kv-transfer-config": vllm_config.kv_transfer_config is not None,
     }

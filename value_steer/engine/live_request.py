@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from value_steer.engine.search import Filtered
+from value_steer.engine.filtering.search import Filtered
 
 
 @dataclass(slots=True)
@@ -25,7 +25,8 @@ class LiveRequest:
         candidates: Draws per token at most, the model's own included.
         greedy: Whether the request takes the most probable token.
         unendable: Whether abstention cannot end it because it has no stop token.
-        filtered: What value filtering has done to it.
+        keeps_values: Whether it asked for the value of every token.
+        filtered: Where value filtering stands with it.
         refusal: Why the request's own settings were refused, else ``None``.
         length: Tokens in the sequence that the current step completes.
         complete: Whether the current step reaches the end of what is known of the sequence; a
@@ -45,6 +46,7 @@ class LiveRequest:
     candidates: int = 1
     greedy: bool = False
     unendable: bool = False
+    keeps_values: bool = False
     filtered: Filtered = field(default_factory=Filtered)
     refusal: str | None = None
     length: int = 0
@@ -57,5 +59,11 @@ class LiveRequest:
 
     @property
     def judged(self) -> bool:
-        """Whether the current step's hidden state of this request is to be judged."""
+        """Whether abstention judges the current step's hidden state of this request.
+
+        While a token is held, a grammar's mask does not know it, so it cannot say whether the
+        request may end after it; the step that comes then can.
+        """
+        if self.constrained and self.vfd_threshold is not None and self.filtered.holds:
+            return False
         return self.complete and self.threshold is not None and self.length >= self.first_judged

@@ -146,6 +146,10 @@ class RequestTable:
     def __getitem__(self, request_id: str) -> LiveRequest:
         return self._live[request_id]
 
+    def get(self, request_id: str) -> LiveRequest | None:
+        """A live request; ``None`` if there is none of that id."""
+        return self._live.get(request_id)
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._live)
 
@@ -167,18 +171,16 @@ class RequestTable:
         self._settle(step)
         return True
 
-    def repeat(self, request: LiveRequest) -> bool:
-        """The step gives a request no token, so that it does the same step again.
-
-        Returns:
-            Whether the next step can be recognised as one that continues this one.
-        """
-        if self._steady_ids is None or self._judging:
-            self._steady_ids = None
-            return False
+    def repeat(self, request: LiveRequest) -> None:
+        """A request does not grow in this step; it takes its last position again."""
         request.length -= 1
         self._steady_sum -= 1
-        return True
+        if self._judging:
+            self.resettle()
+
+    def resettle(self) -> None:
+        """The next step is not one that continues this one."""
+        self._steady_ids = None
 
     def drop(self, request_id: str) -> LiveRequest | None:
         """Forget a finished request."""
@@ -214,6 +216,8 @@ class RequestTable:
         cached = step.scheduled_cached_reqs
         for i, request_id in enumerate(cached.req_ids):
             request = self._live[request_id]
+            if request_id in cached.resumed_req_ids:
+                request.filtered.holds = request.filtered.decided = False
             known = request.prompt_length + cached.num_output_tokens[i]
             request.length = cached.num_computed_tokens[i] + step.num_scheduled_tokens[request_id]
             request.complete = request.length >= known
@@ -228,7 +232,7 @@ class RequestTable:
             slot = self._free_slots.pop() if self._free_slots else len(self._live)
         request = self._admit(new, slot)
         if known is not None:
-            request.judged_at, request.filtered = known.judged_at, known.filtered
+            request.judged_at, request.filtered.search = known.judged_at, known.filtered.search
         self._live[new.req_id] = request
         return request
 

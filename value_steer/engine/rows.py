@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+
+from value_steer.engine.delivery.report import Ending
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,16 +40,15 @@ class Layout:
 
     Attributes:
         ids: Request ids.
-        response: Response tokens consumed at that time (0: the hidden state of the last prompt
-            token).
-        judged: Whether the row is judged.
+        judged: Whether the row is judged, ``[rows]`` bool.
         judged_rows: How many are.
+        endings: What the end of each row would be called.
     """
 
     ids: tuple[str, ...]
-    response: tuple[int, ...]
-    judged: tuple[bool, ...]
+    judged: np.ndarray
     judged_rows: int
+    endings: tuple[Ending, ...]
 
 
 class Rows:
@@ -85,9 +87,11 @@ class Rows:
         judged = [request.judged for request in requests]
         self.layout = Layout(
             ids=tuple(ids),
-            response=tuple(r.length - r.prompt_length for r in requests),
-            judged=tuple(judged),
+            judged=np.array(judged, dtype=bool),
             judged_rows=sum(judged),
+            endings=tuple(
+                Ending.ABSTAINED if r.refusal is None else Ending.REFUSED for r in requests
+            ),
         )
         self.all_judged = all(judged)
         self.constrained = any(r.judged and r.constrained for r in requests)

@@ -39,12 +39,12 @@ class ForcedDecision:
         self.value: float | None = None
         self.forced: int | None = None
 
-    def begin(self, step: SchedulerOutput) -> bool:
+    def begin(self, step: SchedulerOutput) -> SchedulerOutput:
         """Arm the decision for a step that samples."""
         self.begun = True
         if step.total_num_scheduled_tokens:
             self._sampler.arm(self)
-        return False
+        return step
 
     def end(self, output: Any) -> Any:
         """Leave the output as it is."""

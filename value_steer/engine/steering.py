@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from value_steer.engine.abstain import StopTokens
-from value_steer.engine.guard import Guard
-from value_steer.engine.ledger import Ledger
+from value_steer.engine.delivery.outbox import Delivery, Verdicts
+from value_steer.engine.delivery.report import Admitted, Ending, StepReport
 from value_steer.errors import SteeringError
 
 if TYPE_CHECKING:
@@ -16,11 +19,12 @@ if TYPE_CHECKING:
     from torch import Tensor
     from vllm.v1.core.sched.output import SchedulerOutput
 
-    from value_steer.config import OnError
-    from value_steer.engine.abstain import Abstainer
+    from value_steer.engine.abstain import Abstainer, Judgement
+    from value_steer.engine.filtering.value_filter import Look, ValueFilter
+    from value_steer.engine.guard import Guard
     from value_steer.engine.live_request import LiveRequest
     from value_steer.engine.requests import RequestTable
-    from value_steer.engine.rows import Rows
+    from value_steer.engine.rows import Layout, Rows
 
 logger = logging.getLogger("value_steer")
 
@@ -31,51 +35,51 @@ class Steering:
     Args:
         table: The live requests.
         rows: Buffers of the batch.
-        abstainer: The decision.
+        abstainer: The decision to end a request.
+        value_filter: Filters the sampled tokens; ``None`` if the engine does not.
         row_ids: The request ids of the batch being sampled, in row order.
-        on_error: Whether an error ends the step or is counted and passed over.
+        guard: Surrounds the decisions of abstention.
 
     Attributes:
-        ledger: Outcomes and counters.
-        table: The live requests.
-        epoch: Changes whenever anything but the sequence lengths does.
-        fired: Rows that the last sampled batch ended, ``[rows]`` bool; ``None``: none was judged.
-        feature: The hidden states that it was sampled from, ``[rows, hidden]``.
+        delivery: What the batch that was sampled last gives out; ``None`` once it is taken.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (the parts it is made of, by name)
         self,
+        *,
         table: RequestTable,
         rows: Rows,
         abstainer: Abstainer,
+        value_filter: ValueFilter | None,
         row_ids: Callable[[], Sequence[str]],
-        on_error: OnError,
+        guard: Guard,
     ) -> None:
-        self.ledger = Ledger()
         self.table = table
+        self.delivery: Delivery | None = None
         self._rows = rows
         self._abstainer = abstainer
+        self._filter = value_filter
         self._row_ids = row_ids
-        self._guard = Guard(on_error, self.ledger.counters)
-        self.epoch = 0
-        self.fired: Tensor | None = None
-        self.feature: Tensor | None = None
+        self._guard = guard
+        self._guards = [guard] if value_filter is None else [guard, value_filter.guard]
+        self._failures = 0
+        self._over: list[str] = []
+        self._admitted: dict[str, Admitted] = {}
 
     def begin(self, step: SchedulerOutput) -> None:
         """Take in a step that the host is about to run."""
-        with self._guard():
-            for request_id in step.finished_req_ids:
-                request = self.table.drop(request_id)
-                if request is not None:
-                    self.ledger.close(request_id, request)
-            if self.table.advance(step):
-                self.epoch += 1
-                self._rows.ids = []
-                for new in step.scheduled_new_reqs:
-                    self._report(new.req_id, self.table[new.req_id])
+        for request_id in step.finished_req_ids:
+            if self.table.drop(request_id) is not None:
+                self._over.append(request_id)
+            if self._filter is not None:
+                self._filter.forget(request_id)
+        if self.table.advance(step):
+            self._rows.ids = []
+            for new in step.scheduled_new_reqs:
+                self._admit(new.req_id, self.table[new.req_id])
 
     def __call__(self, sample: Callable[[], Any], logits: Tensor, feature: Tensor | None) -> Any:
-        """Sample the batch and end the rows that the head gives up.
+        """Sample the batch, end the rows that the head gives up, filter the others.
 
         Args:
             sample: Draws one token per row, as the host would.
@@ -83,50 +87,108 @@ class Steering:
             feature: The hidden states they were computed from, ``[rows, hidden]``.
 
         Returns:
-            The host's sampler output, changed in the rows that end.
+            The host's sampler output, changed where a decision says so.
 
         Raises:
             SteeringError: The batch cannot be judged, and ``on_error`` is ``raise``.
         """
-        stop_tokens = self.fired = None
-        self.feature = feature
-        with self._guard():
-            stop_tokens = self._look(logits)
-        output = sample()
-        if stop_tokens is not None:
+        self._lay_out(len(logits))
+        look = judgement = stop_tokens = None
+        if self._filter is not None and self._filter.late:
+            with self._filter.guard():
+                look = self._filter.look(self._checked(feature))
+        if self._rows.layout.judged_rows:
             with self._guard():
-                self._act(output, stop_tokens, feature)
+                stop_tokens = StopTokens.read(logits, self._rows)
+                refused = None if look is None else look.refused
+                judgement = self._abstainer.judge(
+                    self._checked(feature), self._rows, stop_tokens.possible, refused
+                )
+        output = sample()
+        if judgement is not None and stop_tokens is not None and judgement.may_end:
+            with self._guard():
+                stop_tokens.end(output, judgement.fired, self._rows)
+        report = StepReport(admitted=self._admitted)
+        verdicts = self._decide(look, output, judgement, report)
+        report.errors = self._new_failures()
+        late = () if self._filter is None else self._filter.late
+        completion = Completion(judgement, look, self._rows.layout)
+        self.delivery = Delivery(late, verdicts, self._over, report, completion)
+        self._over, self._admitted = [], {}
         return output
 
-    def _look(self, logits: Tensor) -> StopTokens | None:
-        """Lay the rows out and read what the sampler will overwrite; ``None``: nothing to judge."""
+    def _decide(
+        self, look: Look | None, output: Any, judgement: Judgement | None, report: StepReport
+    ) -> Verdicts:
+        """What becomes of the filtered rows."""
+        verdicts = Verdicts()
+        if self._filter is None or not self._filter.late:
+            return verdicts
+        fired = [False] * len(self._rows.ids)
+        done = False
+        with self._filter.guard():
+            if judgement is not None and (flags := judgement.copies.arrived()[1]) is not None:
+                fired = flags.tolist()
+            verdicts = self._filter.decide(look, output, fired, report)
+            done = True
+        if not done:
+            verdicts = self._filter.pass_through(output, fired, report)
+        return verdicts
+
+    def _lay_out(self, rows: int) -> None:
         ids = self._row_ids()
-        if ids != self._rows.ids:
-            if len(ids) != len(logits):
-                msg = f"the host samples {len(logits)} rows for {len(ids)} requests"
-                raise SteeringError(msg)
-            self._rows.plan(ids, self.table)
-        return StopTokens.read(logits, self._rows) if self._rows.layout.judged_rows else None
-
-    def _act(self, output: Any, stop_tokens: StopTokens, feature: Tensor | None) -> None:
-        rows = self._rows
-        if feature is None or len(feature) != len(rows.ids):
-            seen = "none" if feature is None else str(len(feature))
-            msg = f"compute_logits gave {seen} hidden states for {len(rows.ids)} sampled rows"
+        if ids == self._rows.ids:
+            return
+        if len(ids) != rows:
+            msg = f"the host samples {rows} rows for {len(ids)} requests"
             raise SteeringError(msg)
-        judgement = self._abstainer.judge(feature, rows, stop_tokens.possible)
-        self.fired = judgement.fired
-        self.ledger.record(judgement, rows.layout, self.table.age)
-        if judgement.may_end:
-            stop_tokens.end(output, judgement.fired, rows)
+        self._rows.plan(ids, self.table)
+        if self._filter is not None:
+            self._filter.lay_out(self._rows.ids)
 
-    def _report(self, request_id: str, request: LiveRequest) -> None:
+    def _checked(self, feature: Tensor | None) -> Tensor:
+        if feature is None or len(feature) != len(self._rows.ids):
+            seen = "none" if feature is None else str(len(feature))
+            msg = f"compute_logits gave {seen} hidden states for {len(self._rows.ids)} sampled rows"
+            raise SteeringError(msg)
+        return feature
+
+    def _new_failures(self) -> int:
+        before, self._failures = self._failures, sum(guard.failures for guard in self._guards)
+        return self._failures - before
+
+    def _admit(self, request_id: str, request: LiveRequest) -> None:
+        self._admitted[request_id] = Admitted(
+            threshold=request.threshold if request.refusal is None else None,
+            vfd_threshold=request.vfd_threshold,
+            refusal=request.refusal,
+            unendable=request.unendable,
+            keeps_values=request.keeps_values,
+        )
         if request.refusal is not None:
             logger.error("request %s is ended at once: %s", request_id, request.refusal)
-        if request.unendable and not self.ledger.counters.unendable:
-            logger.warning(
-                "request %s has no end-of-sequence id and no stop_token_ids, so it cannot be "
-                "ended and is not steered; later ones like it are only counted",
-                request_id,
-            )
-        self.ledger.counters.unendable += request.unendable
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """Completes the report of a step with what was on its way from the device."""
+
+    judgement: Judgement | None
+    look: Look | None
+    layout: Layout
+
+    def __call__(self, report: StepReport) -> dict[str, Ending]:
+        """Write the values; returns why the sampled tokens end requests, by request."""
+        if self.judgement is None:
+            return {}
+        values, fired = self.judgement.copies.arrived()
+        if values is None or fired is None:
+            return {}
+        judged = self.layout.judged
+        if self.look is not None and (refused := self.look.copies.arrived()[1]) is not None:
+            judged = judged & ~refused.numpy()
+        report.p_good = np.where(judged, values.numpy(), np.nan).astype(np.float32)
+        if not bool(fired.any()):
+            return {}
+        rows = fired.nonzero().flatten().tolist()
+        return {self.layout.ids[row]: self.layout.endings[row] for row in rows}

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import torch
+from value_steer.engine.delivery.outbox import LateOutput, Outbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from vllm.v1.core.sched.output import SchedulerOutput
 
-    from value_steer.engine.filtering import ValueFilter
+    from value_steer.engine.delivery.lag import Lag
     from value_steer.engine.hooks import SteeredSampler
+    from value_steer.engine.scheduling.ledger import Mirror
     from value_steer.engine.steering import Steering
 
 
@@ -20,37 +21,46 @@ class SteeredSteps:
     """Follows the steps of a model runner and lets both modes act on them.
 
     Attributes:
-        steering: Follows the requests, and abstains.
-        value_filter: Filters the sampled tokens; ``None`` if the engine does not.
+        steering: Follows the requests and decides.
+        lag: Corrects the scheduler's messages.
+        mirror: Learns from them what became of requests.
         sampler: Where the decision is armed.
         row_ids: The requests of the batch that is being sampled, in row order.
+        held_token: The token that a request ends in, if it is not given out yet.
+        outbox: Tokens that are not given out yet.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (the parts it is made of)
         self,
         steering: Steering,
-        value_filter: ValueFilter | None,
+        lag: Lag,
+        mirror: Mirror,
         sampler: SteeredSampler,
         row_ids: Callable[[], Sequence[str]],
+        held_token: Callable[[str], int | None],
     ) -> None:
         self.steering = steering
-        self.value_filter = value_filter
+        self.lag = lag
+        self.mirror = mirror
         self.sampler = sampler
         self.row_ids = row_ids
+        self.held_token = held_token
+        self.outbox = Outbox()
 
-    def begin(self, step: SchedulerOutput) -> bool:
+    def begin(self, step: SchedulerOutput) -> SchedulerOutput:
         """See :meth:`value_steer.engine.hooks.StepFollower.begin`."""
+        self.mirror.take(step)
+        step = self.lag.correct(step)
         self.steering.begin(step)
         if step.total_num_scheduled_tokens:
             self.sampler.arm(self.steering)
-        return self.value_filter is not None and self.value_filter.resume(step)
+        return step
 
     def end(self, output: Any) -> Any:
         """See :meth:`value_steer.engine.hooks.StepFollower.end`."""
-        if self.value_filter is None:
+        delivery, self.steering.delivery = self.steering.delivery, None
+        if delivery is None or output is None:
             return output
-        # Model Runner V2 gives a promise of its tokens; a decision needs the tokens.
-        output = output.get_output() if hasattr(output, "get_output") else output
-        with torch.inference_mode():
-            self.value_filter(output)
-        return output
+        if hasattr(output, "get_output"):  # a promise: of Model Runner V2, or asynchronous
+            return LateOutput(output, self.outbox, delivery)
+        return self.outbox.pass_on(output, delivery)

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from value_steer import versions
 from value_steer.config import parse_settings
-from value_steer.engine import hooks, host, lookahead, self_test
+from value_steer.engine import hooks, host, self_test
 from value_steer.engine.assembly import place, prepare, steer
-from value_steer.engine.ledger import Counters
+from value_steer.engine.scheduling.ledger import Counters
+from value_steer.engine.scheduling.registration import REMEDY, is_ours
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
 
     from value_steer.engine.assembly import Modes
     from value_steer.engine.hooks import StepFollower
-    from value_steer.engine.ledger import Ledger
     from value_steer.engine.steps import SteeredSteps
 
 logger = logging.getLogger("value_steer")
@@ -51,7 +51,10 @@ class ValueSteerWorker(host.worker_base()):  # type: ignore[misc]  # the host de
             host.refuse_unsupported(vllm_config)
             if self.modes.filtering is not None:
                 host.refuse_unfilterable(vllm_config)
-                lookahead.require_registration(vllm_config)
+            elif not is_ours(vllm_config):
+                logger.warning(
+                    "%s. Until then requests are steered, but nobody is told why one ended", REMEDY
+                )
         super().__init__(vllm_config, *args, **kwargs)
         if self.modes is not None and self.rank == 0:
             self._check_evidence(self.modes)  # before the minutes that loading a model may take
@@ -119,19 +122,18 @@ class ValueSteerWorker(host.worker_base()):  # type: ignore[misc]  # the host de
                     host.vllm_version(), host.lane(), runner, mode, strict=enabled.settings.strict
                 )
 
-    def steer_outcomes(self) -> list[dict[str, Any]]:
-        """What became of the last finished requests, oldest first.
+    def steer_outcomes(self, request_ids: list[str] | None = None) -> list[dict[str, Any]]:
+        """What became of the last finished requests, oldest first, or of those that are named.
 
         For ``LLM.collective_rpc("steer_outcomes")``, which carries plain values only; the keys
-        are the fields of :class:`value_steer.engine.ledger.Outcome`.
+        are the fields of :class:`value_steer.engine.scheduling.ledger.Outcome`.
         """
-        ledger = self._ledger()
-        return [dataclasses.asdict(outcome) for outcome in ledger.outcomes()] if ledger else []
+        if self._steps is None:
+            return []
+        outcomes = self._steps.mirror.outcomes(request_ids)
+        return [dataclasses.asdict(outcome) for outcome in outcomes]
 
     def steer_counters(self) -> dict[str, int]:
-        """Totals of this process; the keys are the fields of ``engine.ledger.Counters``."""
-        ledger = self._ledger()
-        return dataclasses.asdict(ledger.counters if ledger else Counters())
-
-    def _ledger(self) -> Ledger | None:
-        return None if self._steps is None else self._steps.steering.ledger
+        """Totals of this engine; the keys are those of ``engine.scheduling.ledger.Counters``."""
+        counters = Counters() if self._steps is None else self._steps.mirror.counters
+        return dataclasses.asdict(counters)

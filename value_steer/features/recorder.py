@@ -11,7 +11,7 @@ from value_steer.features.errors import CaptureError
 from value_steer.features.keys import CAPTURE_KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from torch import Tensor
 
@@ -25,6 +25,17 @@ class _Recording:
     prior: Tensor | None = None
     tokens: list[int] = field(default_factory=list)
     states: list[Tensor] = field(default_factory=list)
+
+    def keep(self, place: int, state: Tensor, token: int | None) -> None:
+        """Keep the state after a response token; ``None``: the one that is known already."""
+        if place > len(self.states) or (token is None and place == len(self.states)):
+            msg = (
+                f"request {self.request_id}: the state after response token {place + 1} came, and "
+                f"those of {len(self.states)} tokens are there"
+            )
+            raise CaptureError(msg)
+        token = self.tokens[place] if token is None else token
+        self.tokens[place:], self.states[place:] = [token], [state]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,54 +70,39 @@ class Recorder:
         """A request has left the engine: completed, or aborted."""
         self._running.pop(request_id, None)
 
-    def note_priors(self, lengths: Mapping[str, int], ids: Sequence[str], feature: Tensor) -> None:
-        """Keep the states of rows at the end of their prompt.
-
-        Args:
-            lengths: Of the sequence, for the rows whose forward pass reached its end.
-            ids: The requests of the rows.
-            feature: ``[rows, H]``.
-        """
-        for row, request_id in enumerate(ids):
-            recording = self._running.get(request_id)
-            if recording is not None and lengths.get(request_id) == recording.prompt_length:
-                recording.prior = feature[row].cpu().clone()
-
-    def note_tokens(
+    def note(
         self,
-        positions: Mapping[str, int],
-        tokens: Mapping[str, int],
+        lengths: Mapping[str, int],
+        last_token: Callable[[str], int | None],
         ids: Sequence[str],
         feature: Tensor,
     ) -> None:
-        """Keep the states after the tokens just sampled.
+        """Keep the states of a step.
 
         Args:
-            positions: Where each request's token lies in its sequence.
-            tokens: The tokens.
+            lengths: Of the sequences, for the rows whose forward pass reached their end.
+            last_token: The token that a sequence ends in.
             ids: The requests of the rows.
-            feature: ``[rows, H]``, after consuming them.
+            feature: ``[rows, H]``, after consuming those tokens.
 
         Raises:
             CaptureError: A state before this one was not seen.
         """
-        wanted = [row for row, request_id in enumerate(ids) if request_id in self._running]
+        wanted = [row for row, name in enumerate(ids) if name in self._running and name in lengths]
         if not wanted:
             return
         # One copy for the batch; the rows keep it alive, and the engine's buffer is reused.
         states = feature[torch.tensor(wanted, device=feature.device)].cpu()
         for row, state in zip(wanted, states, strict=True):
-            request_id = ids[row]
-            recording = self._running[request_id]
-            place = positions[request_id] - recording.prompt_length
-            if place > len(recording.states) or place < 0:
-                msg = (
-                    f"request {request_id}: the state after response token {place + 1} came, and "
-                    f"those of {len(recording.states)} tokens are there"
-                )
-                raise CaptureError(msg)
-            recording.tokens[place:] = [tokens[request_id]]
-            recording.states[place:] = [state]
+            name = ids[row]
+            recording = self._running[name]
+            place = lengths[name] - recording.prompt_length - 1
+            if place < 0:
+                recording.prior = state
+            else:
+                # A sequence that was run anew after a preemption ends in a token given out before.
+                token = last_token(name)
+                recording.keep(place, state, token)
 
     def take(self, keys: Sequence[str], lengths: Sequence[int]) -> list[Recorded]:
         """Hand out what was recorded under these keys, cut to so many tokens; forget the rest.

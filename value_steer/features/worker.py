@@ -1,8 +1,8 @@
 """The worker that captures: ``--worker-cls value_steer.features.worker.CapturingWorker``.
 
 It serves as :class:`ValueSteerWorker` does with value filtering on and a head that never objects.
-So every token is run ahead as it is in serving, the last one of a response included, and the
-hidden states kept are those that a head would score.
+So every token is judged as it is in serving, the last one of a response included, and the hidden
+states kept are those that a head would score.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class CapturingSteps:
         self._steps = steps
         self._recorder = recorder
 
-    def begin(self, step: Any) -> bool:
+    def begin(self, step: Any) -> Any:
         """Take in a step, and who enters and leaves with it."""
         for request_id in step.finished_req_ids:
             self._recorder.finish(request_id)
@@ -103,40 +103,27 @@ class CapturingSteps:
             key = (new.sampling_params.extra_args or {}).get(CAPTURE_KEY)
             if key is not None:
                 self._recorder.admit(new.req_id, str(key), len(new.prompt_token_ids))
-        done = self._steps.begin(step)
+        step = self._steps.begin(step)
         if step.total_num_scheduled_tokens:
-            self._steps.sampler.arm(self._note_priors)
-        return done
+            self._steps.sampler.arm(self._note)
+        return step
 
     def end(self, output: Any) -> Any:
-        """Keep the states after the tokens of a step, which were run ahead."""
-        output = self._steps.end(output)
-        value_filter = self._steps.value_filter
-        ahead = None if value_filter is None else value_filter.ahead
-        if output is not None and ahead is not None:
-            tokens = {
-                name: sampled[0]
-                for name, sampled in zip(output.req_ids, output.sampled_token_ids, strict=True)
-                if len(sampled)
-            }
-            look = ahead.look
-            self._recorder.note_tokens(ahead.ends.positions, tokens, look.ids, look.feature)
-        return output
+        """Give out what serving would."""
+        return self._steps.end(output)
 
-    def _note_priors(
-        self, sample: Callable[[], Any], logits: Tensor, feature: Tensor | None
-    ) -> Any:
-        """Keep the states at the ends of prompts, then let the steering act as it would."""
+    def _note(self, sample: Callable[[], Any], logits: Tensor, feature: Tensor | None) -> Any:
+        """Keep the states at the ends of the sequences, then let the steering act as it would."""
         steering = self._steps.steering
-        table = steering.table
-        if feature is not None and table.age == 0:
-            lengths = {name: table[name].length for name in table if table[name].complete}
-            self._recorder.note_priors(lengths, self._steps.row_ids(), feature)
+        if feature is not None:
+            table, ids = steering.table, self._steps.row_ids()
+            ends = {n: table[n].length + table.age for n in ids if table[n].complete}
+            self._recorder.note(ends, self._steps.held_token, ids, feature)
         return steering(sample, logits, feature)
 
 
 def _is_neutral(modes: Modes) -> bool:
-    """Whether every token is run ahead and none is ever refused."""
+    """Whether every token is judged and none is ever refused."""
     if modes.filtering is None or modes.abstention is not None:
         return False
     return not any(bool(p.any()) for p in modes.filtering.head.parameters())

@@ -5,56 +5,52 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from torch import Tensor
-    from vllm.v1.core.sched.output import SchedulerOutput
+    from torch import Generator, Tensor
 
-    from value_steer.engine.draws import Redraw
-    from value_steer.engine.looks import Look
+    from value_steer.engine.delivery.outbox import Score
 
 
 class ModelRunner(Protocol):
     """A model runner of the host, as far as value filtering touches it."""
 
-    def take_look(self) -> Look:
-        """Take out what the runner keeps after the first call of a step."""
+    def run_again(self, output: Any, tokens: Mapping[int, int], ids: Sequence[str]) -> None:
+        """Let rows take their last position again, ending in another token there.
 
-    def reinstate(self, look: Look, step: SchedulerOutput) -> None:
-        """Let ``step`` go on from what was taken out, without running it again."""
-
-    def can_reinstate(self, look: Look, ids: Sequence[str]) -> bool:
-        """Whether a step of these requests can."""
-
-    def book(self, request_id: str, position: int, token: int) -> None:
-        """Let a sequence end in ``token``, which replaces the one booked at its last position."""
-
-    def take_back(self, request_id: str, position: int, look: Look, feature: Tensor) -> None:
-        """Let a sequence end before the token booked last, and a row of a look repeat its step.
+        Between the host's sampling and its bookkeeping, so that what it books is that token.
 
         Args:
-            request_id: The request.
-            position: Of the token that the sequence ends in then.
-            look: A step that was run with the token taken back.
-            feature: The hidden state that token was sampled from, ``[hidden]``.
+            output: What the host's sampler gave, changed in place.
+            tokens: Row to the token that its sequence ends in.
+            ids: The requests, in row order.
         """
 
-    def blocks(self, request_id: str) -> Iterable[int]:
-        """How many cache blocks a request has, in each cache group."""
+    def generator(self, request_id: str) -> Generator | None:
+        """A request's own source of randomness; ``None`` if it has none."""
+
+
+class Distributions(Protocol):
+    """What one batch was sampled from, one distribution per row, as long as it is kept.
+
+    They are the processed ones: penalties, biases, grammars, temperature, top-k and top-p are in.
+    """
+
+    def of(self, rows: Sequence[int]) -> Tensor:
+        """The processed logits of rows, ``[rows, vocabulary]``."""
+
+    def generator(self, row: int) -> Generator | None:
+        """A source of randomness for further draws in a row that the host does not use itself.
+
+        ``None``: the request's own is to be used.
+        """
+
+    def score(self, row: int, token: int) -> Score | None:
+        """What the host's table of log-probabilities would say of a token; ``None``: no table."""
 
 
 class Draws(Protocol):
-    """Further draws from the distributions that the last batch was sampled from."""
+    """Keeps what batches are sampled from."""
 
-    def again(self, redraws: Sequence[Redraw]) -> list[list[int]]:
-        """The token ids of further candidates, one list per redraw, in draw order.
-
-        A random row draws with replacement from randomness of its request's own; no other
-        request's draws move. A greedy row gives its most probable tokens, ties by token id.
-        """
-
-    def probabilities(self, row: int, tokens: Sequence[int]) -> list[float]:
-        """The probability of each token in the distribution of a row."""
-
-    def rewrite(self, table: Any, tokens: Mapping[int, int]) -> None:
-        """Let the host's table of log-probabilities speak of other tokens in these rows."""
+    def take(self) -> Distributions:
+        """What the last batch was sampled from."""

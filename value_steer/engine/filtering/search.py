@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from value_steer.config import Fallback
+from value_steer.engine.filtering.draws import probabilities
 from value_steer.policy import Candidate, least_penalised, least_undesirable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
+
+    from value_steer.engine.runners import Distributions
 
 
 @dataclass(slots=True)
@@ -17,20 +20,21 @@ class Search:
     """Candidates for one token of a sequence: the ones refused, and the ones to come.
 
     Attributes:
-        position: Of the token in its sequence.
+        position: Of the token in its sequence, counted from 0.
+        source: What the token was sampled from.
+        row: Where in it.
         refused: Candidates found unacceptable, the one that the model drew first, in draw order.
         waiting: Candidates still to be tried, in draw order, each once.
-        settled: The candidate that is committed though none is acceptable, while its keys and
+        settled: The candidate that is given out though none is acceptable, while its keys and
             values have to be computed again.
-        withheld: What the host has computed of the prompt, by field of its output; it must be given
-            out together with a token.
     """
 
     position: int
+    source: Distributions
+    row: int
     refused: list[Candidate]
     waiting: list[int] = field(default_factory=list)
     settled: Candidate | None = None
-    withheld: dict[str, Any] = field(default_factory=dict)
 
     @property
     def natural(self) -> Candidate:
@@ -39,7 +43,7 @@ class Search:
 
     @property
     def next(self) -> int:
-        """The token to try."""
+        """The token that the sequence ends in while the search goes on."""
         return self.waiting[0] if self.settled is None else self.settled.token
 
     def expect(self, drawn: Sequence[int], candidates: int) -> None:
@@ -47,52 +51,48 @@ class Search:
         fresh = (token for token in dict.fromkeys(drawn) if token != self.natural.token)
         self.waiting = list(fresh)[: candidates - 1]
 
-    def refuse(self, candidate: Candidate) -> None:
-        """The head objects to the token that was tried."""
-        del self.waiting[0]
-        self.refused.append(candidate)
+    def refuse(self, p_undesirable: float) -> Candidate:
+        """The head refuses the token that was tried."""
+        tried = Candidate(self.waiting.pop(0), p_undesirable)
+        self.refused.append(tried)
+        return tried
 
 
 @dataclass(slots=True)
 class Filtered:
-    """What value filtering has done to one request so far.
+    """Where value filtering stands with one request.
 
     Attributes:
-        interventions: Tokens committed in place of the one that the model drew.
-        no_acceptable: Tokens for which no candidate was acceptable.
-        unscored: Tokens committed without a judgement, in steps served after an error.
-        p_undesirable: The head's value after the last committed token; ``None`` before the first.
-        search: Candidates for the next token, while the head has accepted none.
+        holds: Whether a token of it was sampled and is not given out yet.
+        decided: Whether that token is given out whatever the head says of it.
+        search: Candidates for that token, once the head has refused one.
     """
 
-    interventions: int = 0
-    no_acceptable: int = 0
-    unscored: int = 0
-    p_undesirable: float | None = None
+    holds: bool = False
+    decided: bool = False
     search: Search | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class FallbackRule:
-    """What to commit when no candidate is acceptable.
+    """What to give out when no candidate is acceptable.
 
     Attributes:
         kind: The operator's choice.
         weight: Of the token's probability, for ``args``.
-        probabilities: Of tokens in the distribution that a row was drawn from.
     """
 
     kind: Fallback
     weight: float
-    probabilities: Callable[[int, Sequence[int]], Sequence[float]]
 
-    def choose(self, search: Search, row: int) -> Candidate:
-        """The candidate to commit in a row."""
+    def choose(self, search: Search) -> Candidate:
+        """The candidate to give out."""
         if self.kind is Fallback.NATURAL:
             return search.natural
         if self.kind is Fallback.ARGS:
-            tokens = [candidate.token for candidate in search.refused]
-            return least_penalised(search.refused, self.probabilities(row, tokens), self.weight)
+            (policy,) = probabilities(search.source.of([search.row]))
+            likelihoods = policy.cpu()[[candidate.token for candidate in search.refused]].tolist()
+            return least_penalised(search.refused, likelihoods, self.weight)
         return least_undesirable(search.refused)
 
     @property

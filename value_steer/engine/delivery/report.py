@@ -1,0 +1,82 @@
+"""What a worker tells the scheduler of a step, beside the tokens.
+
+It travels as an attribute of the host's own output, so it arrives with the tokens that it speaks of
+and a step that the scheduler drops is dropped with all that was said of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_NAME = "value_steer"
+
+
+class Ending(str, Enum):
+    """Why value-steer ended a request; what a client reads as its ``stop_reason``."""
+
+    ABSTAINED = "value_steer:abstained"
+    NO_ACCEPTABLE = "value_steer:no_acceptable"
+    REFUSED = "value_steer:refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """How a request is steered.
+
+    Attributes:
+        threshold: P(good) below which it ends; ``None`` if abstention leaves it alone.
+        vfd_threshold: P(undesirable) from which on a token is unacceptable; ``None`` if value
+            filtering leaves it alone.
+        refusal: Why its own settings were refused, which ends it; else ``None``.
+        unendable: Whether abstention cannot end it because it has no stop token.
+        keeps_values: Whether it asked for the value of every token.
+    """
+
+    threshold: float | None = None
+    vfd_threshold: float | None = None
+    refusal: str | None = None
+    unendable: bool = False
+    keeps_values: bool = False
+
+
+@dataclass(slots=True)
+class StepReport:
+    """What happened in one step, in the order of the rows of its output where that matters.
+
+    Attributes:
+        admitted: Requests that are sampled for the first time.
+        repeated: Requests that got no token for the position that they were scheduled for.
+        p_good: ``[rows]`` fp32, NaN where a row was not judged; ``None``: none was.
+        p_undesirable: ``[rows]`` fp32 of the tokens given out, NaN where none was judged.
+        endings: Requests that the token given out ends.
+        interventions: Requests whose token given out is not the one that the model drew.
+        no_acceptable: Requests for whose token no candidate was acceptable.
+        unscored: Requests that got a token without a judgement, after an error.
+        errors: Decisions that failed and were passed over.
+    """
+
+    admitted: dict[str, Admitted] = field(default_factory=dict)
+    repeated: list[str] = field(default_factory=list)
+    p_good: np.ndarray | None = None
+    p_undesirable: np.ndarray | None = None
+    endings: dict[str, Ending] = field(default_factory=dict)
+    interventions: list[str] = field(default_factory=list)
+    no_acceptable: list[str] = field(default_factory=list)
+    unscored: list[str] = field(default_factory=list)
+    errors: int = 0
+
+
+def attach(output: Any, report: StepReport) -> None:
+    """Let a host's output of a step carry a report; it survives pickling."""
+    setattr(output, _NAME, report)
+
+
+def report_of(output: Any) -> StepReport | None:
+    """What a worker said with an output; ``None`` for a step that sampled nothing."""
+    report: StepReport | None = getattr(output, _NAME, None)
+    return report

@@ -1,0 +1,79 @@
+"""Lets an engine that steers build a scheduler that knows of it.
+
+The entry point of ``vllm.general_plugins``, which vLLM loads before it makes an engine's
+configuration. Only configurations whose ``additional_config`` asks for steering are changed.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+from vllm.engine.arg_utils import EngineArgs
+
+from value_steer.config import parse_settings
+from value_steer.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vllm.config import VllmConfig
+
+    from value_steer.config import SteerSettings
+
+_SCHEDULERS = "value_steer.engine.scheduling.scheduler"
+SYNCHRONOUS = f"{_SCHEDULERS}.SteeredScheduler"
+ASYNCHRONOUS = f"{_SCHEDULERS}.SteeredAsyncScheduler"
+
+REMEDY = (
+    "the engine's scheduler knows nothing of value-steer: remove --scheduler-cls, install "
+    "value-steer as a package, so that vLLM finds its entry point in vllm.general_plugins, and let "
+    "VLLM_PLUGINS, if it is set, name value_steer"
+)
+
+_MARK = "_value_steer"
+
+
+def register() -> None:
+    """Let engines that steer get a scheduler of ours; safe to call any number of times."""
+    create = EngineArgs.create_engine_config
+    if not hasattr(create, _MARK):
+        wrapped = functools.wraps(create)(_choosing(create))
+        setattr(wrapped, _MARK, True)
+        EngineArgs.create_engine_config = wrapped
+
+
+def choose_scheduler(config: VllmConfig) -> None:
+    """Choose the scheduler of an engine, unless the operator has."""
+    settings = _settings(config.additional_config)
+    scheduling = config.scheduler_config
+    if settings is None or scheduling.scheduler_cls is not None:
+        return
+    filters = settings.vfd is not None and settings.vfd.enabled
+    scheduling.scheduler_cls = (
+        ASYNCHRONOUS if filters or scheduling.async_scheduling else SYNCHRONOUS
+    )
+
+
+def is_ours(config: VllmConfig) -> bool:
+    """Whether the engine's scheduler knows of value-steer."""
+    return config.scheduler_config.scheduler_cls in {SYNCHRONOUS, ASYNCHRONOUS}
+
+
+def _settings(additional_config: object) -> SteerSettings | None:
+    """What an ``additional_config`` asks for; ``None``: nothing, or the worker will refuse it."""
+    if not isinstance(additional_config, dict) or not {"abstain", "vfd"} & additional_config.keys():
+        return None
+    try:
+        return parse_settings(additional_config)
+    except SettingsError:  # the worker reports it, with every other problem of the section
+        return None
+
+
+def _choosing(create: Callable[..., Any]) -> Callable[..., Any]:
+    def create_engine_config(self: Any, *args: Any, **kwargs: Any) -> Any:
+        config = create(self, *args, **kwargs)
+        choose_scheduler(config)
+        return config
+
+    return create_engine_config
