@@ -47,10 +47,10 @@ def test_abstention_and_filtering_share_an_engine(
 
 @pytest.mark.mode("vfd")
 @pytest.mark.depth("fires")
-def test_a_scheduler_that_reserves_no_slot_is_refused(
+def test_a_scheduler_that_takes_no_token_back_is_refused(
     pool: EnginePool, recognising_head: Callable[[str], str]
 ) -> None:
-    """Where another process schedules and has not loaded value-steer, the engine does not start."""
+    """Where value-steer is not loaded before the engine is configured, it does not start."""
     vfd = {"value_head_path": recognising_head("mistral"), "threshold": 0.5}
     env = {**CORES, "VLLM_PLUGINS": "none_of_them"}
 
@@ -63,8 +63,8 @@ def test_a_scheduler_that_reserves_no_slot_is_refused(
 def test_a_scheduler_of_another_kind_is_refused(
     pool: EnginePool, recognising_head: Callable[[str], str]
 ) -> None:
-    """One that is not derived from vLLM's own would never repeat a step: requests would hang."""
+    """It would count a token that was taken back as given: requests would hang."""
     vfd = {"value_head_path": recognising_head("mistral"), "threshold": 0.5}
 
-    with pytest.raises(EngineDiedError, match="reserves no slot"):
+    with pytest.raises(EngineDiedError, match="remove --scheduler-cls"):
         pool.get(EngineSpec(vfd=vfd, options={"scheduler_cls": "builtins.object"}))
