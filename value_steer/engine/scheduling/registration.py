@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _SCHEDULERS = "value_steer.engine.scheduling.scheduler"
 SYNCHRONOUS = f"{_SCHEDULERS}.SteeredScheduler"
 ASYNCHRONOUS = f"{_SCHEDULERS}.SteeredAsyncScheduler"
+LATE = f"{_SCHEDULERS}.LateScheduler"
 
 REMEDY = (
     "the engine's scheduler knows nothing of value-steer: remove --scheduler-cls, install "
@@ -57,7 +58,7 @@ def choose_scheduler(config: VllmConfig) -> None:
 
 def is_ours(config: VllmConfig) -> bool:
     """Whether the engine's scheduler knows of value-steer."""
-    return config.scheduler_config.scheduler_cls in {SYNCHRONOUS, ASYNCHRONOUS}
+    return config.scheduler_config.scheduler_cls in {SYNCHRONOUS, ASYNCHRONOUS, LATE}
 
 
 def _settings(additional_config: object) -> SteerSettings | None:
