@@ -119,9 +119,11 @@ class Steering:
         """What the head says of held tokens, and whether it could be asked."""
         if self._filter is None or not self._filter.late:
             return True, None
+        looked, look = False, None
         with self._filter.guard():
-            return True, self._filter.look(self._checked(feature))
-        return False, None
+            look = self._filter.look(self._checked(feature))
+            looked = True
+        return looked, look
 
     def _decide(
         self,
@@ -137,10 +139,13 @@ class Steering:
         fired = [False] * len(self._rows.ids)
         if judgement is not None and (flags := judgement.copies.arrived()[1]) is not None:
             fired = flags.tolist()
+        verdicts = None
         if looked:
             with self._filter.guard():
-                return self._filter.decide(look, output, fired, report)
-        return self._filter.pass_through(output, fired, report)
+                verdicts = self._filter.decide(look, output, fired, report)
+        if verdicts is None:
+            verdicts = self._filter.pass_through(output, fired, report)
+        return verdicts
 
     def _lay_out(self, rows: int) -> None:
         ids = self._row_ids()
