@@ -88,10 +88,29 @@ def _generate(engine: LLM, call: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _time(engine: LLM, call: dict[str, Any]) -> dict[str, Any]:
     """How long a batch takes, without what it costs to report it."""
-    started = time.perf_counter()
-    outputs = _outputs(engine, call)
-    seconds = time.perf_counter() - started
-    return {"seconds": seconds, "tokens": sum(len(o.outputs[0].token_ids) for o in outputs)}
+    host, asked = engine.llm_engine, call["requests"]
+    began, used = time.perf_counter(), time.process_time()
+    for request in asked:
+        prompt = {"prompt_token_ids": request["prompt"]}
+        host.add_request(f"{next(_SCHEDULED)}timed", prompt, _params(request))
+    seen: dict[str, int] = {}
+    last: dict[str, float] = {}
+    first, between = [], []
+    while host.has_unfinished_requests():
+        outputs = host.step()
+        now = time.perf_counter()
+        for output in outputs:
+            name, tokens = output.request_id, len(output.outputs[0].token_ids)
+            if tokens > seen.get(name, 0):
+                (between if name in last else first).append(now - last.get(name, began))
+                seen[name], last[name] = tokens, now
+    return {
+        "seconds": time.perf_counter() - began,
+        "processor_seconds": time.process_time() - used,
+        "tokens": sum(seen.values()),
+        "first": first,
+        "between": between,
+    }
 
 
 def _run_schedule(engine: LLM, call: dict[str, Any]) -> list[list[int]]:

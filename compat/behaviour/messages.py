@@ -91,8 +91,14 @@ class Timing:
 
     Attributes:
         seconds: From the first request to the last token.
+        processor_seconds: Processor time of the engine's process in between, all threads.
         tokens: Generated tokens of all requests.
+        first: Seconds to the first token, of each request.
+        between: Seconds between two tokens of a request, of all of them.
     """
 
     seconds: float
+    processor_seconds: float
     tokens: int
+    first: list[float]
+    between: list[float]
