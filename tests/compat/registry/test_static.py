@@ -13,6 +13,7 @@ from compat.cell.services import Services
 from compat.errors import ExitCode
 from compat.registry import static, store
 from compat.release import inventory, readme
+from compat.releases import upstream
 from compat.releases.candidates import load_candidates
 from tests.compat.checkouts import ROOT
 from tests.compat.samples import CELL, HASH, PASSED, passed
@@ -60,7 +61,8 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def survey(registry: Path) -> int:
     """The command."""
     services = Services(candidates=lambda: tuple(CANDIDATES))
-    return cli.main(["--registry", str(registry), "static"], services)
+    place = str(registry.with_name("upstream.json"))
+    return cli.main(["--registry", str(registry), "static", "--upstream", place], services)
 
 
 def test_the_registry_of_the_checkout_speaks_of_these_contracts() -> None:
@@ -86,7 +88,10 @@ def test_what_is_recorded_is_what_the_sources_say() -> None:
     """Anyone can read them again."""
     known = inventory.load(ROOT)
 
-    assert set(static.survey(known.candidates)) == set(known.registry.static)
+    found = static.survey(known.candidates)
+
+    assert set(found.checks) == set(known.registry.static)
+    assert found.upstream == upstream.load()
 
 
 def test_a_survey_replaces_the_one_before_and_keeps_the_evidence(
