@@ -113,11 +113,15 @@ class Cell:
 
     @property
     def word(self) -> str:
-        """What the table says, with the mode if only some are so."""
+        """What the table says."""
+        return self.named(self.state.word)
+
+    def named(self, word: str) -> str:
+        """A word for its state, with the mode if only some are so."""
         gravest = [finding for finding in self.findings if finding.state is self.state]
         modes = sorted({finding.mode for finding in gravest})
         partly = len(modes) < len({finding.mode for finding in self.findings})
-        return f"{', '.join(modes)} {self.state.word}" if partly else self.state.word
+        return f"{', '.join(modes)} {word}" if partly else word
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -167,6 +171,20 @@ class Release:
     def evidence(self) -> tuple[tuple[Cell, Finding], ...]:
         """Everything that rests on a row, with its cell."""
         return tuple((c, f) for c in self.cells for f in c.findings if f.row is not None)
+
+    @property
+    def newest(self) -> Finding | None:
+        """What was recorded last."""
+        found = [finding for _, finding in self.evidence]
+        return max(found, key=lambda f: f.row.recorded_at if f.row else "", default=None)
+
+    @property
+    def summary(self) -> str:
+        """Its contracts in a few words."""
+        said = {contracts.value for contracts in self.contracts.values()}
+        if len(said) == 1:
+            return said.pop()
+        return ", ".join(f"{r.upper()} {contracts.value}" for r, contracts in self.contracts.items())
 
 
 @dataclass(frozen=True, slots=True)

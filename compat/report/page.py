@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 _FOLDER = Path(__file__).parent
 _LEGEND = {
-    Symbol.VALIDATED: "validated: passed with this code",
-    Symbol.STALE: "stale or old: passed once, needs another run",
+    Symbol.VALIDATED: "validated with this code",
+    Symbol.STALE: "stale or old, needs another run",
     Symbol.FAILS: "fails, or was withdrawn",
     Symbol.OPEN: "never run, or unscheduled: no host",
 }
@@ -48,7 +48,7 @@ def render(sources: Sources) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"age": age, "span": span}
+    environment.filters["age"] = age
     minors, answers = view.minors(sources), view.answers(sources)
     reader = first_reader(minors)
     style, script = (_text(name) for name in ("page.css", "page.js"))
@@ -94,14 +94,9 @@ def first_reader(minors: Sequence[Minor]) -> Reader:
 
 def age(days: int | None) -> str:
     """Days in words."""
-    return "age not known" if days is None else "today" if days < 1 else span(days * 24) + " ago"
-
-
-def span(hours: float) -> str:
-    """Hours, or days where there are many."""
-    if hours < 72:
-        return f"{hours:.0f} h"
-    return f"{hours / 24:.0f} days"
+    if days is None:
+        return "age not known"
+    return "today" if days < 1 else f"{days} day{'s' if days > 1 else ''} ago"
 
 
 def _is_for(answer: Answer, reader: Reader) -> bool:

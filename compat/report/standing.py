@@ -200,8 +200,6 @@ def _why(state: State, runner: str, column: Column, of: Matrix) -> str:
     """What a word of the table leaves out."""
     if state is State.NO_BUILD:
         return f"the index has no {'GPU' if column is Column.GPU else 'CPU'} build of it"
-    if state is State.NO_HOST:
-        return "no machine with a GPU has brought a row yet"
     if state is not State.UNSCHEDULED:
         return ""
     since = of.since(column, runner)

@@ -167,7 +167,7 @@ def test_the_table_tells_sources_from_runs(registry: Path) -> None:
     store.append(registry, [passed(cell=cell)])
     known = replace(inventory.load(ROOT, registry), candidates=tuple(CANDIDATES))
 
-    lines = [line.split(" | ")[:6] for line in readme.markdown(known).splitlines()[2:]]
+    lines = [line.split(" | ")[:6] for line in readme.details(known).splitlines()[2:]]
 
     assert lines == [
         ["| 0.33.0", "v1", "hold", "", "no CPU build", "no CPU build"],
