@@ -87,7 +87,9 @@ def upstream(wheels: Sequence[IndexWheel], history: Sequence[Snapshot]) -> tuple
 
 
 def _moment(uploaded: datetime | None) -> str | None:
-    return uploaded and uploaded.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    if uploaded is None:
+        return None
+    return uploaded.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def checks(wheel: IndexWheel, taken: Snapshot, digest: str) -> Iterator[StaticCheck]:

@@ -1,4 +1,4 @@
-"""What the index and the sources say of each release beside its contracts: ``matrix/upstream.json``.
+"""When each release appeared and what it changed in vLLM: ``matrix/upstream.json``.
 
 Written with the static checks, for whoever shows the releases and must not ask the network.
 """

@@ -184,7 +184,9 @@ class Release:
         said = {contracts.value for contracts in self.contracts.values()}
         if len(said) == 1:
             return said.pop()
-        return ", ".join(f"{r.upper()} {contracts.value}" for r, contracts in self.contracts.items())
+        return ", ".join(
+            f"{r.upper()} {contracts.value}" for r, contracts in self.contracts.items()
+        )
 
 
 @dataclass(frozen=True, slots=True)

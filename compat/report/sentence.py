@@ -96,7 +96,9 @@ def _never(asked: Asked, state: State) -> str:
     passed = f", though it passed on {' and '.join(asked.elsewhere)}" if asked.elsewhere else ""
     if state is State.NO_BUILD:
         family = "GPU" if asked.device.column is Column.GPU else "CPU"
-        return f"never run {asked.device.there}, since the index has no {family} build of it{passed}"
+        return (
+            f"never run {asked.device.there}, since the index has no {family} build of it{passed}"
+        )
     return f"never run {asked.device.there}{passed}"
 
 
@@ -122,10 +124,9 @@ def _advice(asked: Asked, gravest: State) -> tuple[str, str | None]:
         return f"use {asked.last_good}, the newest that passed there", asked.command
     if gravest is State.VALIDATED:
         return "nothing to do", None
-    if gravest is State.NO_BUILD:
-        return "there is nothing to run", None
-    if asked.command is None:
-        return "the matrix has no lane for it", None
+    if gravest is State.NO_BUILD or asked.command is None:
+        is_unbuilt = gravest is State.NO_BUILD
+        return "there is nothing to run" if is_unbuilt else "the matrix has no lane for it", None
     if gravest in (State.STALE, State.OLD):
         return "run this command to renew it", asked.command
     return "run this command to find out", asked.command

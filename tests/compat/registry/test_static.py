@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 import pytest
@@ -111,6 +112,32 @@ def test_a_survey_replaces_the_one_before_and_keeps_the_evidence(
     assert (broken.wheel, broken.wheel_sha256) == (WHEELS[1].filename, HASH)
     told = capsys.readouterr().out.replace("\n", " ")
     assert f"vLLM 0.33.0 (v2, vfd): does not have what {GONE.id} needs" in told
+
+
+def test_a_survey_says_what_each_release_changed(registry: Path) -> None:
+    """And when it appeared, if the index says."""
+    survey(registry)
+
+    older, newer = upstream.load(registry.with_name("upstream.json"))
+    assert (older.vllm, older.changes) == ("0.28.0", ())
+    assert (newer.vllm, newer.uploaded, newer.runner_default) == ("0.33.0", None, "v2")
+    (change,) = newer.changes
+    assert change.startswith(f"{GONE.id}: ok → ")
+
+
+def test_the_checkout_knows_what_every_candidate_changed() -> None:
+    """After `nox -s matrix` has found a release, `nox -s static` is run."""
+    known = inventory.load(ROOT)
+
+    assert [of.vllm for of in upstream.load()] == [str(c.version) for c in known.candidates]
+
+
+def test_the_time_of_an_upload_is_utc() -> None:
+    """Whatever zone the index speaks of."""
+    zone = timezone(timedelta(hours=2))
+    wheel = replace(WHEELS[0], uploaded=datetime(2026, 8, 26, 12, 7, 25, 91628, tzinfo=zone))
+
+    assert static.upstream([wheel], [snap("0.28.0")])[0].uploaded == "2026-08-26T10:07:25Z"
 
 
 def test_surveying_again_changes_no_byte(registry: Path) -> None:

@@ -56,7 +56,9 @@ def with_code(digest: str, rows: Iterable[Row]) -> list[Row]:
     return [replace(row, package=replace(row.package, engine_digest=digest)) for row in rows]
 
 
-def checked(vllm: str, *broken: str, runner: str = "v2", modes: str = "abstain vfd") -> list[object]:
+def checked(
+    vllm: str, *broken: str, runner: str = "v2", modes: str = "abstain vfd"
+) -> list[object]:
     """What the source of a release says of a runner."""
     return [
         StaticCheck(vllm, runner, mode, 60, broken, "a.whl", HASH, HASH) for mode in modes.split()
@@ -92,7 +94,9 @@ def large() -> Sources:
             kind = (number + place) % 5
             made = ran(vllm, lane, runner, verdict=Verdict.FAILED) if kind == 0 else None
             rows += made or with_code(HASH if kind < 3 else OTHER, ran(vllm, lane, runner))
-    changes = tuple(f"engine_args.fields: fields +name_{i} +other_{i} -former_{i}" for i in range(9))
+    changes = tuple(
+        f"engine_args.fields: fields +name_{i} +other_{i} -former_{i}" for i in range(9)
+    )
     return sources(
         rows,
         candidates=tuple(candidate(vllm, "cpu", "cuda") for vllm in versions),

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from compat import cli
+from compat.errors import UsageError
 from compat.releases import upstream
 from compat.report import page, view
+from compat.report.devices import DEVICES
 from compat.report.model import Symbol
 from tests.compat.report.sources import OTHER, large, ran, sources, with_code
 from tests.compat.samples import HASH
@@ -69,7 +71,7 @@ def test_no_name_that_can_be_typed_means_two_things() -> None:
     """Of devices, releases and runners."""
     minors, answers = view.minors(large()), view.answers(large())
     found = page.lookup(minors, answers)
-    aliases = [name for d in page.DEVICES for name in (d.id, *d.aliases)]
+    aliases = [name for d in DEVICES for name in (d.id, *d.aliases)]
 
     assert len(aliases) == len(set(aliases))
     assert all(name == name.lower() for name in aliases)
@@ -141,11 +143,11 @@ def test_upstream_is_read_strictly(tmp_path: Path) -> None:
     assert upstream.load(path) == known
 
     path.write_text(upstream.dumps(known).replace('"vllm"', '"name"', 1), encoding="utf-8")
-    with pytest.raises(upstream.UsageError, match=r"releases\[0\]"):
+    with pytest.raises(UsageError, match=r"releases\[0\]"):
         upstream.load(path)
     path.write_text("[]", encoding="utf-8")
-    with pytest.raises(upstream.UsageError, match="the list releases"):
+    with pytest.raises(UsageError, match="the list releases"):
         upstream.load(path)
-    with pytest.raises(upstream.UsageError, match="nox -s static"):
+    with pytest.raises(UsageError, match="nox -s static"):
         upstream.load(tmp_path / "absent.json")
     assert HASH not in upstream.dumps(known)

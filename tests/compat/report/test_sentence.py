@@ -20,6 +20,83 @@ ROW = replace(PASSED, recorded_at="2026-11-28T00:00:00Z")
 COMMAND = "nox -s compat -- 0.32.0 --lane cuda-sm90 --runner v2"
 START = "You run 0.32.0 on an H200 with V2: "
 
+CASES: list[tuple[State, dict[str, object], str, str | None]] = [
+    (
+        State.VALIDATED,
+        {"row": ROW},
+        "validated on 2026-11-28, with this code; nothing to do.",
+        None,
+    ),
+    (
+        State.STALE,
+        {"row": ROW},
+        "passed on 2026-11-28, with other code of value-steer; run this command to renew it.",
+        COMMAND,
+    ),
+    (
+        State.OLD,
+        {"row": ROW, "days": 60},
+        "passed with this code on 2026-11-28, 60 days ago; run this command to renew it.",
+        COMMAND,
+    ),
+    (
+        State.FAILED,
+        {"row": replace(FAILED, recorded_at=ROW.recorded_at, cause=Cause.BOOT)},
+        "known not to work (boot, 2026-11-28); no release is known to work there.",
+        COMMAND,
+    ),
+    (
+        State.WITHDRAWN,
+        {"row": ROW},
+        "its evidence was withdrawn on 2026-11-28; no release is known to work there.",
+        COMMAND,
+    ),
+    (
+        State.UNSUPPORTED,
+        {"row": ROW},
+        "declared unsupported on 2026-11-28; no release is known to work there.",
+        COMMAND,
+    ),
+    (
+        State.NO_VERDICT,
+        {"row": ROW},
+        "its last run, on 2026-11-28, came to no verdict; run this command to find out.",
+        COMMAND,
+    ),
+    (
+        State.BROKEN,
+        {"broken": ("a.b", "c", "d")},
+        "value-steer cannot bind to it, because 3 contracts do not hold (a.b, c, …); "
+        "no release is known to work there.",
+        COMMAND,
+    ),
+    (
+        State.NEVER,
+        {},
+        "contracts hold, never run on that GPU; run this command to find out.",
+        COMMAND,
+    ),
+    (
+        State.NO_HOST,
+        {},
+        "contracts hold, never run on that GPU; run this command to find out.",
+        COMMAND,
+    ),
+    (
+        State.UNSCHEDULED,
+        {},
+        "contracts hold, never run on that GPU; run this command to find out.",
+        COMMAND,
+    ),
+    (
+        State.NO_BUILD,
+        {},
+        "contracts hold, never run on that GPU, since the index has no GPU build of it; "
+        "there is nothing to run.",
+        None,
+    ),
+]
+
 
 def findings(state: State, **more: object) -> tuple[Finding, ...]:
     """The same of both modes."""
@@ -36,85 +113,7 @@ def asked(*found: Finding, **changes: object) -> Asked:
     return replace(whole, **changes)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    ("state", "more", "told", "command"),
-    [
-        (
-            State.VALIDATED,
-            {"row": ROW},
-            "validated on 2026-11-28, with this code; nothing to do.",
-            None,
-        ),
-        (
-            State.STALE,
-            {"row": ROW},
-            "passed on 2026-11-28, with other code of value-steer; run this command to renew it.",
-            COMMAND,
-        ),
-        (
-            State.OLD,
-            {"row": ROW, "days": 60},
-            "passed with this code on 2026-11-28, 60 days ago; run this command to renew it.",
-            COMMAND,
-        ),
-        (
-            State.FAILED,
-            {"row": replace(FAILED, recorded_at=ROW.recorded_at, cause=Cause.BOOT)},
-            "known not to work (boot, 2026-11-28); no release is known to work there.",
-            COMMAND,
-        ),
-        (
-            State.WITHDRAWN,
-            {"row": ROW},
-            "its evidence was withdrawn on 2026-11-28; no release is known to work there.",
-            COMMAND,
-        ),
-        (
-            State.UNSUPPORTED,
-            {"row": ROW},
-            "declared unsupported on 2026-11-28; no release is known to work there.",
-            COMMAND,
-        ),
-        (
-            State.NO_VERDICT,
-            {"row": ROW},
-            "its last run, on 2026-11-28, came to no verdict; run this command to find out.",
-            COMMAND,
-        ),
-        (
-            State.BROKEN,
-            {"broken": ("a.b", "c", "d")},
-            "value-steer cannot bind to it, because 3 contracts do not hold (a.b, c, …); "
-            "no release is known to work there.",
-            COMMAND,
-        ),
-        (
-            State.NEVER,
-            {},
-            "contracts hold, never run on that GPU; run this command to find out.",
-            COMMAND,
-        ),
-        (
-            State.NO_HOST,
-            {},
-            "contracts hold, never run on that GPU; run this command to find out.",
-            COMMAND,
-        ),
-        (
-            State.UNSCHEDULED,
-            {},
-            "contracts hold, never run on that GPU; run this command to find out.",
-            COMMAND,
-        ),
-        (
-            State.NO_BUILD,
-            {},
-            "contracts hold, never run on that GPU, since the index has no GPU build of it; "
-            "there is nothing to run.",
-            None,
-        ),
-    ],
-)
+@pytest.mark.parametrize(("state", "more", "told", "command"), CASES)
 def test_every_state_is_told(
     state: State, more: dict[str, object], told: str, command: str | None
 ) -> None:
@@ -127,10 +126,7 @@ def test_every_state_is_told(
 
 def test_no_state_is_left_out() -> None:
     """A new one has to find its words above."""
-    (mark,) = test_every_state_is_told.pytestmark
-
-    assert [case[0] for case in mark.args[1]] != []
-    assert {case[0] for case in mark.args[1]} == set(State)
+    assert {state for state, *_ in CASES} == set(State)
 
 
 def test_what_fails_names_the_release_that_passed_there() -> None:

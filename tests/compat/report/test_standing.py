@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -20,9 +21,20 @@ from tests.compat.report.sources import (
 )
 from tests.compat.samples import FAILED, PASSED
 from value_steer.registry.model import Cause, Verdict
-from value_steer.registry.rows import Row
+
+if TYPE_CHECKING:
+    from value_steer.registry.rows import Row
 
 BOTH = candidate("0.32.0", "cpu", "cuda")
+VERDICTS = [
+    (Verdict.PASSED, State.VALIDATED),
+    (Verdict.FAILED, State.FAILED),
+    (Verdict.UNSUPPORTED, State.UNSUPPORTED),
+    (Verdict.WITHDRAWN, State.WITHDRAWN),
+    (Verdict.INFRA, State.NO_VERDICT),
+    (Verdict.TIMEOUT, State.NO_VERDICT),
+    (Verdict.NO_EVIDENCE, State.NO_VERDICT),
+]
 
 
 def at(
@@ -38,18 +50,7 @@ def at(
     return found.state, found.word
 
 
-@pytest.mark.parametrize(
-    ("verdict", "state"),
-    [
-        (Verdict.PASSED, State.VALIDATED),
-        (Verdict.FAILED, State.FAILED),
-        (Verdict.UNSUPPORTED, State.UNSUPPORTED),
-        (Verdict.WITHDRAWN, State.WITHDRAWN),
-        (Verdict.INFRA, State.NO_VERDICT),
-        (Verdict.TIMEOUT, State.NO_VERDICT),
-        (Verdict.NO_EVIDENCE, State.NO_VERDICT),
-    ],
-)
+@pytest.mark.parametrize(("verdict", "state"), VERDICTS)
 def test_every_verdict_has_a_state(verdict: Verdict, state: State) -> None:
     """Whether or not it says anything."""
     cause = Cause.BOOT if verdict is Verdict.FAILED else None
@@ -59,9 +60,7 @@ def test_every_verdict_has_a_state(verdict: Verdict, state: State) -> None:
 
 def test_no_verdict_is_left_out() -> None:
     """A new one has to find its state above."""
-    (mark,) = test_every_verdict_has_a_state.pytestmark
-
-    assert {case[0] for case in mark.args[1]} == set(Verdict)
+    assert {verdict for verdict, _ in VERDICTS} == set(Verdict)
 
 
 def test_a_run_that_said_nothing_replaces_no_verdict() -> None:
