@@ -138,3 +138,11 @@ def test_the_newest_engine_is_that_of_the_newest_row() -> None:
 
     assert view.newest_engine([*old, *ran("0.32.0")]) == HASH
     assert view.newest_engine([]) == ""
+
+
+def test_what_cannot_run_is_no_advice() -> None:
+    """A CPU has no lane for V2 of a release from before the policy plans it."""
+    of = sources(candidates=(candidate("0.22.0", *BOTH), *THREE))
+
+    assert told(of, "0.22.0", "cpu", "v2").endswith("; the matrix has no lane for it.")
+    assert told(of, "0.30.0", "cpu", "v2").endswith("; run this command to find out.")
