@@ -15,7 +15,7 @@ from tests.compat.report.sources import OTHER, large, ran, sources, with_code
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-AXE = os.environ.get("VALUE_STEER_AXE")
+AXE = os.environ.get("VALUE_STEER_AXE", "")
 PHONE, DESKTOP = (390, 844), (1280, 900)
 LONGEST_LOAD_MS = 1000
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
