@@ -35,6 +35,7 @@ LIGHT_TESTS = (
 )
 PARALLEL = ("--numprocesses", "auto", "--dist", "worksteal")
 SAMPLE = "0.28.0"  # of vLLM, where one release stands for all
+AXE = "axe-core@4.14.1"  # what finds a page's barriers; used in tests alone
 GITHUB = Path(".github")
 # What each of GitHub's schemas describes, as check-jsonschema names them.
 GITHUB_SCHEMAS = {
@@ -252,8 +253,27 @@ def recheck(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def derive(session: nox.Session) -> None:
-    """Write what follows from the registry: the extra, the README's table, badges, the matrix."""
+    """Write what follows from the registry: the extra, the tables, badges, the matrix."""
     machine(session, "derive")
+
+
+@nox.session(default=False)
+def report(session: nox.Session) -> None:
+    """Write the compatibility page, one file of HTML, into out/report."""
+    machine(session, "report")
+
+
+@nox.session(default=False)
+def page(session: nox.Session) -> None:
+    """The compatibility page in a real Chromium: keyboard, phone, dark, no script, axe."""
+    install(session, "page")
+    folder = session.create_tmp()
+    session.run(
+        "npm", "install", "--ignore-scripts", "--no-save", "--prefix", folder, AXE, external=True
+    )
+    axe = Path(folder, "node_modules", "axe-core", "axe.min.js").resolve()
+    session.env["VALUE_STEER_AXE"] = str(axe)
+    session.run("pytest", "tests/compat/report/test_browser.py", *session.posargs)
 
 
 @nox.session(default=False)

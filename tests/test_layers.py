@@ -63,6 +63,7 @@ LAYERS = (
     ("isolate",),
     ("cell",),
     ("registry",),
+    ("report",),
     ("release",),
     ("commands",),
     ("cli",),

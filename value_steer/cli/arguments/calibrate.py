@@ -38,6 +38,12 @@ def _add(command: ArgumentParser) -> None:
         "--seed", type=int, default=0, help="of the choice among several responses"
     )
     command.add_argument(
+        "--plot",
+        type=Path,
+        metavar="FILE.svg",
+        help="draw what each level costs, its threshold, and single responses (.svg, .png, .pdf)",
+    )
+    command.add_argument(
         "--strict", action="store_true", help="fail where a warning would be given"
     )
     _add_bounds(command)
@@ -78,6 +84,7 @@ SUBCOMMAND = Subcommand(
     (
         "value-steer calibrate --features features --labels safety --head vhead.safetensors",
         "value-steer calibrate trajectories.jsonl --head vhead.safetensors --alpha 0.01 --strict",
+        "value-steer calibrate trajectories.jsonl --head vhead.safetensors --plot head.svg",
     ),
     _add,
 )
