@@ -8,15 +8,9 @@ import numpy as np
 import pytest
 
 from value_steer.engine.delivery.report import Admitted, Ending, StepReport
-from value_steer.engine.scheduling.ledger import (
-    Counters,
-    Ledger,
-    Mirror,
-    News,
-    Outcome,
-    open_ledger,
-    tell,
-)
+from value_steer.engine.scheduling.ledger import Ledger
+from value_steer.engine.scheduling.mirror import Mirror, News, open_ledger, tell
+from value_steer.engine.scheduling.outcomes import Counters, Outcome
 
 STEERED = Admitted(threshold=0.5, vfd_threshold=0.25)
 

@@ -64,6 +64,8 @@ def _outcome(request: Request, answer: Answer, outcome: Outcome, trace: Trace) -
         "lowest": outcome.lowest,
         "p_undesirable": outcome.p_undesirable,
         "abstained": outcome.abstained,
+        "values": outcome.values,
+        "undesirable": outcome.undesirable,
     }
     expected = {
         "interventions": answer.interventions,
@@ -73,10 +75,14 @@ def _outcome(request: Request, answer: Answer, outcome: Outcome, trace: Trace) -
         "lowest": min(answer.good, default=None),
         "p_undesirable": answer.undesirable[-1] if answer.undesirable else None,
         "abstained": answer.ending is not None,
+        "values": tuple(answer.good) if request.ask.values else None,
+        "undesirable": tuple(answer.undesirable) if request.ask.values else None,
     }
     if request.preemptions:
         # What is computed again is judged again.
         assert found.pop("judged") >= expected.pop("judged"), name
+        for key in ("values", "undesirable"):
+            assert len(found.pop(key) or ()) >= len(expected.pop(key) or ()), name
     if request.preemptions and trace.resets:
         # Tokens that were on their way are given out twice, once in vain.
         for key in ("interventions", "no_acceptable"):

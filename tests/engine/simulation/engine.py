@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import deque
-from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +24,7 @@ from value_steer.engine.filtering.value_filter import ValueFilter
 from value_steer.engine.guard import Guard
 from value_steer.engine.requests import Admission, FilterDefaults, RequestTable
 from value_steer.engine.rows import Rows
-from value_steer.engine.scheduling.ledger import Mirror
+from value_steer.engine.scheduling.mirror import Mirror
 from value_steer.engine.steering import Steering
 from value_steer.value_probe import HeadCard
 
@@ -36,7 +34,7 @@ if TYPE_CHECKING:
 
 _CPU = torch.device("cpu")
 _CARD = HeadCard(hidden_size=2)
-_INSTANCES = itertools.count()
+_INSTANCE = "simulated"
 
 
 class Engine:
@@ -52,11 +50,10 @@ class Engine:
 
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
-        instance = f"simulated {next(_INSTANCES)}"
-        self.scheduler = SimulatedScheduler(trace, instance)
+        self.scheduler = SimulatedScheduler(trace, _INSTANCE)
         self.runner: Any = FakeV1(trace) if trace.runner == "v1" else FakeV2(trace)
         installed = hooks.install(self.runner)
-        self.steps: Any = self._steered(installed, instance)
+        self.steps: Any = self._steered(installed)
         installed.calls.follow(self.steps)
         self.requests: list[Request] = [
             made(f"r{i}", ask, trace.stale) for i, ask in enumerate(trace.asks)
@@ -64,14 +61,13 @@ class Engine:
         self.prompts: set[str] = set()
         self._in_flight: deque[tuple[Any, Any]] = deque()
 
-    def _steered(self, installed: hooks.Hooks, instance: str) -> Any:
+    def _steered(self, installed: hooks.Hooks) -> Any:
         trace, runner = self.trace, self.runner
         defaults = FilterDefaults(trace.threshold / 16, trace.candidates, _CARD)
         abstain = None if trace.abstain is None else trace.abstain / 16
         self.table = RequestTable(Admission(abstain, trace.first, defaults))
         self.memory = Memory()
-        held_token = partial(self._held_token)
-        self.lag = Lag(held_token)
+        self.lag = Lag(self._held_token)
         v1 = trace.runner == "v1"
         self.filter = ValueFilter(
             score=lambda feature: feature[:, 0],
@@ -97,8 +93,8 @@ class Engine:
             row_ids=row_ids,
             guard=Guard(OnError.RAISE),
         )
-        mirror = Mirror(instance)
-        return SteeredSteps(steering, self.lag, mirror, installed.sampler, row_ids, held_token)
+        mirror = Mirror(_INSTANCE)
+        return SteeredSteps(steering, self.lag, mirror, installed.sampler, row_ids, self._held_token)
 
     def _held_token(self, name: str) -> int | None:
         request = self.table.get(name)

@@ -98,6 +98,8 @@ def made(name: str, ask: Ask, kind: str) -> Request:
     extra: dict[str, Any] = {} if ask.steer else {"steer": False}
     if ask.candidates is not None:
         extra["vfd_num_candidates"] = ask.candidates
+    if ask.values:
+        extra["steer_values"] = True
     params = Params(
         eos_token_id=STOP,
         temperature=0.0 if ask.greedy else 1.0,

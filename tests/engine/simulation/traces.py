@@ -31,6 +31,7 @@ class Ask:
         logprobs: Log-probabilities per token; ``None`` for none.
         aborted: The step before which its client gives up; ``None`` for never.
         candidates: Its own number of draws; ``None`` for the engine's.
+        values: Whether it asks for the value of every token.
     """
 
     prompt: tuple[int, ...]
@@ -44,6 +45,7 @@ class Ask:
     logprobs: int | None = None
     aborted: int | None = None
     candidates: int | None = None
+    values: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,7 @@ def _ask(r: random.Random, longest: int) -> Ask:
         logprobs=r.choice((None, None, 0, 2)),
         aborted=r.randrange(1, 9) if r.random() < 0.1 else None,
         candidates=r.choice((None, None, 1, 4)),
+        values=r.random() < 0.5,
     )
 
 
@@ -152,8 +155,9 @@ def simpler(trace: Trace) -> Iterator[Trace]:
 
 def _simpler_asks(ask: Ask) -> Iterator[Ask]:
     plain = Ask(())
-    for name in ("at", "least", "greedy", "grammar", "logprobs", "aborted", "candidates", "steer"):
+    for name in ("at", "least", "greedy", "grammar", "logprobs", "aborted", "candidates"):
         yield replace(ask, **{name: getattr(plain, name)})
+    yield replace(ask, steer=True, values=False)
     if len(ask.prompt) > 1:
         yield replace(ask, prompt=ask.prompt[:1])
     if ask.most > max(ask.least, 1):
