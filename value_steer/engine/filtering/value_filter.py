@@ -204,6 +204,7 @@ class ValueFilter:
             filtered.search = search = None
         if search is not None:
             output.sampled_token_ids[one.row, 0] = search.next
+            self._rescore(one, search, search.next, step)
         filtered.holds = True
         self._held.changed()
         filtered.decided = ends or (search is not None and search.settled is not None)
