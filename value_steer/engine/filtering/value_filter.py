@@ -156,6 +156,7 @@ class ValueFilter:
                 verdicts.first.add(one.id)
             filtered.holds, filtered.decided, filtered.search = True, fired[one.row], None
         self._held.changed()
+        self._table.resettle()
         if self._rows:
             self._remember(output)
         return verdicts
@@ -208,6 +209,8 @@ class ValueFilter:
         filtered.holds = True
         self._held.changed()
         filtered.decided = ends or (search is not None and search.settled is not None)
+        if ends:
+            self._table.resettle()  # it is not judged again
 
     def _give_out(self, one: FilteredRow, step: _Step) -> None:
         """The held token is given out; the row holds what was sampled after it."""
@@ -218,6 +221,7 @@ class ValueFilter:
         decided, filtered.decided = filtered.decided, step.fired[one.row]
         if decided or filtered.decided:
             self._held.changed()
+            self._table.resettle()  # a request that abstention has ended is not judged again
         # A grammar's mask for this step did not know the token yet, and behind the last token that
         # a sequence may have there is no room: what was sampled is not to be used.
         if request.constrained or self._position(one) + 1 >= self._max_length:
