@@ -211,6 +211,10 @@ class Runner:
             ],
             logprobs=None if table is None else table.tolists(),
             prompt_logprobs_dict={
-                row.id: "of the prompt" for row in self.batch if row.end == len(row.ask.prompt)
+                row.id: "of the prompt" for row in self.batch if self._shows_prompt(row)
             },
         )
+
+    def _shows_prompt(self, row: Row) -> bool:
+        """Whether the log-probabilities of a prompt are there now."""
+        return row.complete and row.end == len(row.ask.prompt)

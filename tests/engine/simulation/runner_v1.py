@@ -56,6 +56,7 @@ class FakeV1(Runner):
         super().__init__(trace)
         self.requests: dict[str, Any] = {}
         self.input_batch = InputBatch()
+        self._shown: set[str] = set()
 
     def position(self, name: str) -> int | None:
         """Where a request stands; ``None``: it is not known."""
@@ -147,6 +148,13 @@ class FakeV1(Runner):
             if row.complete:
                 self._book(i, state, -1 if self.asynchronous else given[0])
         return Promise(output) if self.asynchronous else output
+
+    def _shows_prompt(self, row: Row) -> bool:
+        """They are computed once."""
+        shows = row.id not in self._shown and super()._shows_prompt(row)
+        if shows:
+            self._shown.add(row.id)
+        return shows
 
     def _book(self, row: int, state: Any, token: int) -> None:
         batch = self.input_batch
