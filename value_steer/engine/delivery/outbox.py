@@ -160,7 +160,10 @@ class Outbox:
         if name in verdicts.first:
             if score is not None:
                 fresh.rescore(score)
-            fresh.beside = _taken(output, name)
+            # After a preemption the host does not make them anew.
+            before = self._held.get(name)
+            fresh.beside = {} if before is None else before.beside
+            fresh.beside.update(_taken(output, name))
             self._held[name] = fresh
             sampled[late.row] = []
             return None
