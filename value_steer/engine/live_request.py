@@ -69,4 +69,6 @@ class LiveRequest:
         """
         if self.constrained and self.vfd_threshold is not None and self.filtered.holds:
             return False
+        if self.filtered.decided and self.filtered.search is None:
+            return False  # abstention has ended it already, with the token that is held
         return self.complete and self.threshold is not None and self.length >= self.first_judged

@@ -71,8 +71,10 @@ class Steering:
     def begin(self, step: SchedulerOutput) -> None:
         """Take in a step that the host is about to run."""
         for request_id in step.finished_req_ids:
-            if self.table.drop(request_id) is not None:
+            if (request := self.table.drop(request_id)) is not None:
                 self._over.append(request_id)
+                # Else what its token was sampled from would be kept for it.
+                request.filtered.holds = False
             if self._filter is not None:
                 self._filter.forget(request_id)
         if self.table.advance(step):

@@ -147,8 +147,9 @@ class Outbox:
         """Let a row give out what it held and hold what it got; what it gives out, if anything."""
         sampled = output.sampled_token_ids
         name, got = late.id, sampled[late.row]
-        if name in verdicts.scores:
-            self._held[name].rescore(verdicts.scores[name])
+        score = verdicts.scores.get(name)
+        if score is not None and name not in verdicts.first:
+            self._held[name].rescore(score)
         if name in verdicts.again:
             self._held[name].tokens = got
             sampled[late.row] = []
@@ -157,7 +158,12 @@ class Outbox:
         if output.logprobs is not None:
             fresh.logprobs = output.logprobs.slice_request(late.row, 1)
         if name in verdicts.first:
-            fresh.beside = _taken(output, name)
+            if score is not None:
+                fresh.rescore(score)
+            # After a preemption the host does not make them anew.
+            before = self._held.get(name)
+            fresh.beside = {} if before is None else before.beside
+            fresh.beside.update(_taken(output, name))
             self._held[name] = fresh
             sampled[late.row] = []
             return None

@@ -109,7 +109,9 @@ class HeldTokens:
             self.constrained |= request.constrained
             self.special |= forced or not judged[one.row] or request.constrained
         self._all_judged = all(judged)
-        self._judged = upload(judged, feature, torch.bool) if True in judged else None
+        # A token that is given out whatever the head says has a value all the same.
+        holding = any(one.request.filtered.holds for one in self._rows)
+        self._judged = upload(judged, feature, torch.bool) if holding else None
         self._thresholds = upload(thresholds, feature, torch.float32)
         # What is special in this step mostly is not in the next.
         self._stale = self.special

@@ -156,6 +156,7 @@ class ValueFilter:
                 verdicts.first.add(one.id)
             filtered.holds, filtered.decided, filtered.search = True, fired[one.row], None
         self._held.changed()
+        self._table.resettle()
         if self._rows:
             self._remember(output)
         return verdicts
@@ -204,9 +205,12 @@ class ValueFilter:
             filtered.search = search = None
         if search is not None:
             output.sampled_token_ids[one.row, 0] = search.next
+            self._rescore(one, search, search.next, step)
         filtered.holds = True
         self._held.changed()
         filtered.decided = ends or (search is not None and search.settled is not None)
+        if ends:
+            self._table.resettle()  # it is not judged again
 
     def _give_out(self, one: FilteredRow, step: _Step) -> None:
         """The held token is given out; the row holds what was sampled after it."""
@@ -217,13 +221,21 @@ class ValueFilter:
         decided, filtered.decided = filtered.decided, step.fired[one.row]
         if decided or filtered.decided:
             self._held.changed()
-        # A grammar's mask for this step did not know the token yet, and behind the last token that
-        # a sequence may have there is no room: what was sampled is not to be used.
-        if request.constrained or self._position(one) + 1 >= self._max_length:
-            step.again[one] = self._memory.token(one.id)
-            step.verdicts.emptied.add(one.id)
-            filtered.holds = filtered.decided = False
-            self._held.changed()
+            self._table.resettle()  # a request that abstention has ended is not judged again
+        # A grammar's mask for this step did not know the token yet.
+        if request.constrained or self._is_last(one):
+            self._hold_nothing(one, step)
+
+    def _is_last(self, one: FilteredRow) -> bool:
+        """Whether a row holds the last token that its sequence may have: there is no room behind."""
+        return self._position(one) + 1 >= self._max_length
+
+    def _hold_nothing(self, one: FilteredRow, step: _Step) -> None:
+        """What was sampled is not to be used."""
+        step.again[one] = self._memory.token(one.id)
+        step.verdicts.emptied.add(one.id)
+        one.request.filtered.holds = one.request.filtered.decided = False
+        self._held.changed()
 
     def _open(self, step: _Step) -> None:
         """Draw further candidates where the head refuses the model's own draw."""
@@ -283,6 +295,8 @@ class ValueFilter:
         step.report.endings[one.id] = Ending.NO_ACCEPTABLE
         self._rescore(one, search, request.stop_token, step)
         request.filtered.search = None
+        if self._is_last(one):
+            self._hold_nothing(one, step)
 
     def _rescore(self, one: FilteredRow, search: Search, token: int, step: _Step) -> None:
         if one.request.wants_logprobs:

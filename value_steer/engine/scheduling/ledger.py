@@ -96,6 +96,8 @@ class Ledger:
     def take(self, report: StepReport, ids: Sequence[str]) -> None:
         """Take in what a worker said of a step whose rows are ``ids``."""
         for request_id, admitted in report.admitted.items():
+            if request_id in self._running:  # it comes back after a preemption
+                continue
             self._running[request_id] = _Running(admitted)
             self._counters.unendable += admitted.unendable
         if ids != self._batch.ids:

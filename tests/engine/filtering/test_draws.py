@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
-from value_steer.engine.draws import draw, most_probable, probabilities
+from value_steer.engine.filtering.draws import Redraw, draw, most_probable, probabilities, redraw
 
 POLICY = [0.4, 0.3, 0.15, 0.1, 0.05, 0.0]
 DRAWS = 20_000
@@ -95,3 +97,27 @@ def test_probabilities_are_in_single_precision() -> None:
 
     assert found.dtype == torch.float32
     assert found[0].tolist() == pytest.approx([0.25, 0.75, 0.0], abs=2e-3)
+
+
+def test_each_row_draws_from_its_own_distribution_and_randomness() -> None:
+    """The row's own source before the request's; a greedy row takes none."""
+    table = torch.tensor([[0.0, 1.0, 2.0], [-math.inf, 0.0, -math.inf], POLICY[:3], POLICY[3:]])
+    own = {name: _generator(1) for name in ("a", "b", "c")}
+    source: Any = SimpleNamespace(
+        of=lambda rows: table[list(rows)].log(),
+        generator=lambda row: _generator(2) if row == 3 else None,
+    )
+    table = table.exp()
+    wanted = [
+        Redraw("c", 0, 2, greedy=True),
+        Redraw("b", 2, 5, greedy=False),
+        Redraw("a", 3, 5, greedy=False),
+    ]
+
+    greedy, by_request, by_row = redraw(source, wanted, own.__getitem__)
+
+    policies = probabilities(table.log())
+    assert greedy == [2, 1, 0]
+    assert by_request == draw(policies[2], 5, _generator(1))
+    assert by_row == draw(policies[3], 5, _generator(2))
+    assert torch.equal(own["a"].get_state(), _generator(1).get_state())
