@@ -7,9 +7,16 @@ import re
 from typing import TYPE_CHECKING
 
 from value_steer.contracts.lookup import stated_bases
-from value_steer.contracts.needs import Calls, Constructible, Fields, IsClass, Parameters
+from value_steer.contracts.needs import (
+    Calls,
+    Constructible,
+    Contains,
+    Fields,
+    IsClass,
+    Parameters,
+)
 from value_steer.contracts.needs.attributes import annotated_fields, constructor_arguments
-from value_steer.contracts.needs.behaviour import calls_of
+from value_steer.contracts.needs.behaviour import calls_of, occurrences
 from value_steer.contracts.needs.definitions import kind
 from value_steer.errors import ContractError
 
@@ -60,6 +67,9 @@ def _shape(surface: Surface, symbol: Symbol, sources: Sources) -> str:
     need = surface.need
     if isinstance(need, Calls):
         return "; ".join(ast.unparse(call) for call in calls_of(symbol.node, need.receiver))
+    if isinstance(need, Contains):
+        found = (ast.unparse(part) for part in occurrences(symbol.node, need.code))
+        return "; ".join(dict.fromkeys(found)) or kind(symbol).partition("(")[0].strip()
     if isinstance(need, Fields) and isinstance(symbol.node, ast.ClassDef):
         names = [n for ancestor in sources.lineage(symbol) for n in annotated_fields(ancestor.node)]
         return FIELDS + ", ".join(dict.fromkeys(names))
