@@ -9,7 +9,7 @@ import vllm
 from vllm import envs
 from vllm.platforms import current_platform
 
-from value_steer.engine.scheduling.registration import REMEDY, is_ours
+from value_steer.engine.scheduling.registration import REMEDY, takes_tokens_back
 from value_steer.errors import UnsupportedError
 from value_steer.value_probe.fingerprint import SettingsFingerprint
 
@@ -76,7 +76,7 @@ def refuse_unfilterable(vllm_config: VllmConfig) -> None:
         UnsupportedError: Names each offending setting and what to do about it.
     """
     checks = {
-        REMEDY: not is_ours(vllm_config),
+        REMEDY: not takes_tokens_back(vllm_config),
         "a model with recurrent layers cannot take a token back; filter a model with "
         "attention layers only": vllm_config.model_config.has_inner_state,
         "a KV connector would send the cache of tokens that are not committed; remove "

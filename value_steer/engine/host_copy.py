@@ -41,7 +41,7 @@ class HostCopies:
         return self._copies
 
 
-def upload(values: Sequence[int], like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+def upload(values: Sequence[float], like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """Values as a tensor on the device of ``like``, of its type unless one is given."""
     pinned = on_accelerator(like)
     staged = torch.tensor(values, dtype=dtype or like.dtype, pin_memory=pinned)

@@ -93,10 +93,8 @@ class Steering:
             SteeringError: The batch cannot be judged, and ``on_error`` is ``raise``.
         """
         self._lay_out(len(logits))
-        look = judgement = stop_tokens = None
-        if self._filter is not None and self._filter.late:
-            with self._filter.guard():
-                look = self._filter.look(self._checked(feature))
+        judgement = stop_tokens = None
+        looked, look = self._look(feature)
         if self._rows.layout.judged_rows:
             with self._guard():
                 stop_tokens = StopTokens.read(logits, self._rows)
@@ -109,7 +107,7 @@ class Steering:
             with self._guard():
                 stop_tokens.end(output, judgement.fired, self._rows)
         report = StepReport(admitted=self._admitted)
-        verdicts = self._decide(look, output, judgement, report)
+        verdicts = self._decide(looked, look, output, judgement, report)
         report.errors = self._new_failures()
         late = () if self._filter is None else self._filter.late
         completion = Completion(judgement, look, self._rows.layout)
@@ -117,21 +115,35 @@ class Steering:
         self._over, self._admitted = [], {}
         return output
 
+    def _look(self, feature: Tensor | None) -> tuple[bool, Look | None]:
+        """What the head says of held tokens, and whether it could be asked."""
+        if self._filter is None or not self._filter.late:
+            return True, None
+        looked, look = False, None
+        with self._filter.guard():
+            look = self._filter.look(self._checked(feature))
+            looked = True
+        return looked, look
+
     def _decide(
-        self, look: Look | None, output: Any, judgement: Judgement | None, report: StepReport
+        self,
+        looked: bool,  # noqa: FBT001  (of the step, as all the others)
+        look: Look | None,
+        output: Any,
+        judgement: Judgement | None,
+        report: StepReport,
     ) -> Verdicts:
         """What becomes of the filtered rows."""
-        verdicts = Verdicts()
         if self._filter is None or not self._filter.late:
-            return verdicts
+            return Verdicts()
         fired = [False] * len(self._rows.ids)
-        done = False
-        with self._filter.guard():
-            if judgement is not None and (flags := judgement.copies.arrived()[1]) is not None:
-                fired = flags.tolist()
-            verdicts = self._filter.decide(look, output, fired, report)
-            done = True
-        if not done:
+        if judgement is not None and (flags := judgement.copies.arrived()[1]) is not None:
+            fired = flags.tolist()
+        verdicts = None
+        if looked:
+            with self._filter.guard():
+                verdicts = self._filter.decide(look, output, fired, report)
+        if verdicts is None:
             verdicts = self._filter.pass_through(output, fired, report)
         return verdicts
 

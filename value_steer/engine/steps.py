@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from value_steer.engine.delivery.outbox import LateOutput, Outbox
+from value_steer.engine.delivery.outbox import Outbox
+from value_steer.engine.delivery.promise import LateOutput
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

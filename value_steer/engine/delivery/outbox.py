@@ -10,14 +10,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from vllm.v1.outputs import AsyncModelRunnerOutput, LogprobsLists
 
 from value_steer.engine.delivery.report import Ending, StepReport, attach
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from vllm.v1.outputs import ModelRunnerOutput
+    from vllm.v1.outputs import LogprobsLists, ModelRunnerOutput
 
 # What the scheduler takes beside a token only: it asserts that without one there is none. The
 # second came with vLLM 0.31.
@@ -103,7 +102,9 @@ class _Held:
         ids, logprobs, ranks = (column.copy() for column in self.logprobs[:3])
         # Column 0 is the token that was chosen, the rest are the most probable ones.
         ids[0, 0], logprobs[0, 0], ranks[0] = score.token, score.logprob, score.rank
-        self.logprobs = LogprobsLists(ids, logprobs, ranks)
+        self.logprobs = self.logprobs._replace(
+            logprob_token_ids=ids, logprobs=logprobs, sampled_token_ranks=ranks
+        )
 
 
 class Outbox:
@@ -172,19 +173,6 @@ class Outbox:
         return given
 
 
-class LateOutput(AsyncModelRunnerOutput):
-    """The host's promise of a step's output, passed through the outbox when it is redeemed."""
-
-    def __init__(self, promise: AsyncModelRunnerOutput, outbox: Outbox, delivery: Delivery) -> None:
-        self._promise = promise
-        self._outbox = outbox
-        self._delivery = delivery
-
-    def get_output(self) -> ModelRunnerOutput:
-        """Wait for the host's copies; the output as the scheduler gets it."""
-        return self._outbox.pass_on(self._promise.get_output(), self._delivery)
-
-
 def _taken(output: ModelRunnerOutput, request_id: str) -> dict[str, Any]:
     """What must go out with the first token of a request, taken out of an output."""
     taken = {}
@@ -204,7 +192,7 @@ def _rewritten(table: LogprobsLists, entries: dict[int, LogprobsLists]) -> Logpr
         columns = entry.logprobs.shape[1]
         ids[row, :columns], logprobs[row, :columns] = entry.logprob_token_ids, entry.logprobs
         ranks[row] = entry.sampled_token_ranks[0]
-    return LogprobsLists(ids, logprobs, ranks, table.cu_num_generated_tokens)
+    return table._replace(logprob_token_ids=ids, logprobs=logprobs, sampled_token_ranks=ranks)
 
 
 def _widened(columns: np.ndarray, width: int) -> np.ndarray:

@@ -131,7 +131,8 @@ class ValueFilter:
         self.late = [LateRow(one.row, one.id) for one in self._rows]
         self._row_of = {name: row for row, name in enumerate(ids)}
         self._longest = max((one.request.length for one in self._rows), default=0)
-        self._changed, self._judged = True, None
+        self._changed = True
+        self._judged: Tensor | None = None
 
     def look(self, feature: Tensor) -> Look | None:
         """Ask the head what it thinks of the tokens that the rows hold; ``None``: none does."""
@@ -342,7 +343,7 @@ class ValueFilter:
         return given
 
     def _remember(self, output: Any) -> None:
-        holding = ()
+        holding: list[str] = []
         if self._row_of is not self._remembered:
             holding = [one.id for one in self._previous if one.request.filtered.holds]
             self._remembered, self._previous = self._row_of, self._rows

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _SCHEDULERS = "value_steer.engine.scheduling.scheduler"
 SYNCHRONOUS = f"{_SCHEDULERS}.SteeredScheduler"
 ASYNCHRONOUS = f"{_SCHEDULERS}.SteeredAsyncScheduler"
+LATE = f"{_SCHEDULERS}.LateScheduler"
 
 REMEDY = (
     "the engine's scheduler knows nothing of value-steer: remove --scheduler-cls, install "
@@ -49,15 +50,20 @@ def choose_scheduler(config: VllmConfig) -> None:
     scheduling = config.scheduler_config
     if settings is None or scheduling.scheduler_cls is not None:
         return
-    filters = settings.vfd is not None and settings.vfd.enabled
-    scheduling.scheduler_cls = (
-        ASYNCHRONOUS if filters or scheduling.async_scheduling else SYNCHRONOUS
-    )
+    if settings.vfd is not None and settings.vfd.enabled:
+        scheduling.scheduler_cls = LATE
+    else:
+        scheduling.scheduler_cls = ASYNCHRONOUS if scheduling.async_scheduling else SYNCHRONOUS
+
+
+def takes_tokens_back(config: VllmConfig) -> bool:
+    """Whether the engine's scheduler is the one that value filtering needs."""
+    return bool(config.scheduler_config.scheduler_cls == LATE)
 
 
 def is_ours(config: VllmConfig) -> bool:
     """Whether the engine's scheduler knows of value-steer."""
-    return config.scheduler_config.scheduler_cls in {SYNCHRONOUS, ASYNCHRONOUS}
+    return config.scheduler_config.scheduler_cls in {SYNCHRONOUS, ASYNCHRONOUS, LATE}
 
 
 def _settings(additional_config: object) -> SteerSettings | None:

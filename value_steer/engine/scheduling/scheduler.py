@@ -1,171 +1,25 @@
-"""The host's schedulers, for an engine that steers.
-
-Value filtering gives tokens out one step late. To the scheduler that looks like asynchronous
-scheduling, whose bookkeeping it therefore needs even in a synchronous engine: a token that was
-sampled and is not known yet is a placeholder. What is added here is a step that takes a token back.
-"""
+"""The host's schedulers, for an engine that steers."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
 
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.scheduler import Scheduler
 
-from value_steer.config import parse_settings
-from value_steer.engine.delivery.report import Ending, StepReport, report_of
-from value_steer.engine.scheduling.ledger import News, open_ledger, tell
-from value_steer.engine.scheduling.stale import StaleOutputs
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from value_steer.engine.scheduling.ledger import Outcome
-
-    _Host = Scheduler
-else:
-    _Host = object
+from value_steer.engine.scheduling.late import LateScheduling
+from value_steer.engine.scheduling.reporting import SteeredScheduling
 
 
-class SteeredScheduling(_Host):
-    """What both of the host's schedulers get: outcomes, and why a request was ended."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.ledger = open_ledger(self.vllm_config.instance_id)
-        self._report = StepReport()
-        self._endings: dict[str, Ending] = {}
-        self._news: list[Outcome] = []
-
-    def schedule(self, *args: Any, **kwargs: Any) -> Any:
-        """Schedule a step as the host does; outcomes travel with the message."""
-        step = super().schedule(*args, **kwargs)
-        if self._news:
-            tell(step, News(self._news, self.ledger.counters))
-            self._news = []
-        return step
-
-    def update_from_output(self, scheduler_output: Any, model_runner_output: Any) -> Any:
-        """Take in the output of a step as the host does, and what the worker said of it."""
-        self._report = report_of(model_runner_output) or StepReport()
-        self.ledger.take(self._report, model_runner_output.req_ids)
-        return super().update_from_output(scheduler_output, model_runner_output)
-
-    def _update_request_with_output(self, request: Any, *args: Any, **kwargs: Any) -> Any:
-        new_token_ids, stopped = super()._update_request_with_output(request, *args, **kwargs)
-        if stopped and (ending := self._report.endings.get(request.request_id)) is not None:
-            # What the host would put here is the stop token, or nothing for an end of sequence.
-            request.stop_reason = ending.value
-            self._endings[request.request_id] = ending
-        return new_token_ids, stopped
-
-    def _free_request(self, request: Any, *args: Any, **kwargs: Any) -> Any:
-        request_id = request.request_id
-        ending = self._endings.pop(request_id, None)
-        outcome = self.ledger.close(request_id, ending, request.num_output_tokens)
-        if outcome is not None:
-            self._news.append(outcome)
-        return super()._free_request(request, *args, **kwargs)
+class SteeredScheduler(SteeredScheduling, Scheduler):  # type: ignore[misc]  # the host's
+    """Of a synchronous engine that abstains and does not filter."""
 
 
-class SteeredScheduler(SteeredScheduling, Scheduler):
-    """The synchronous scheduler of an engine that abstains and does not filter."""
+class SteeredAsyncScheduler(SteeredScheduling, AsyncScheduler):  # type: ignore[misc]  # the host's
+    """Of an asynchronous engine that abstains and does not filter."""
 
 
-class SteeredAsyncScheduler(SteeredScheduling, AsyncScheduler):
-    """The asynchronous scheduler of an engine that steers; of one that filters in any case."""
+class LateScheduler(LateScheduling, SteeredScheduling, AsyncScheduler):  # type: ignore[misc]  # the host's
+    """Of an engine that filters, be it synchronous or asynchronous.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        vfd = parse_settings(self.vllm_config.additional_config).vfd
-        self._filters = vfd is not None and vfd.enabled
-        self._late: set[str] = set()
-        self._stale = StaleOutputs()
-        self._resetting = False
-
-    def add_request(self, request: Any) -> None:
-        """Add a request; one that filters cannot ask for more than its sequence has room for.
-
-        The host relies on that only where it looks at a token that was given out.
-        """
-        if self._filters:
-            room = self.max_model_len - request.num_prompt_tokens
-            request.max_tokens = min(request.max_tokens, max(room, 1))
-        super().add_request(request)
-
-    def schedule(self, *args: Any, **kwargs: Any) -> Any:
-        """Schedule a step, with the room that judging the last token of a sequence needs."""
-        if not self._filters:
-            return super().schedule(*args, **kwargs)
-        raised = list(self._last_tokens())
-        for request, more in raised:
-            request.max_tokens += more
-        # The last position that a sequence may have is run as well, since its token is judged.
-        self.max_model_len += 1
-        try:
-            step = super().schedule(*args, **kwargs)
-        finally:
-            self.max_model_len -= 1
-            for request, more in raised:
-                request.max_tokens -= more
-        self._stale.scheduled(step)
-        return step
-
-    def _last_tokens(self) -> Iterator[tuple[Any, int]]:
-        """Late requests that are about to reach their last token, and by how much to let them.
-
-        The host skips a request once ``computed + 2 - placeholders >= prompt + max_tokens``, when
-        its last token is sampled. Here that token has to be judged: ``computed >= prompt +
-        max_tokens``.
-        """
-        for request in self.running:
-            if request.request_id not in self._late or not request.num_output_placeholders:
-                continue
-            if request.num_computed_tokens + 2 >= request.num_prompt_tokens + request.max_tokens:
-                yield request, 2 - request.num_output_placeholders
-
-    def update_from_output(self, scheduler_output: Any, model_runner_output: Any) -> Any:
-        """Take in the output of a step; who got no token takes its last position again."""
-        if not self._filters:
-            return super().update_from_output(scheduler_output, model_runner_output)
-        stale = self._stale.arrived(self.requests, model_runner_output)
-        report = report_of(model_runner_output) or StepReport()
-        self._late.update(n for n, a in report.admitted.items() if a.vfd_threshold is not None)
-        again = [
-            request
-            for name in report.repeated
-            if name not in stale
-            and (request := self.requests.get(name)) is not None
-            # From vLLM 0.27 the host counts what is stale itself.
-            and not getattr(request, "num_stale_output_tokens", 0)
-        ]
-        given = super().update_from_output(scheduler_output, model_runner_output)
-        for request in again:
-            if request.num_output_placeholders and not request.is_finished():
-                request.num_computed_tokens -= 1
-                request.num_output_placeholders -= 1
-        return given
-
-    def _preempt_request(self, request: Any, *args: Any, **kwargs: Any) -> None:
-        super()._preempt_request(request, *args, **kwargs)
-        if self._filters and not hasattr(request, "num_stale_output_tokens"):
-            self._stale.preempted(request, dropped=self._resetting)
-
-    def reset_prefix_cache(self, *args: Any, **kwargs: Any) -> bool:
-        """Reset the cache as the host does; running requests may begin anew."""
-        running = list(self.running) if self._filters else []
-        self._resetting = True
-        try:
-            done: bool = super().reset_prefix_cache(*args, **kwargs)
-        finally:
-            self._resetting = False
-        for request in running:
-            # Until vLLM 0.22 the host would drop the next token, whichever that is.
-            if getattr(request, "discard_latest_async_tokens", False):
-                request.discard_latest_async_tokens = False
-        return done
-
-    def _free_request(self, request: Any, *args: Any, **kwargs: Any) -> Any:
-        self._late.discard(request.request_id)
-        self._stale.finished(request.request_id)
-        return super()._free_request(request, *args, **kwargs)
+    A synchronous engine needs the asynchronous bookkeeping as well: a token that is held is one
+    that the scheduler does not know yet.
+    """

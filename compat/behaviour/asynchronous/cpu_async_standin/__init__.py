@@ -46,7 +46,7 @@ def _delay_promises() -> None:
         _delay(promise, delays)
 
 
-def _delay(promise: type, delays: random.Random) -> None:
+def _delay(promise: Any, delays: random.Random) -> None:
     keep = promise.get_output
 
     @functools.wraps(keep)

@@ -1,0 +1,56 @@
+"""A scheduler that takes in what the worker says of a step, and says why a request has ended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from value_steer.engine.delivery.report import Ending, StepReport, report_of
+from value_steer.engine.scheduling.ledger import News, open_ledger, tell
+
+if TYPE_CHECKING:
+    from value_steer.engine.scheduling.ledger import Outcome
+
+
+_Host: Any = object
+"""The scheduler that follows in the order of bases."""
+
+
+class SteeredScheduling(_Host):  # type: ignore[misc]  # decided where the classes are put together
+    """For one of the host's schedulers, which follows it in the order of bases."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.ledger = open_ledger(self.vllm_config.instance_id)
+        self._report = StepReport()
+        self._endings: dict[str, Ending] = {}
+        self._news: list[Outcome] = []
+
+    def schedule(self, *args: Any, **kwargs: Any) -> Any:
+        """Schedule a step as the host does; outcomes travel with the message."""
+        step = super().schedule(*args, **kwargs)
+        if self._news:
+            tell(step, News(self._news, self.ledger.counters))
+            self._news = []
+        return step
+
+    def update_from_output(self, scheduler_output: Any, model_runner_output: Any) -> Any:
+        """Take in the output of a step as the host does, and what the worker said of it."""
+        self._report = report_of(model_runner_output) or StepReport()
+        self.ledger.take(self._report, model_runner_output.req_ids)
+        return super().update_from_output(scheduler_output, model_runner_output)
+
+    def _update_request_with_output(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        new_token_ids, stopped = super()._update_request_with_output(request, *args, **kwargs)
+        if stopped and (ending := self._report.endings.get(request.request_id)) is not None:
+            # What the host would put here is the stop token, or nothing for an end of sequence.
+            request.stop_reason = ending.value
+            self._endings[request.request_id] = ending
+        return new_token_ids, stopped
+
+    def _free_request(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        request_id = request.request_id
+        ending = self._endings.pop(request_id, None)
+        outcome = self.ledger.close(request_id, ending, request.num_output_tokens)
+        if outcome is not None:
+            self._news.append(outcome)
+        return super()._free_request(request, *args, **kwargs)
