@@ -67,9 +67,6 @@ def _shape(surface: Surface, symbol: Symbol, sources: Sources) -> str:
     need = surface.need
     if isinstance(need, Calls):
         return "; ".join(ast.unparse(call) for call in calls_of(symbol.node, need.receiver))
-    if isinstance(need, Contains):
-        found = (ast.unparse(part) for part in occurrences(symbol.node, need.code))
-        return "; ".join(dict.fromkeys(found)) or kind(symbol).partition("(")[0].strip()
     if isinstance(need, Fields) and isinstance(symbol.node, ast.ClassDef):
         names = [n for ancestor in sources.lineage(symbol) for n in annotated_fields(ancestor.node)]
         return FIELDS + ", ".join(dict.fromkeys(names))
@@ -80,4 +77,6 @@ def _shape(surface: Surface, symbol: Symbol, sources: Sources) -> str:
         return f"a class on {', '.join(sorted(stated_bases(symbol))) or 'nothing'}"
     if isinstance(need, Parameters):
         return kind(symbol)
-    return kind(symbol).partition("(")[0].strip()
+    code = occurrences(symbol.node, need.code) if isinstance(need, Contains) else ()
+    written = "; ".join(dict.fromkeys(map(ast.unparse, code)))
+    return written or kind(symbol).partition("(")[0].strip()

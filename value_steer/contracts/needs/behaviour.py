@@ -155,7 +155,7 @@ def _parsed(code: str) -> ast.AST:
 
 
 def _alike(one: object, other: object) -> bool:
-    """Whether two trees are the same; an expression may be read in one and assigned in the other."""
+    """Whether two trees are the same, but for what is read in one and assigned in the other."""
     if type(one) is not type(other):
         return False
     if isinstance(one, ast.AST):
