@@ -186,7 +186,7 @@ _OUTCOMES: tuple[Surface, ...] = (
     _REQUEST(
         id="request.stop_reason",
         symbol="Request.__init__",
-        need=Contains(("self.stop_reason",)),
+        need=Contains(("self.stop_reason: int | str | None = None", "self.stop_reason = None")),
         used_by=f"{_OURS}._update_request_with_output",
         why="Under another name, what is written would be read by nobody.",
     ),
