@@ -147,7 +147,8 @@ class GPUModelRunner:
         if grammar_output is not None:
             apply_grammar_bitmask(grammar_output, self.logits)
         sampler_output = self._sample(self.logits, None)
-        return self._bookkeeping_sync(sampler_output)
+        self._bookkeeping_sync(sampler_output)
+        return AsyncGPUModelRunnerOutput(sampler_output)
 
     def _bookkeeping_sync(self, sampler_output):
         sampled_token_ids = sampler_output.sampled_token_ids

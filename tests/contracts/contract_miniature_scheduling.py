@@ -132,6 +132,11 @@ class EngineCore:
     def __init__(self, vllm_config):
         Scheduler = vllm_config.scheduler_config.get_scheduler_cls()
         self.scheduler = Scheduler(vllm_config)
+
+    def step_with_batch_queue(self):
+        batch_queue = self.batch_queue
+        batch_queue.appendleft(self.scheduler.schedule())
+        return self.scheduler.update_from_output(batch_queue.pop())
 """,
     "vllm/v1/executor/uniproc_executor.py": """
 class UniProcExecutor:

@@ -122,8 +122,9 @@ class Contains:
 def occurrences(function: ast.AST, code: Iterable[str]) -> Iterator[ast.AST]:
     """The parts of a function's body that mean one of some pieces of code."""
     wanted = [_parsed(one) for one in code]
+    kinds = {type(one) for one in wanted}
     for node in ast.walk(function):
-        if any(_alike(one, node) for one in wanted):
+        if type(node) in kinds and any(_alike(one, node) for one in wanted):
             yield node
 
 

@@ -167,6 +167,14 @@ _PREEMPTION: tuple[Surface, ...] = (
         used_by=f"{_OURS}._preempt_request",
         why="Preempted in another way, a request would keep placeholders of lost tokens.",
     ),
+    _ROW(
+        id="engine_core.takes_outputs_in_order",
+        path="vllm/v1/engine/core.py",
+        symbol="EngineCore.step_with_batch_queue",
+        need=Contains(("batch_queue.pop()",)),
+        used_by=f"{_STALE}.arrived",
+        why="Each scheduled step has an output, and they arrive in the order of the steps.",
+    ),
     _RESET(
         id="scheduler.reset_prefix_cache",
         need=Parameters(),
