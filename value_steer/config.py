@@ -7,6 +7,7 @@ allowed there.
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -40,6 +41,7 @@ __all__ = [
     "SteerSettings",
     "Threshold",
     "VfdSettings",
+    "is_disabled",
     "parse_request",
     "parse_settings",
 ]
@@ -168,6 +170,19 @@ def parse_settings(additional_config: object) -> SteerSettings:
     )
 
 
+def is_disabled() -> bool:
+    """Whether the operator has switched steering off for this process, whatever is configured.
+
+    Raises:
+        SettingsError: ``VALUE_STEER_DISABLE`` is neither on nor off.
+    """
+    text = os.environ.get(_DISABLE, "").strip().lower()
+    if text not in _SWITCH:
+        msg = f"{_DISABLE} = {text!r}: must be 1 to switch steering off, or 0 or empty"
+        raise SettingsError(msg)
+    return _SWITCH[text]
+
+
 def _section_problems(config: Mapping[object, object]) -> list[str]:
     at = "additional_config"
     problems = []
@@ -196,6 +211,8 @@ def _refuse(problems: list[str]) -> None:
         raise SettingsError(listed(problems))
 
 
+_DISABLE = "VALUE_STEER_DISABLE"
+_SWITCH = {"": False, "0": False, "false": False, "1": True, "true": True}
 _THRESHOLD_SOURCES = ("threshold", "abstain_reward", "target_rate", "alpha")
 _USUAL_CANDIDATES = 64
 

@@ -6,6 +6,7 @@ import difflib
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from value_steer.errors import SettingsError
@@ -17,6 +18,7 @@ from value_steer.records.fields import (
     conflicts,
     integer,
     listed,
+    member_of,
     read,
     shown_key,
     whole_from,
@@ -29,6 +31,13 @@ MOST_CANDIDATES = 256
 """No operator may allow more draws per token: each is a step of its request."""
 
 
+class Trial(str, Enum):
+    """What a request can have forced upon itself, so that an operator sees the whole path work."""
+
+    ABSTAIN = "abstain"
+    INTERVENE = "intervene"
+
+
 @dataclass(frozen=True, slots=True)
 class RequestSettings:
     """What one request asks for through ``extra_args`` or, over HTTP, ``vllm_xargs``.
@@ -39,6 +48,9 @@ class RequestSettings:
         vfd_threshold: Its own threshold, in place of the engine's.
         vfd_alpha: Its own false-alarm level, in place of the engine's threshold.
         vfd_num_candidates: Its own number of draws per token.
+        steer_values: Whether its outcome holds the value of every token.
+        steer_test: What is forced upon it: ``abstain`` ends it at the first token that may be
+            judged, ``intervene`` refuses the first token that the model draws.
     """
 
     steer: bool = True
@@ -46,6 +58,8 @@ class RequestSettings:
     vfd_threshold: Threshold | None = None
     vfd_alpha: float | None = None
     vfd_num_candidates: int | None = None
+    steer_values: bool = False
+    steer_test: Trial | None = None
 
 
 def parse_request(extra_args: Mapping[str, object] | None) -> RequestSettings:
@@ -96,18 +110,21 @@ _SWITCH: dict[object, bool] = {True: True, False: False}
 _SWITCH |= dict.fromkeys(("true", "True", "1"), True)
 _SWITCH |= dict.fromkeys(("false", "False", "0"), False)
 
-_OWN_PREFIXES = ("abstain_", "vfd_")
+_OWN_PREFIXES = ("abstain_", "vfd_", "steer_")
 _MOST_KEYS = 100
 _LONGEST_KEY = 40
 """A request may carry anything; what is no slip of a key of ours is not looked at longer."""
 _DEFAULT_REQUEST = RequestSettings()
 
+_FLAG = Field(
+    lambda v: isinstance(v, (str, int, float)) and v in _SWITCH,
+    "true or false",
+    _SWITCH.__getitem__,
+)
 _REQUEST = {
-    "steer": Field(
-        lambda v: isinstance(v, (str, int, float)) and v in _SWITCH,
-        "true or false",
-        _SWITCH.__getitem__,
-    ),
+    "steer": _FLAG,
+    "steer_values": _FLAG,
+    "steer_test": member_of(Trial),
     "abstain_threshold": as_text(THRESHOLD, float),
     "vfd_threshold": as_text(THRESHOLD, float),
     "vfd_alpha": as_text(PROBABILITY, float),

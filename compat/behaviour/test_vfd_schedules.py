@@ -60,7 +60,9 @@ def test_a_head_that_never_objects_changes_no_schedule(
     filtered = engine.run_schedule(arrivals)
 
     whole = [Arrival(arrival.request, arrival.at) for arrival in arrivals]
-    for arrival, tokens, expected in zip(arrivals, filtered, plain.run_schedule(whole), strict=True):
+    for arrival, tokens, expected in zip(
+        arrivals, filtered, plain.run_schedule(whole), strict=True
+    ):
         assert tokens == (expected if arrival.aborted_at is None else expected[: len(tokens)])
 
 

@@ -19,7 +19,7 @@ from value_steer.engine.requests import Admission, FilterDefaults, RequestTable
 from value_steer.engine.rows import Rows
 from value_steer.engine.runners.v1 import DrawsV1, RunnerV1
 from value_steer.engine.runners.v2 import DrawsV2, RunnerV2
-from value_steer.engine.scheduling.ledger import Mirror
+from value_steer.engine.scheduling.mirror import Mirror
 from value_steer.engine.scoring import Scorer, complement
 from value_steer.engine.steering import Steering
 from value_steer.engine.steps import SteeredSteps

@@ -81,6 +81,14 @@ def refuse_unfilterable(vllm_config: VllmConfig) -> None:
         "attention layers only": vllm_config.model_config.has_inner_state,
         "a KV connector would send the cache of tokens that are not committed; remove "
         "--kv-transfer-config": vllm_config.kv_transfer_config is not None,
+        "sampling masks and routed experts go out with the step that sampled a token, which here "
+        "is not the one that gives it out; remove --return-sampling-mask and "
+        "--enable-return-routed-experts": any(
+            getattr(vllm_config.model_config, name, False)
+            for name in ("return_sampling_mask", "enable_return_routed_experts")
+        ),
+        "a watermark is proven from the tokens that were sampled, which filtering replaces; remove "
+        "the watermarking configuration": _has(vllm_config, "watermark_config"),
     }
     _refuse([reason for reason, found in checks.items() if found])
 
@@ -105,8 +113,23 @@ def _reasons(vllm_config: VllmConfig) -> list[str]:
         "--enable-batch-sharded-sampling": bool(
             getattr(vllm_config.parallel_config, "enable_batch_sharded_sampling", False)
         ),
+        "with prefill context parallelism no rank sees all hidden states; use "
+        "--prefill-context-parallel-size 1": (
+            vllm_config.parallel_config.prefill_context_parallel_size > 1
+        ),
+        "a diffusion model fills a canvas in any order, so no step judges one token; steer an "
+        "autoregressive model": getattr(vllm_config.model_config, "is_diffusion", False),
+        "the aux-output connector sends hidden states beside the tokens of their step; remove "
+        "its configuration": bool(
+            getattr(getattr(vllm_config, "aux_output_config", None), "enabled", False)
+        ),
     }
     return [reason for reason, found in checks.items() if found]
+
+
+def _has(vllm_config: VllmConfig, name: str) -> bool:
+    """Whether a configuration that some releases do not know is given."""
+    return getattr(vllm_config, name, None) is not None
 
 
 def adopt_logging() -> None:

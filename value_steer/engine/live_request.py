@@ -26,6 +26,8 @@ class LiveRequest:
         greedy: Whether the request takes the most probable token.
         unendable: Whether abstention cannot end it because it has no stop token.
         keeps_values: Whether it asked for the value of every token.
+        refuses_next: Whether the next token that the model draws is refused, whatever the head
+            says: a request's own test.
         filtered: Where value filtering stands with it.
         refusal: Why the request's own settings were refused, else ``None``.
         length: Tokens in the sequence that the current step completes.
@@ -47,6 +49,7 @@ class LiveRequest:
     greedy: bool = False
     unendable: bool = False
     keeps_values: bool = False
+    refuses_next: bool = False
     filtered: Filtered = field(default_factory=Filtered)
     refusal: str | None = None
     length: int = 0

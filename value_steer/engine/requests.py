@@ -10,10 +10,10 @@ from value_steer.config import NEVER, Threshold
 from value_steer.engine.live_request import LiveRequest
 from value_steer.errors import CalibrationError, SettingsError
 from value_steer.operating_point import resolve_vfd_request
-from value_steer.request_settings import MOST_CANDIDATES, RequestSettings, parse_request
+from value_steer.request_settings import MOST_CANDIDATES, RequestSettings, Trial, parse_request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from vllm.sampling_params import SamplingParams
     from vllm.v1.core.sched.output import NewRequestData, SchedulerOutput
@@ -68,7 +68,8 @@ class Admission:
             filtering = self._filtering(own)
         except (SettingsError, CalibrationError) as error:
             own, refusal, filtering = RequestSettings(steer=False), str(error), None
-        threshold = math.inf if refusal else self._threshold(own, params)
+        forced = refusal is not None or (own.steer and own.steer_test is Trial.ABSTAIN)
+        threshold = math.inf if forced else self._threshold(own, params)
         stop_token = _stop_token(params)
         earliest = params.min_tokens if refusal else max(self.min_tokens, params.min_tokens)
         prompt_length = _prompt_length(new)
@@ -85,6 +86,8 @@ class Admission:
             candidates=self._candidates(own),
             greedy=params.temperature < _GREEDY_BELOW,
             unendable=stop_token is None and self.threshold is not None,
+            keeps_values=own.steer_values,
+            refuses_next=filtering is not None and own.steer_test is Trial.INTERVENE,
             refusal=refusal,
         )
 
@@ -99,10 +102,7 @@ class Admission:
     def _filtering(self, own: RequestSettings) -> float | None:
         if self.filtering is None or not own.steer:
             return None
-        asked, most = own.vfd_num_candidates, self.filtering.most
-        if asked is not None and asked > most:
-            msg = f"extra_args.vfd_num_candidates = {asked}: this engine allows {most} at most"
-            raise SettingsError(msg)
+        check_candidates(own, self.filtering.most)
         chosen = resolve_vfd_request(own, self.filtering.threshold, self.filtering.card)
         return None if chosen == NEVER else float(chosen)
 
@@ -110,6 +110,18 @@ class Admission:
         if self.filtering is None:
             return 1
         return own.vfd_num_candidates or self.filtering.candidates
+
+
+def check_candidates(own: RequestSettings, most: int) -> None:
+    """Check what a request asks for against what the operator allows.
+
+    Raises:
+        SettingsError: It asks for more.
+    """
+    asked = own.vfd_num_candidates
+    if asked is not None and asked > most:
+        msg = f"extra_args.vfd_num_candidates = {asked}: this engine allows {most} at most"
+        raise SettingsError(msg)
 
 
 def _stop_token(params: SamplingParams) -> int | None:
@@ -130,10 +142,14 @@ class RequestTable:
 
     Most steps continue the last one: the same requests, one token each. They are recognised from
     a few counts, and nothing is recomputed for them.
+
+    Attributes:
+        admit: Makes a live request of a new one; may be exchanged, for those that come then.
+        age: Tokens by which every request has grown since anything else changed.
     """
 
-    def __init__(self, admit: Callable[[NewRequestData, int], LiveRequest]) -> None:
-        self._admit = admit
+    def __init__(self, admit: Admission) -> None:
+        self.admit = admit
         self._live: dict[str, LiveRequest] = {}
         self._free_slots: list[int] = []
         self._scheduled: list[LiveRequest] = []
@@ -230,7 +246,7 @@ class RequestTable:
             slot = known.slot
         else:
             slot = self._free_slots.pop() if self._free_slots else len(self._live)
-        request = self._admit(new, slot)
+        request = self.admit(new, slot)
         if known is not None:
             request.judged_at, request.filtered.search = known.judged_at, known.filtered.search
         self._live[new.req_id] = request

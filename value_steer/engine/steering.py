@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from vllm.v1.core.sched.output import SchedulerOutput
 
     from value_steer.engine.abstain import Abstainer, Judgement
-    from value_steer.engine.filtering.value_filter import Look, ValueFilter
+    from value_steer.engine.filtering.held import Look
+    from value_steer.engine.filtering.value_filter import ValueFilter
     from value_steer.engine.guard import Guard
     from value_steer.engine.live_request import LiveRequest
     from value_steer.engine.requests import RequestTable
@@ -92,6 +94,7 @@ class Steering:
         Raises:
             SteeringError: The batch cannot be judged, and ``on_error`` is ``raise``.
         """
+        began = time.perf_counter()
         self._lay_out(len(logits))
         judgement = stop_tokens = None
         looked, look = self._look(feature)
@@ -102,7 +105,9 @@ class Steering:
                 judgement = self._abstainer.judge(
                     self._checked(feature), self._rows, stop_tokens.possible, refused
                 )
+        sampling = time.perf_counter()
         output = sample()
+        sampled = time.perf_counter()
         if judgement is not None and stop_tokens is not None and judgement.may_end:
             with self._guard():
                 stop_tokens.end(output, judgement.fired, self._rows)
@@ -113,6 +118,7 @@ class Steering:
         completion = Completion(judgement, look, self._rows.layout)
         self.delivery = Delivery(late, verdicts, self._over, report, completion)
         self._over, self._admitted = [], {}
+        report.seconds = time.perf_counter() - began - (sampled - sampling)
         return output
 
     def _look(self, feature: Tensor | None) -> tuple[bool, Look | None]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from value_steer.engine.delivery.lag import Lag
     from value_steer.engine.hooks import SteeredSampler
-    from value_steer.engine.scheduling.ledger import Mirror
+    from value_steer.engine.scheduling.mirror import Mirror
     from value_steer.engine.steering import Steering
 
 

@@ -6,12 +6,13 @@ import dataclasses
 import logging
 from typing import TYPE_CHECKING, Any
 
-from value_steer import versions
-from value_steer.config import parse_settings
-from value_steer.engine import hooks, host, self_test
+from value_steer import __version__, versions
+from value_steer.config import is_disabled, parse_settings
+from value_steer.engine import controls, hooks, host, self_test
 from value_steer.engine.assembly import place, prepare, steer
-from value_steer.engine.scheduling.ledger import Counters
+from value_steer.engine.scheduling.outcomes import Counters
 from value_steer.engine.scheduling.registration import REMEDY, is_ours
+from value_steer.errors import SettingsError
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from value_steer.engine.assembly import Modes
     from value_steer.engine.hooks import StepFollower
     from value_steer.engine.steps import SteeredSteps
+    from value_steer.versions import Assessment
 
 logger = logging.getLogger("value_steer")
 
@@ -43,9 +45,13 @@ class ValueSteerWorker(host.worker_base()):  # type: ignore[misc]  # the host de
         host.adopt_logging()
         settings = parse_settings(vllm_config.additional_config)
         versions.check_environment()
-        self.modes: Modes | None = prepare(settings, vllm_config.model_config)
+        disabled = is_disabled()
+        self.modes: Modes | None = None if disabled else prepare(settings, vllm_config.model_config)
         self._steps: SteeredSteps | None = None
-        if self.modes is None:
+        self._evidence: dict[str, Assessment] = {}
+        if disabled:
+            logger.error("VALUE_STEER_DISABLE is set: THIS ENGINE SERVES UNSTEERED")
+        elif self.modes is None:
             logger.warning("no mode of value-steer is enabled: this engine runs unsteered")
         else:
             host.refuse_unsupported(vllm_config)
@@ -118,22 +124,63 @@ class ValueSteerWorker(host.worker_base()):  # type: ignore[misc]  # the host de
         runner = host.runner_kind(self.vllm_config)
         for mode, enabled in (("abstain", modes.abstention), ("vfd", modes.filtering)):
             if enabled is not None:
-                versions.warn_unless_validated(
+                assessment = versions.warn_unless_validated(
                     host.vllm_version(), host.lane(), runner, mode, strict=enabled.settings.strict
                 )
+                if assessment is not None:
+                    self._evidence[mode] = assessment
 
     def steer_outcomes(self, request_ids: list[str] | None = None) -> list[dict[str, Any]]:
         """What became of the last finished requests, oldest first, or of those that are named.
 
         For ``LLM.collective_rpc("steer_outcomes")``, which carries plain values only; the keys
-        are the fields of :class:`value_steer.engine.scheduling.ledger.Outcome`.
+        are the fields of :class:`value_steer.engine.scheduling.outcomes.Outcome`.
         """
         if self._steps is None:
             return []
         outcomes = self._steps.mirror.outcomes(request_ids)
         return [dataclasses.asdict(outcome) for outcome in outcomes]
 
-    def steer_counters(self) -> dict[str, int]:
-        """Totals of this engine; the keys are those of ``engine.scheduling.ledger.Counters``."""
+    def steer_answers(self, names: list[str]) -> dict[str, dict[str, dict[str, Any]]]:
+        """What became of requests, by the ids that their callers know and the answer's number."""
+        if self._steps is None:
+            return {}
+        return {
+            name: {str(index): dataclasses.asdict(outcome) for index, outcome in found.items()}
+            for name, found in self._steps.mirror.answers(names).items()
+        }
+
+    def steer_counters(self) -> dict[str, Any]:
+        """Totals of this engine; the keys are those of ``engine.scheduling.outcomes.Counters``."""
         counters = Counters() if self._steps is None else self._steps.mirror.counters
         return dataclasses.asdict(counters)
+
+    def steer_status(self) -> dict[str, Any]:
+        """What this engine steers by, and on which evidence; plain values only."""
+        modes = {}
+        if self.modes is not None and self._steps is not None:
+            modes = controls.described(self.modes, self._steps.steering.table.admit)
+        return {
+            "version": __version__,
+            "vllm": host.vllm_version(),
+            "lane": host.lane(),
+            "runner": host.runner_kind(self.vllm_config),
+            "disabled": is_disabled(),
+            "modes": modes,
+            "evidence": {
+                mode: {"standing": found.standing.value, "message": found.message}
+                for mode, found in self._evidence.items()
+            },
+        }
+
+    def steer_set_thresholds(self, thresholds: dict[str, Any]) -> dict[str, Any]:
+        """Change the thresholds for the requests that come from now on; what applies then.
+
+        Raises:
+            SettingsError: Lists every problem; nothing is changed then.
+        """
+        if self.modes is None or self._steps is None:
+            msg = "this engine runs unsteered: it has no thresholds"
+            raise SettingsError(msg)
+        table = self._steps.steering.table
+        return controls.described(self.modes, controls.set_thresholds(table, thresholds))

@@ -58,6 +58,7 @@ class StepReport:
         no_acceptable: Requests for whose token no candidate was acceptable.
         unscored: Requests that got a token without a judgement, after an error.
         errors: Decisions that failed and were passed over.
+        seconds: Time that the decisions took.
     """
 
     admitted: dict[str, Admitted] = field(default_factory=dict)
@@ -69,6 +70,7 @@ class StepReport:
     no_acceptable: list[str] = field(default_factory=list)
     unscored: list[str] = field(default_factory=list)
     errors: int = 0
+    seconds: float = 0.0
 
 
 def attach(output: Any, report: StepReport) -> None:

@@ -11,45 +11,28 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-
 from value_steer.engine.delivery.outbox import LateRow, Verdicts
 from value_steer.engine.delivery.report import Ending, StepReport
 from value_steer.engine.filtering.draws import Redraw, redraw
+from value_steer.engine.filtering.held import HeldTokens
 from value_steer.engine.filtering.late import FilteredRow, Memory, Sampled
 from value_steer.engine.filtering.search import Search
-from value_steer.engine.host_copy import HostCopies, upload
-from value_steer.errors import SteeringError
 from value_steer.policy import Candidate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import numpy as np
     from torch import Tensor
 
     from value_steer.engine.delivery.lag import Lag
+    from value_steer.engine.filtering.held import Look
     from value_steer.engine.filtering.search import FallbackRule
     from value_steer.engine.guard import Guard
     from value_steer.engine.requests import RequestTable
     from value_steer.engine.runners import Draws, ModelRunner
 
 _NOTHING = Verdicts()
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What the head says of the tokens that the rows hold.
-
-    Attributes:
-        values: P(undesirable), ``[rows]`` fp32.
-        refused: Rows whose held token is refused, ``[rows]`` bool.
-        copies: Both on their way to the host.
-    """
-
-    values: Tensor
-    refused: Tensor
-    copies: HostCopies
 
 
 @dataclass(slots=True)
@@ -99,7 +82,7 @@ class ValueFilter:
         guard: Guard,
         max_length: int,
     ) -> None:
-        self._score = score
+        self._held = HeldTokens(score)
         self._table = table
         self._runner = runner
         self._draws = draws
@@ -113,7 +96,6 @@ class ValueFilter:
         self._row_of: dict[str, int] = {}
         self._remembered: dict[str, int] = {}
         self._previous: list[FilteredRow] = []
-        self._changed = True
 
     def forget(self, request_id: str) -> None:
         """A request is over."""
@@ -131,21 +113,11 @@ class ValueFilter:
         self.late = [LateRow(one.row, one.id) for one in self._rows]
         self._row_of = {name: row for row, name in enumerate(ids)}
         self._longest = max((one.request.length for one in self._rows), default=0)
-        self._changed = True
-        self._judged: Tensor | None = None
+        self._held.lay_out(self._rows, len(ids))
 
     def look(self, feature: Tensor) -> Look | None:
         """Ask the head what it thinks of the tokens that the rows hold; ``None``: none does."""
-        if self._changed:
-            self._prepare(feature)
-        if self._judged is None:
-            return None
-        values = self._score(feature)
-        # A value that is not a number is unacceptable.
-        refused = (values < self._thresholds).logical_not_()
-        if not self._all_judged:
-            refused &= self._judged
-        return Look(values, refused, HostCopies(values, refused))
+        return self._held.look(feature)
 
     def decide(
         self, look: Look | None, output: Any, fired: Sequence[bool], report: StepReport
@@ -160,8 +132,8 @@ class ValueFilter:
         """
         if not self._rows:
             return _NOTHING
-        values, refused = _on_host(look, len(self._row_of))
-        every = self._special or self._longest + self._table.age >= self._max_length
+        values, refused = self._held.on_host(look)
+        every = self._held.special or self._longest + self._table.age >= self._max_length
         step = _Step(fired)
         for one in self._rows:
             # All others give out what they hold and hold what was sampled.
@@ -183,7 +155,7 @@ class ValueFilter:
             else:
                 verdicts.first.add(one.id)
             filtered.holds, filtered.decided, filtered.search = True, fired[one.row], None
-        self._changed = True
+        self._held.changed()
         if self._rows:
             self._remember(output)
         return verdicts
@@ -197,7 +169,7 @@ class ValueFilter:
             report.repeated.append(one.id)
             self._lag.run_again(one.id, self._position(one))
             self._table.repeat(one.request)
-        if self._constrains:
+        if self._held.constrained:
             self._table.resettle()  # who is judged changes from step to step
         report.interventions += step.report.interventions
         report.no_acceptable += step.report.no_acceptable
@@ -206,24 +178,6 @@ class ValueFilter:
     def _position(self, one: FilteredRow) -> int:
         """Of the token that a row holds, counted from 0."""
         return one.request.length + self._table.age - 1
-
-    def _prepare(self, feature: Tensor) -> None:
-        """Lay out who is judged in this step: who holds a token that is not decided yet."""
-        judged = [False] * len(self._row_of)
-        thresholds = [0.0] * len(self._row_of)
-        self._special = self._constrains = False
-        for one in self._rows:
-            filtered = one.request.filtered
-            judged[one.row] = filtered.holds and not filtered.decided
-            thresholds[one.row] = one.request.vfd_threshold or 0.0
-            self._constrains |= one.request.constrained
-            self._special |= not judged[one.row] or one.request.constrained
-        self._all_judged = all(judged)
-        self._judged = upload(judged, feature, torch.bool) if True in judged else None
-        self._thresholds = upload(thresholds, feature, torch.float32)
-        self._mask = np.zeros(len(judged), dtype=bool)
-        self._mask[[one.row for one in self._rows]] = True
-        self._changed = self._special
 
     def _settle(
         self, one: FilteredRow, step: _Step, values: np.ndarray, *, refused: bool, output: Any
@@ -250,7 +204,8 @@ class ValueFilter:
             filtered.search = search = None
         if search is not None:
             output.sampled_token_ids[one.row, 0] = search.next
-        filtered.holds = self._changed = True
+        filtered.holds = True
+        self._held.changed()
         filtered.decided = ends or (search is not None and search.settled is not None)
 
     def _give_out(self, one: FilteredRow, step: _Step) -> None:
@@ -261,14 +216,14 @@ class ValueFilter:
             step.report.interventions.append(one.id)
         decided, filtered.decided = filtered.decided, step.fired[one.row]
         if decided or filtered.decided:
-            self._changed = True
+            self._held.changed()
         # A grammar's mask for this step did not know the token yet, and behind the last token that
         # a sequence may have there is no room: what was sampled is not to be used.
         if request.constrained or self._position(one) + 1 >= self._max_length:
             step.again[one] = self._memory.token(one.id)
             step.verdicts.emptied.add(one.id)
             filtered.holds = filtered.decided = False
-            self._changed = True
+            self._held.changed()
 
     def _open(self, step: _Step) -> None:
         """Draw further candidates where the head refuses the model's own draw."""
@@ -281,6 +236,7 @@ class ValueFilter:
             for (one, natural, row), tokens in zip(rows, drawn, strict=True):
                 search = Search(self._position(one), source, row, [natural])
                 search.expect(tokens, one.request.candidates)
+                one.request.refuses_next = False
                 one.request.filtered.search = search
                 self._go_on(one, search, natural, step)
 
@@ -310,7 +266,8 @@ class ValueFilter:
             # The keys and values of the position are those of another token, or abstention has
             # still to judge the one that is given out.
             search.settled = best
-            request.filtered.decided = self._changed = True
+            request.filtered.decided = True
+            self._held.changed()
             self._try(one, search, step)
 
     def _try(self, one: FilteredRow, search: Search, step: _Step) -> None:
@@ -335,12 +292,8 @@ class ValueFilter:
 
     def _given_out(self, values: np.ndarray, verdicts: Verdicts) -> np.ndarray:
         """P(undesirable) of what each row gives out, NaN where it gives out nothing."""
-        given = values if self._all_judged else np.where(self._mask, values, np.nan)
         nothing = verdicts.first | verdicts.again
-        if nothing:
-            given = given.copy()
-            given[[self._row_of[name] for name in nothing]] = np.nan
-        return given
+        return self._held.without(values, [self._row_of[name] for name in nothing])
 
     def _remember(self, output: Any) -> None:
         holding: list[str] = []
@@ -349,13 +302,3 @@ class ValueFilter:
             self._remembered, self._previous = self._row_of, self._rows
         source = self._draws.take()
         self._memory.note(Sampled(self._row_of, output.sampled_token_ids, source), holding)
-
-
-def _on_host(look: Look | None, rows: int) -> tuple[np.ndarray, list[bool]]:
-    if look is None:
-        return np.full(rows, np.nan, dtype=np.float32), [False] * rows
-    values, refused = look.copies.arrived()
-    if values is None or refused is None or len(values) != rows:
-        msg = f"the head gave values of another batch than the {rows} rows that are sampled"
-        raise SteeringError(msg)
-    return values.numpy(), refused.tolist()

@@ -5,5 +5,7 @@
 ``reporting``     taking in what the worker says, and saying why a request has ended
 ``late``          tokens that come one step late, or are taken back
 ``stale``         outputs that were on their way when their request was preempted
-``ledger``        outcomes and counters
+``ledger``        outcomes and counters, where the scheduler is
+``outcomes``      their records
+``mirror``        where a worker reads them
 """

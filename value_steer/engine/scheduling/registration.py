@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from vllm.engine.arg_utils import EngineArgs
 
-from value_steer.config import parse_settings
+from value_steer.config import is_disabled, parse_settings
+from value_steer.engine import frontend
 from value_steer.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ _MARK = "_value_steer"
 
 
 def register() -> None:
-    """Let engines that steer get a scheduler of ours; safe to call any number of times."""
+    """Let engines that steer be configured for it; safe to call any number of times."""
+    frontend.register()
     create = EngineArgs.create_engine_config
     if not hasattr(create, _MARK):
         wrapped = functools.wraps(create)(_choosing(create))
@@ -44,11 +46,14 @@ def register() -> None:
         EngineArgs.create_engine_config = wrapped
 
 
-def choose_scheduler(config: VllmConfig) -> None:
-    """Choose the scheduler of an engine, unless the operator has."""
+def configure(config: VllmConfig) -> None:
+    """Prepare an engine for steering, if its ``additional_config`` asks for that."""
     settings = _settings(config.additional_config)
+    if settings is None or is_disabled():
+        return
+    frontend.check_requests_of(config, settings)
     scheduling = config.scheduler_config
-    if settings is None or scheduling.scheduler_cls is not None:
+    if scheduling.scheduler_cls is not None:  # the operator's choice; the worker says what it costs
         return
     if settings.vfd is not None and settings.vfd.enabled:
         scheduling.scheduler_cls = LATE
@@ -79,7 +84,7 @@ def _settings(additional_config: object) -> SteerSettings | None:
 def _choosing(create: Callable[..., Any]) -> Callable[..., Any]:
     def create_engine_config(self: Any, *args: Any, **kwargs: Any) -> Any:
         config = create(self, *args, **kwargs)
-        choose_scheduler(config)
+        configure(config)
         return config
 
     return create_engine_config

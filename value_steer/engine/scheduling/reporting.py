@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from value_steer.engine.delivery.report import Ending, StepReport, report_of
-from value_steer.engine.scheduling.ledger import News, open_ledger, tell
+from value_steer.engine.scheduling.mirror import News, open_ledger, tell
 
 if TYPE_CHECKING:
-    from value_steer.engine.scheduling.ledger import Outcome
+    from value_steer.engine.scheduling.outcomes import Outcome
 
 
 _Host: Any = object

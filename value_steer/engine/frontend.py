@@ -1,0 +1,101 @@
+"""What a request asks for is checked where it enters: a caller gets an error, not an answer.
+
+vLLM asks the sampling parameters of every request to verify themselves before it is queued, in the
+process that talks to the caller. An error there is HTTP 400, or a ``ValueError`` of ``LLM``. The
+worker checks the same once more, because a process without value-steer may have let it through.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vllm.sampling_params import SamplingParams
+
+from value_steer.engine.requests import check_candidates
+from value_steer.errors import SettingsError
+from value_steer.operating_point import resolve_vfd_request, resolve_vfd_threshold
+from value_steer.request_settings import RequestSettings, Trial, parse_request
+from value_steer.value_probe import load_value_head
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vllm.config import ModelConfig, VllmConfig
+
+    from value_steer.config import SteerSettings
+    from value_steer.value_probe import HeadCard
+
+_MARK = "_value_steer"
+
+
+@dataclass(frozen=True)
+class RequestCheck:
+    """What the engine of one configuration lets a request ask for.
+
+    Attributes:
+        settings: Of the engine.
+        model_config: Identifies the engine where a request is verified.
+    """
+
+    settings: SteerSettings
+    model_config: ModelConfig
+
+    def __call__(self, params: SamplingParams) -> None:
+        """Check the settings of one request.
+
+        Raises:
+            SettingsError: Says which setting, its value, and what is allowed.
+            CalibrationError: The head's calibration does not cover what it asks for.
+        """
+        own = parse_request(params.extra_args)
+        vfd = self.settings.vfd
+        filters = vfd is not None and vfd.enabled
+        if vfd is not None and filters:
+            check_candidates(own, vfd.most_candidates)
+            if own.vfd_alpha is not None:
+                resolve_vfd_request(own, resolve_vfd_threshold(vfd, self._card), self._card)
+        self._check_test(own, params, filters=filters)
+
+    def _check_test(self, own: RequestSettings, params: SamplingParams, *, filters: bool) -> None:
+        if own.steer_test is Trial.INTERVENE and not filters:
+            msg = "extra_args.steer_test = 'intervene': this engine does not filter tokens"
+            raise SettingsError(msg)
+        if own.steer_test is Trial.ABSTAIN and params.ignore_eos:
+            msg = "extra_args.steer_test = 'abstain': a request with ignore_eos cannot be ended"
+            raise SettingsError(msg)
+
+    @functools.cached_property
+    def _card(self) -> HeadCard:
+        vfd = self.settings.vfd
+        assert vfd is not None  # noqa: S101  (asked for where the engine filters)
+        return load_value_head(vfd.value_head_path).card
+
+
+_CHECKS: dict[int, RequestCheck] = {}
+
+
+def check_requests_of(config: VllmConfig, settings: SteerSettings) -> None:
+    """Let the requests of an engine be checked when they enter."""
+    # Kept with the configuration itself, so that its address is not used again.
+    _CHECKS[id(config.model_config)] = RequestCheck(settings, config.model_config)
+
+
+def register() -> None:
+    """Take part in the verification of sampling parameters; safe to call any number of times."""
+    verify = SamplingParams.verify
+    if not hasattr(verify, _MARK):
+        wrapped = functools.wraps(verify)(_checking(verify))
+        setattr(wrapped, _MARK, True)
+        SamplingParams.verify = wrapped
+
+
+def _checking(verify: Callable[..., None]) -> Callable[..., None]:
+    def checked(self: SamplingParams, model_config: Any, *args: Any, **kwargs: Any) -> None:
+        verify(self, model_config, *args, **kwargs)
+        check = _CHECKS.get(id(model_config))
+        if check is not None:
+            check(self)
+
+    return checked
