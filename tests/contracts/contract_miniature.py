@@ -293,6 +293,9 @@ class SamplingParams(msgspec.Struct, dict=True):
     extra_args: dict | None = None
     _eos_token_id: int | None = None
 
+    def verify(self, model_config, tokenizer=None):
+        self.verified = True
+
     @property
     def eos_token_id(self):
         return self._eos_token_id

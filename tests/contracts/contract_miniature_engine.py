@@ -84,6 +84,7 @@ class VllmConfig:
 class ParallelConfig:
     pipeline_parallel_size: int = Field(default=1, ge=1)
     tensor_parallel_size: int = Field(default=1, ge=1)
+    prefill_context_parallel_size: int = Field(default=1, ge=1)
     worker_cls: str = "auto"
 """,
     "vllm/config/scheduler.py": """

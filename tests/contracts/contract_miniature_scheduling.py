@@ -127,6 +127,11 @@ class EngineCoreOutput(msgspec.Struct):
     new_token_ids: list[int]
     stop_reason: int | str | None = None
 """,
+    "vllm/v1/engine/input_processor.py": """
+class InputProcessor:
+    def _validate_params(self, params):
+        params.verify(self.model_config, self.tokenizer)
+""",
     "vllm/v1/engine/core.py": """
 class EngineCore:
     def __init__(self, vllm_config):

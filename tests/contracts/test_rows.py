@@ -40,6 +40,7 @@ PASSED = {
     "scheduling/registration.py": ("config", "config.scheduler_config", "scheduling", "EngineArgs"),
     "delivery/outbox.py": ("output", "table"),
     "delivery/lag.py": ("step", "cached", "new"),
+    "frontend.py": ("config", "params", "SamplingParams"),
     "requests.py": ("step", "cached", "new", "params"),
     "steps.py": ("step",),
     "steering.py": ("step", "new"),

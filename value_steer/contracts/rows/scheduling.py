@@ -28,7 +28,7 @@ _UPDATE = partial(_SCHEDULER, symbol="Scheduler.update_from_output")
 _REQUEST = partial(_ROW, path="vllm/v1/request.py")
 
 _REGISTER = "value_steer.engine.scheduling.registration.register"
-_CHOOSE = "value_steer.engine.scheduling.registration.choose_scheduler"
+_CHOOSE = "value_steer.engine.scheduling.registration.configure"
 _REFUSE = "value_steer.engine.host.refuse_unfilterable"
 _OURS = "value_steer.engine.scheduling.reporting.SteeredScheduling"
 
@@ -127,7 +127,7 @@ _OUTCOMES: tuple[Surface, ...] = (
         path="vllm/v1/core/sched/output.py",
         symbol="SchedulerOutput",
         need=Extensible(),
-        used_by="value_steer.engine.scheduling.ledger.tell",
+        used_by="value_steer.engine.scheduling.mirror.tell",
         why="Outcomes travel as an attribute of it.",
     ),
     _UPDATE(
