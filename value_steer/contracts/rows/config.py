@@ -55,9 +55,16 @@ ROWS: tuple[Surface, ...] = (
         id="parallel_config.fields",
         path="vllm/config/parallel.py",
         symbol="ParallelConfig",
-        need=Fields(("pipeline_parallel_size", "tensor_parallel_size", "worker_cls")),
+        need=Fields(
+            (
+                "pipeline_parallel_size",
+                "prefill_context_parallel_size",
+                "tensor_parallel_size",
+                "worker_cls",
+            )
+        ),
         used_by="value_steer.engine.host._reasons",
-        why="Tensor parallelism needs agreement, and pipeline parallelism is refused.",
+        why="Tensor parallelism needs agreement, and other kinds are refused.",
     ),
     _ROW(
         id="scheduler_config.max_num_seqs",
