@@ -82,9 +82,7 @@ def test_all_files_together_are_bounded(tmp_path: Path, monkeypatch: pytest.Monk
     with serve(content) as server:
         tree = WheelTree(server.wheel(), IndexSettings(), tmp_path)
         assert [tree.read(f"vllm/{n}.py") for n in range(3)] == ["#" * 1000] * 3
-        with pytest.raises(
-            ContractError, match=r"3\.py cannot be read: it claims 1,000 bytes"
-        ):
+        with pytest.raises(ContractError, match=r"3\.py cannot be read: it claims 1,000 bytes"):
             tree.read("vllm/3.py")
 
 
