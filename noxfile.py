@@ -90,7 +90,7 @@ def coverage(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def faults(session: nox.Session) -> None:
-    """Kill every writer at random points, and damage what it wrote: ``-- --trials 300 --seed 1``."""
+    """Kill every writer at random points, damage what it wrote: ``-- --trials 300 --seed 1``."""
     install(session, "test")
     session.install("--no-deps", "-e", ".")
     session.run("pytest", "tests/faults/test_damage.py", env={"VALUE_STEER_FAULTS": "200"})
