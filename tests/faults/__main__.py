@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from compat import checkout
-from tests.faults.jobs import every
+from tests.faults.jobs import MatrixRun, every
 from tests.faults.trials import Fault, Harness
 
 FAULTS: tuple[Fault, ...] = ("SIGKILL", "SIGTERM", "full disk")
@@ -24,7 +24,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--trials", type=int, default=300, help="in all (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the first; each has its own")
-    parser.add_argument("--job", help="only this one")
+    parser.add_argument("--jobs", nargs="+", metavar="JOB", help="only these")
     parser.add_argument("--fault", choices=FAULTS, help="only this one")
     options = parser.parse_args()
     torch.set_num_threads(1)  # threads do not survive a fork
@@ -32,8 +32,10 @@ def main() -> int:
     counts: Counter[tuple[tuple[str, str], str]] = Counter()
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
-        jobs = every(checkout.build(Path(name, "product"), "cpu"))
-        chosen = [options.job] if options.job else [*jobs]
+        wants_wheel = options.jobs is None or MatrixRun.name in options.jobs
+        product = checkout.build(Path(name, "product"), "cpu") if wants_wheel else None
+        jobs = every(product)
+        chosen = options.jobs or [*jobs]
         harnesses = [Harness(jobs[job], Path(name, str(n))) for n, job in enumerate(chosen)]
         for number in range(options.trials):
             harness = harnesses[number % len(harnesses)]

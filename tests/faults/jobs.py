@@ -316,11 +316,12 @@ class Calibrate(Job):
         return card.threshold, card.curves
 
 
-def every(product: Product) -> dict[str, Job]:
-    """All jobs by name."""
+def every(product: Product | None) -> dict[str, Job]:
+    """All jobs by name; the run of a cell only where there is a wheel for it."""
     heads = [HeadSave(suffix) for suffix in (".safetensors", ".pt")]
-    others = [RegistryWriter(), FragmentWriter(), MatrixRun(product), Capture(), Label(), Train()]
-    return {job.name: job for job in (*others, *heads, Calibrate())}
+    others = [RegistryWriter(), FragmentWriter(), Capture(), Label(), Train()]
+    cells = [MatrixRun(product)] if product else []
+    return {job.name: job for job in (*others, *cells, *heads, Calibrate())}
 
 
 def fresh(job: Job, folder: Path) -> Path:
