@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import subprocess
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from compat.registry import fragments, store
 from tests.compat.cells import FORMER
 from tests.compat.samples import passed
 from tests.evaluation.traces import exact, written
-from tests.faults.jobs import Capture, Job, Label, RegistryWriter, Train, fresh
+from tests.faults.jobs import Capture, HeadSave, Job, Label, RegistryWriter, Train, fresh
 from value_steer.errors import ValueSteerError
 from value_steer.features import FeatureCache
 from value_steer.labels.store import read_labels
@@ -26,7 +27,7 @@ from value_steer.trajectories import read_trajectories
 from value_steer.value_probe import HeadCard, Polarity, ValueHead, load_value_head, save_value_head
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 OURS = (ValueSteerError, CompatError)
@@ -136,6 +137,7 @@ def test_a_damaged_state_of_training_is_our_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize("job", [RegistryWriter(), Capture(), Label()], ids=lambda job: job.name)
 def test_a_folder_that_is_closed_is_one_clear_error(job: Job, tmp_path: Path) -> None:
     """Nothing in it is changed, and the message names it."""
+    job.work(fresh(job, tmp_path / "open"), lambda _: None)  # the other user may import nothing
     folder = fresh(job, tmp_path / "x")
     for path in (tmp_path, *tmp_path.parents[:3]):
         path.chmod(0o755)
@@ -160,6 +162,47 @@ def test_a_folder_that_is_closed_is_one_clear_error(job: Job, tmp_path: Path) ->
     assert "escaped" not in told
     assert "written" not in told
     assert {p: p.read_bytes() for p in before} == before
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 512 KiB in memory."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "none", str(disk)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a disk cannot be mounted here")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)  # noqa: S607
+
+
+@pytest.mark.parametrize(
+    "job", [RegistryWriter(), Capture(), Label(), HeadSave(".pt")], ids=lambda job: job.name
+)
+def test_a_full_disk_loses_nothing(
+    job: Job, small_disk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The error says that there is no space; with space again the next run does the rest."""
+    undisturbed = fresh(job, tmp_path / "undisturbed")
+    job.work(undisturbed, lambda _: None)
+    for room in (0, 1, 2, 4, 8):  # blocks of 4 KiB that are left to it
+        folder = fresh(job, small_disk / "x")
+        blocks = os.statvfs(small_disk).f_bavail
+        (small_disk / "ballast").write_bytes(b"\0" * 4096 * max(0, blocks - room))
+        told: set[str] = set()
+        capsys.readouterr()
+        try:
+            job.work(folder, told.add)
+        except (*OURS, OSError) as error:
+            said = f"{error} {capsys.readouterr().err}"
+            assert "No space left" in said
+        else:
+            assert room
+        job.check(folder, told)
+        (small_disk / "ballast").unlink()
+        job.work(folder, told.add)
+        job.check(folder, told)
+        assert job.result(folder) == job.result(undisturbed)
 
 
 @pytest.mark.parametrize("jump", [timedelta(days=-400), timedelta(minutes=4), timedelta(days=400)])
