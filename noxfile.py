@@ -89,6 +89,15 @@ def coverage(session: nox.Session) -> None:
     session.run("pytest", *PARALLEL, "--cov", *session.posargs)
 
 
+@nox.session(default=False)
+def faults(session: nox.Session) -> None:
+    """Kill every writer at random points, damage what it wrote: ``-- --trials 300 --seed 1``."""
+    install(session, "test")
+    session.install("--no-deps", "-e", ".")
+    session.run("pytest", "tests/faults/test_damage.py", env={"VALUE_STEER_FAULTS": "200"})
+    session.run("python", "-W", "ignore", "-m", "tests.faults", *session.posargs)
+
+
 @nox.session(python=PYTHONS, default=False)
 def pythons(session: nox.Session) -> None:
     """The wheel test and all unit tests on every Python that is claimed, or ``-p 3.12``."""

@@ -86,7 +86,7 @@ def load_candidates(path: Path = CANDIDATES) -> tuple[Candidate, ...]:
         body = json.loads(path.read_text(encoding="utf-8"))
         (entries,) = _values(body, "candidates", schema_version=SCHEMA_VERSION)
         candidates = [_candidate(entry) for entry in entries]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         msg = f"{path}: no usable list of candidates ({error!r}); restore it from the repository"
         raise UsageError(msg) from error
     return tuple(sorted(candidates, key=_by_version))

@@ -94,7 +94,8 @@ def load(path: Path = POLICY) -> Policy:
     """
     try:
         body = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    # PyYAML makes numbers and dates that are none a ValueError, and depth a RecursionError.
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         msg = f"{path}: cannot be read as YAML ({error})"
         raise UsageError(msg) from error
     values = _exactly(Policy, body, str(path))

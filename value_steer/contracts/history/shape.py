@@ -34,7 +34,7 @@ def shape(surface: Surface, sources: Sources) -> str | None:
     """The part of a symbol's definition that its row is about; ``None`` if it is not there."""
     try:
         return _shape(surface, sources.find(surface.path, surface.symbol), sources)
-    except ContractError:  # the finding of the row says which and why
+    except (ContractError, RecursionError):  # the finding of the row says which and why
         return None
 
 
