@@ -95,7 +95,8 @@ def _time(engine: LLM, call: dict[str, Any]) -> dict[str, Any]:
         host.add_request(f"{next(_SCHEDULED)}timed", prompt, _params(request))
     seen: dict[str, int] = {}
     last: dict[str, float] = {}
-    first, between = [], []
+    first: list[float] = []
+    between: list[float] = []
     while host.has_unfinished_requests():
         outputs = host.step()
         now = time.perf_counter()
