@@ -69,9 +69,15 @@ class Engine:
         self._exchange(_llm_options(spec, model))
         self._socket.settimeout(_CALL_SECONDS)
 
-    def generate(self, requests: Sequence[Request]) -> list[Answer]:
-        """Answer all requests, submitted at once."""
-        replies = self._exchange({"call": "generate", "requests": [*map(asdict, requests)]})
+    def generate(self, requests: Sequence[Request], *, checked: bool = True) -> list[Answer]:
+        """Answer all requests, submitted at once.
+
+        Args:
+            requests: The requests.
+            checked: Off: they come from a process in which value-steer was not loaded.
+        """
+        asked = [*map(asdict, requests)]
+        replies = self._exchange({"call": "generate", "requests": asked, "checked": checked})
         return [Answer(**reply) for reply in replies]
 
     def run_schedule(self, arrivals: Sequence[Arrival]) -> list[list[int]]:
