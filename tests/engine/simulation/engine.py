@@ -46,6 +46,7 @@ class Engine:
         steps: The steering.
         requests: Of the trace, in its order.
         prompts: Requests whose prompt's log-probabilities were given out.
+        ahead: By how many positions the scheduler was ahead of the runner.
     """
 
     def __init__(self, trace: Trace) -> None:
@@ -59,6 +60,7 @@ class Engine:
             made(f"r{i}", ask, trace.stale) for i, ask in enumerate(trace.asks)
         ]
         self.prompts: set[str] = set()
+        self.ahead: set[int] = set()
         self._in_flight: deque[tuple[Any, Any]] = deque()
 
     def _steered(self, installed: hooks.Hooks) -> Any:
@@ -153,6 +155,7 @@ class Engine:
         for name, computed in zip(cached.req_ids, cached.num_computed_tokens, strict=True):
             if name not in cached.resumed_req_ids:
                 ahead = computed - self.runner.position(name)
+                self.ahead.add(ahead)
                 assert 0 <= ahead <= self.trace.depth - 1, f"{name} is scheduled {ahead} too far"
         self.runner.execute_model(step)
 
