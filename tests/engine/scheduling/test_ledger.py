@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -31,7 +32,7 @@ def _close(
 def test_what_was_seen_and_done_is_told_per_request() -> None:
     """Rows may change places between steps; a row without a value keeps what it had."""
     ledger = Ledger()
-    admitted = {name: STEERED for name in "ab"}
+    admitted = dict.fromkeys("ab", STEERED)
     first = StepReport(admitted, p_good=_values(0.5, None), p_undesirable=_values(None, 0.125))
     ledger.take(first, ["a", "b"])
     for p_good in (_values(0.25, None), _values(0.75, 0.875)):
@@ -47,9 +48,19 @@ def test_what_was_seen_and_done_is_told_per_request() -> None:
     assert (a.interventions, a.no_acceptable, a.unscored) == (2, 1, 0)
     assert (b.interventions, b.no_acceptable, b.unscored) == (0, 0, 1)
     assert (a.threshold, a.vfd_threshold) == (0.5, 0.25)
-    assert ledger.counters == Counters(
-        judged=4, filtered=3, interventions=2, no_acceptable=1, unscored=1
+    counters = replace(ledger.counters, p_good=[], p_undesirable=[])
+    assert counters == Counters(
+        judged=4,
+        filtered=3,
+        interventions=2,
+        no_acceptable=1,
+        unscored=1,
+        finished=2,
+        steps=4,
+        p_good=[],
+        p_undesirable=[],
     )
+    assert [i for i, count in enumerate(ledger.counters.p_good) if count] == [5, 10, 15, 17]
     assert len(ledger) == 0
 
 

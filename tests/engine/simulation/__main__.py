@@ -29,6 +29,7 @@ def main() -> int:
             trace, failure = shrunk(trace)
             lines = traceback.format_exception(failure)[-3:]
             sys.stdout.write(f"seed {seed}: {trace}\n{''.join(lines)}\n")
+            sys.stdout.flush()
             if failures == args.failures:
                 break
     seconds = time.process_time() - start

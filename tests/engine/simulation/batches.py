@@ -115,7 +115,9 @@ class Sampler:
         )
 
     def _table(self, rows: Sequence[Sequence[float]]) -> LogprobsTensors | None:
-        width = max((one.ask.logprobs for one in self.batch if one.ask.logprobs is not None), default=-1)
+        width = max(
+            (one.ask.logprobs for one in self.batch if one.ask.logprobs is not None), default=-1
+        )
         if width < 0:
             return None
         entries = []
@@ -206,8 +208,7 @@ class Runner:
             req_ids=ids,
             req_id_to_index={name: i for i, name in enumerate(ids)},
             sampled_token_ids=[
-                given if row.complete else []
-                for given, row in zip(tokens, self.batch, strict=True)
+                given if row.complete else [] for given, row in zip(tokens, self.batch, strict=True)
             ],
             logprobs=None if table is None else table.tolists(),
             prompt_logprobs_dict={

@@ -46,10 +46,12 @@ class Engine:
         steps: The steering.
         requests: Of the trace, in its order.
         prompts: Requests whose prompt's log-probabilities were given out.
+        ahead: By how many positions the scheduler was ahead of the runner.
     """
 
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: Trace, *, on_error: OnError = OnError.RAISE) -> None:
         self.trace = trace
+        self._on_error = on_error
         self.scheduler = SimulatedScheduler(trace, _INSTANCE)
         self.runner: Any = FakeV1(trace) if trace.runner == "v1" else FakeV2(trace)
         installed = hooks.install(self.runner)
@@ -59,6 +61,7 @@ class Engine:
             made(f"r{i}", ask, trace.stale) for i, ask in enumerate(trace.asks)
         ]
         self.prompts: set[str] = set()
+        self.ahead: set[int] = set()
         self._in_flight: deque[tuple[Any, Any]] = deque()
 
     def _steered(self, installed: hooks.Hooks) -> Any:
@@ -77,7 +80,7 @@ class Engine:
             lag=self.lag,
             memory=self.memory,
             fallback=FallbackRule(trace.fallback, WEIGHT),
-            guard=Guard(OnError.RAISE),
+            guard=Guard(self._on_error),
             max_length=trace.longest,
         )
         row_ids: Any = (
@@ -91,10 +94,12 @@ class Engine:
             abstainer=Abstainer(lambda f: f[:, 1], _CPU, trace.patience, lambda mask: mask),
             value_filter=self.filter,
             row_ids=row_ids,
-            guard=Guard(OnError.RAISE),
+            guard=Guard(self._on_error),
         )
         mirror = Mirror(_INSTANCE)
-        return SteeredSteps(steering, self.lag, mirror, installed.sampler, row_ids, self._held_token)
+        return SteeredSteps(
+            steering, self.lag, mirror, installed.sampler, row_ids, self._held_token
+        )
 
     def _held_token(self, name: str) -> int | None:
         request = self.table.get(name)
@@ -119,7 +124,10 @@ class Engine:
         self._execute(self.scheduler.schedule())
 
     def _patience(self) -> int:
-        tokens = sum(ask.most * 2 * max(ask.candidates or 0, self.trace.candidates) for ask in self.trace.asks)
+        tokens = sum(
+            ask.most * 2 * max(ask.candidates or 0, self.trace.candidates)
+            for ask in self.trace.asks
+        )
         return 100 + 20 * tokens * len(self.trace.asks)
 
     def _befall(self, count: int) -> None:
@@ -153,6 +161,7 @@ class Engine:
         for name, computed in zip(cached.req_ids, cached.num_computed_tokens, strict=True):
             if name not in cached.resumed_req_ids:
                 ahead = computed - self.runner.position(name)
+                self.ahead.add(ahead)
                 assert 0 <= ahead <= self.trace.depth - 1, f"{name} is scheduled {ahead} too far"
         self.runner.execute_model(step)
 
@@ -160,7 +169,10 @@ class Engine:
         if not step.total_num_scheduled_tokens:
             rows: list[str] = []
             empty = SimpleNamespace(
-                req_ids=rows, req_id_to_index={}, sampled_token_ids=[], logprobs=None,
+                req_ids=rows,
+                req_id_to_index={},
+                sampled_token_ids=[],
+                logprobs=None,
                 prompt_logprobs_dict={},
             )
             self._in_flight.append((step, empty))

@@ -48,7 +48,9 @@ class Reference:
         while self.answer.finish is None:
             sequence = (*self._ask.prompt, *self.answer.tokens)
             logits = model.state(self._trace.salt, sequence).logits
-            mask = model.allowed(self._trace.salt, self.answer.tokens) if self._ask.grammar else None
+            mask = (
+                model.allowed(self._trace.salt, self.answer.tokens) if self._ask.grammar else None
+            )
             processed = model.masked(logits, mask)
             if self._ends(sequence, processed):
                 self.answer.ending = Ending.ABSTAINED

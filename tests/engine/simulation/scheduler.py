@@ -126,9 +126,7 @@ class HostScheduler:
                     if not v2 and r.request_id not in self._previous
                 },
                 num_computed_tokens=[r.num_computed_tokens for r in cached],
-                num_output_tokens=[
-                    r.num_output_tokens + r.num_output_placeholders for r in cached
-                ],
+                num_output_tokens=[r.num_output_tokens + r.num_output_placeholders for r in cached],
             ),
             num_scheduled_tokens=self._tokens,
             total_num_scheduled_tokens=sum(self._tokens.values()),

@@ -96,6 +96,9 @@ def drawn(r: random.Random) -> Trace:
     """A small run in which much can meet."""
     longest = r.randint(4, 12)
     count = r.choice((1, 1, 2, 2, 3))
+    patience = r.choice((1, 1, 2))
+    # Patience does not unlearn a token that a reset of the cache drops.
+    resets = (r.randrange(1, 9),) if patience == 1 and r.random() < 0.15 else ()
     return Trace(
         asks=tuple(_ask(r, longest) for _ in range(count)),
         salt=r.randrange(1 << 16),
@@ -109,10 +112,10 @@ def drawn(r: random.Random) -> Trace:
         threshold=r.choice((4, 8, 12, 16)),
         abstain=r.choice((None, None, 2, 4, 8)),
         first=r.randrange(3),
-        patience=r.choice((1, 1, 2)),
+        patience=patience,
         candidates=r.randint(1, 4),
         fallback=r.choice(tuple(Fallback)),
-        resets=(r.randrange(1, 9),) if r.random() < 0.15 else (),
+        resets=resets,
         eager=r.random() < 0.5,
     )
 

@@ -96,6 +96,7 @@ class ValueFilter:
         self._row_of: dict[str, int] = {}
         self._remembered: dict[str, int] = {}
         self._previous: list[FilteredRow] = []
+        self._begun: _Step | None = None
 
     def forget(self, request_id: str) -> None:
         """A request is over."""
@@ -134,7 +135,7 @@ class ValueFilter:
             return _NOTHING
         values, refused = self._held.on_host(look)
         every = self._held.special or self._longest + self._table.age >= self._max_length
-        step = _Step(fired)
+        step = self._begun = _Step(fired)
         for one in self._rows:
             # All others give out what they hold and hold what was sampled.
             if every or refused[one.row] or fired[one.row] or one.request.filtered.search:
@@ -143,23 +144,33 @@ class ValueFilter:
         self._carry_out(step, output, report)
         report.p_undesirable = self._given_out(values, step.verdicts) if look else None
         self._remember(output)
+        self._begun = None
         return step.verdicts
 
     def pass_through(self, output: Any, fired: Sequence[bool], report: StepReport) -> Verdicts:
         """After a decision that failed: give out what is held, unjudged, and hold what is new."""
-        verdicts = Verdicts()
+        begun, self._begun = self._begun, None
+        step = _Step(fired)
         for one in self._rows:
             filtered = one.request.filtered
-            if filtered.holds:
-                report.unscored.append(one.id)
-            else:
-                verdicts.first.add(one.id)
+            held = filtered.holds
+            if begun is not None:  # it failed midway
+                held = (held and one.id not in begun.verdicts.first) or (
+                    one.id in begun.verdicts.emptied
+                )
             filtered.holds, filtered.decided, filtered.search = True, fired[one.row], None
+            if not held:
+                step.verdicts.first.add(one.id)
+                continue
+            report.unscored.append(one.id)
+            if one.request.constrained or self._is_last(one):
+                self._hold_nothing(one, step)
         self._held.changed()
         self._table.resettle()
+        self._carry_out(step, output, report)
         if self._rows:
             self._remember(output)
-        return verdicts
+        return step.verdicts
 
     def _carry_out(self, step: _Step, output: Any, report: StepReport) -> None:
         """Change what the host books, and tell everybody who has to know."""
