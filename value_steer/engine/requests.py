@@ -249,6 +249,7 @@ class RequestTable:
         request = self.admit(new, slot)
         if known is not None:
             request.judged_at, request.filtered.search = known.judged_at, known.filtered.search
+            request.filtered.drawn = known.filtered.drawn
             request.refuses_next = known.refuses_next
         self._live[new.req_id] = request
         return request

@@ -87,13 +87,6 @@ def test_a_row_may_hold_nothing_after_it_gave_out() -> None:
     assert box.step(_output(1, 2)) == [[7], [9]]
 
 
-def test_another_token_may_go_out_in_its_place() -> None:
-    """The stop token, where a request is given up."""
-    box = _begun()
-
-    assert box.step(_output(7, 8), instead={"a": 1}) == [[1], [6]]
-
-
 def test_what_is_over_is_forgotten() -> None:
     """Its id may come again."""
     box = _begun()
@@ -115,7 +108,7 @@ def test_an_ending_goes_out_with_its_token() -> None:
 @pytest.mark.parametrize("name", ["prompt_logprobs_dict", "prompt_token_id_logprobs_dict"])
 def test_log_probabilities_of_a_prompt_wait_for_a_token(name: str) -> None:
     """Refusals and preemptions before it included; the second kind came with vLLM 0.31."""
-    box = _begun(**{"prompt_token_id_logprobs_dict": {}})
+    box = _begun(prompt_token_id_logprobs_dict={})
     output = _output(5, 6, prompt_token_id_logprobs_dict={})
     getattr(output, name)["a"] = "of the prompt"
     box = Box()

@@ -58,7 +58,7 @@ class Cache:
     def forward(self, row: Row) -> model.State:
         """Write the row's tokens; the state at its end, of what lies in its blocks."""
         for at, token in enumerate(row.tokens, row.start):
-            assert 0 <= token, f"{row.id}: no token is known for position {at}"
+            assert token >= 0, f"{row.id}: no token is known for position {at}"
             self._slots[row.blocks[at // BLOCK], at % BLOCK] = token
         sequence = tuple(self._slots[row.blocks[i // BLOCK], i % BLOCK] for i in range(row.end))
         return model.state(self._salt, sequence)

@@ -95,6 +95,7 @@ class FakeV1(Runner):
             num_computed_tokens=new.num_computed_tokens,
             stands_at=new.num_computed_tokens,
             output_token_ids=[],
+            generator=None,  # rows are drawn by hashes here
         )
         return new.req_id  # type: ignore[no-any-return]
 

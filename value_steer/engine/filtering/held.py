@@ -12,7 +12,7 @@ from value_steer.engine.host_copy import HostCopies, upload
 from value_steer.errors import SteeringError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from torch import Tensor
 
@@ -61,6 +61,10 @@ class HeldTokens:
     def changed(self) -> None:
         """Who holds a token, or who decides about it, is not what it was."""
         self._stale = True
+
+    def changed_by(self, decided: Iterable[bool]) -> None:
+        """Some rows take a position again, of which these are decided."""
+        self._stale |= any(decided)
 
     def look(self, feature: Tensor) -> Look | None:
         """Ask the head about hidden states ``[rows, hidden]``; ``None``: no row holds a token."""
