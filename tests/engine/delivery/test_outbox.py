@@ -115,7 +115,7 @@ def test_an_ending_goes_out_with_its_token() -> None:
 @pytest.mark.parametrize("name", ["prompt_logprobs_dict", "prompt_token_id_logprobs_dict"])
 def test_log_probabilities_of_a_prompt_wait_for_a_token(name: str) -> None:
     """Refusals and preemptions before it included; the second kind came with vLLM 0.31."""
-    box = _begun(**{"prompt_token_id_logprobs_dict": {}})
+    box = _begun(prompt_token_id_logprobs_dict={})
     output = _output(5, 6, prompt_token_id_logprobs_dict={})
     getattr(output, name)["a"] = "of the prompt"
     box = Box()

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 import torch
 
 from tests.engine.simulation import model
@@ -17,6 +16,7 @@ from tests.engine.simulation.stand_ins import AsyncModelRunnerOutput
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import numpy as np
     from torch import Tensor
 
     from tests.engine.simulation.traces import Ask
@@ -58,7 +58,7 @@ class Cache:
     def forward(self, row: Row) -> model.State:
         """Write the row's tokens; the state at its end, of what lies in its blocks."""
         for at, token in enumerate(row.tokens, row.start):
-            assert 0 <= token, f"{row.id}: no token is known for position {at}"
+            assert token >= 0, f"{row.id}: no token is known for position {at}"
             self._slots[row.blocks[at // BLOCK], at % BLOCK] = token
         sequence = tuple(self._slots[row.blocks[i // BLOCK], i % BLOCK] for i in range(row.end))
         return model.state(self._salt, sequence)

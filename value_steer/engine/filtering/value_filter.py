@@ -238,7 +238,7 @@ class ValueFilter:
             self._hold_nothing(one, step)
 
     def _is_last(self, one: FilteredRow) -> bool:
-        """Whether a row holds the last token that its sequence may have: there is no room behind."""
+        """Whether a row holds the last token that its sequence has room for."""
         return self._position(one) + 1 >= self._max_length
 
     def _hold_nothing(self, one: FilteredRow, step: _Step) -> None:
