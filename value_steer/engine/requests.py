@@ -250,6 +250,7 @@ class RequestTable:
         if known is not None:
             request.judged_at, request.filtered.search = known.judged_at, known.filtered.search
             request.refuses_next = known.refuses_next
+            known.filtered.holds = False  # what it held is lost
         self._live[new.req_id] = request
         return request
 
