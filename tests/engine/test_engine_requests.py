@@ -231,9 +231,19 @@ def test_a_search_survives_a_preemption_and_a_held_token_does_not() -> None:
 
 def test_a_grammar_waits_until_the_held_token_is_known_to_it() -> None:
     """Its mask is of the sequence without that token, so it cannot say whether one may end."""
-    request = live(threshold=0.5, constrained=True)
-    assert request.judged
-    request.filtered.holds = True
-    assert not request.judged
-    request.constrained = False
-    assert request.judged
+    for constrained, holds, judged in (
+        (True, False, True),
+        (True, True, False),
+        (False, True, True),
+    ):
+        request = live(threshold=0.5, constrained=constrained)
+        request.filtered.holds = holds
+        assert request.judged is judged
+
+
+def test_what_abstention_has_ended_is_not_judged_again() -> None:
+    """Its stop token is held; a token that a search settled for is judged by abstention yet."""
+    for search, judged in ((None, False), (object(), True)):
+        request: Any = live(threshold=0.5)
+        request.filtered.decided, request.filtered.search = True, search
+        assert request.judged is judged

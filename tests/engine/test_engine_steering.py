@@ -124,6 +124,19 @@ def test_patience_waits_for_consecutive_tokens() -> None:
     assert tokens == [5, 5, 5, 5, 5, EOS]
 
 
+def test_patience_counts_for_one_request_alone() -> None:
+    """Whoever gets the place of another begins to count anew."""
+    host = Host(patience=2)
+    host.add("a")
+    host.step({"a": 0.9})
+    host.step({"a": 0.1})
+    host.scheduler.finish("a")
+    host.add("b")
+    host.step({"b": 0.9})
+
+    assert [host.step({"b": 0.1}) for _ in range(2)] == [[5], [EOS]]
+
+
 def test_patience_survives_changes_of_the_batch() -> None:
     """The count belongs to the request, whatever row it is in and whoever joins it."""
     host = Host(patience=3)

@@ -251,6 +251,7 @@ class RequestTable:
             request.judged_at, request.filtered.search = known.judged_at, known.filtered.search
             request.filtered.drawn = known.filtered.drawn
             request.refuses_next = known.refuses_next
+            known.filtered.holds = False  # what it held is lost
         self._live[new.req_id] = request
         return request
 

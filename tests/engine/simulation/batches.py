@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 import torch
 
 from tests.engine.simulation import model
@@ -17,6 +16,7 @@ from tests.engine.simulation.stand_ins import AsyncModelRunnerOutput
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import numpy as np
     from torch import Tensor
 
     from tests.engine.simulation.traces import Ask
@@ -74,7 +74,8 @@ class LogprobsLists(NamedTuple):
 
     def slice_request(self, row: int, count: int) -> LogprobsLists:
         """A row."""
-        return LogprobsLists(*(column[row : row + count] for column in self[:3]))
+        ids, logprobs, ranks = (column[row : row + count] for column in self[:3])
+        return LogprobsLists(ids, logprobs, ranks)
 
 
 @dataclass
@@ -122,8 +123,9 @@ class Sampler:
             return None
         entries = []
         for logits, token in zip(rows, self.tokens, strict=True):
-            best = sorted(range(len(logits)), key=lambda t, values=logits: (-values[t], t))[:width]
-            entries.append([model.entry(logits, t) for t in (token, *best)])
+            order = sorted((-value, other) for other, value in enumerate(logits))
+            best = [other for _, other in order[:width]]
+            entries.append([model.entry(logits, other) for other in (token, *best)])
         return LogprobsTensors(
             torch.tensor([[one[0] for one in row] for row in entries]),
             torch.tensor([[one[1] for one in row] for row in entries]),

@@ -14,7 +14,7 @@ from value_steer.engine.delivery.report import Ending
 if TYPE_CHECKING:
     from tests.engine.simulation.requests import Request
     from tests.engine.simulation.traces import Trace
-    from value_steer.engine.scheduling.ledger import Outcome
+    from value_steer.engine.scheduling.outcomes import Outcome
 
 
 def check(trace: Trace) -> Engine:
@@ -67,7 +67,7 @@ def _outcome(request: Request, answer: Answer, outcome: Outcome, trace: Trace) -
         "values": outcome.values,
         "undesirable": outcome.undesirable,
     }
-    expected = {
+    expected: dict[str, Any] = {
         "interventions": answer.interventions,
         "no_acceptable": answer.no_acceptable,
         "judged": len(answer.good),

@@ -108,7 +108,7 @@ class Engine:
 
     def run(self) -> None:
         """To the end of every request, and one step further."""
-        left = {i: request for i, request in enumerate(self.requests)}
+        left = dict(enumerate(self.requests))
         for count in range(self._patience()):
             for i, request in list(left.items()):
                 if request.ask.at <= count:

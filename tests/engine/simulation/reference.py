@@ -54,20 +54,19 @@ class Reference:
             processed = model.masked(logits, mask)
             if self._ends(sequence, processed):
                 self.answer.ending = Ending.ABSTAINED
-                token, value = STOP, self._undesirable(sequence, STOP)
+                self._give(STOP, self._undesirable(sequence, STOP), processed)
             else:
-                token, value = self._next(sequence, processed)
-            self._give(token, value, processed)
+                self._give(*self._next(sequence, processed), processed)
         if self._filters and not self._ask.grammar and self.answer.ending is None:
             # What judges the last token shows the state after it as well.
             self._judge((*self._ask.prompt, *self.answer.tokens))
         return self.answer
 
-    def _give(self, token: int, value: float | None, processed: list[float]) -> None:
+    def _give(self, token: int, value: float, processed: list[float]) -> None:
         self.answer.tokens.append(token)
         if self._ask.logprobs is not None:
             self.answer.scores.append(model.entry(processed, token))
-        if value is not None and self._filters:
+        if self._filters:
             self.answer.undesirable.append(value)
         self.answer.finish = model.stops(self._ask, self._trace.longest, self.answer.tokens)
 
@@ -94,7 +93,7 @@ class Reference:
         self._streak = self._streak + 1 if good < trace.abstain / 16 else 0
         return self._streak >= trace.patience
 
-    def _next(self, sequence: tuple[int, ...], processed: list[float]) -> tuple[int, float | None]:
+    def _next(self, sequence: tuple[int, ...], processed: list[float]) -> tuple[int, float]:
         """The natural token, or the first acceptable candidate, or the fallback."""
         trace, ask = self._trace, self._ask
         natural = model.sampled(processed, ask.seed, len(sequence), greedy=ask.greedy)
@@ -115,7 +114,7 @@ class Reference:
 
     def _fallback(
         self, sequence: tuple[int, ...], processed: list[float], refused: list[Candidate]
-    ) -> tuple[int, float | None]:
+    ) -> tuple[int, float]:
         trace, ask = self._trace, self._ask
         self.answer.no_acceptable += 1
         endable = not ask.grammar and len(sequence) - len(ask.prompt) >= ask.least

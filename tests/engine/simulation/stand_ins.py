@@ -1,4 +1,4 @@
-"""Stand-ins for the few modules of vLLM that the worker's side imports, where it is not installed."""
+"""Stand-ins for the few modules of vLLM that the worker side imports, where there is none."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NAMES: dict[str, dict[str, Any]] = {
 
 
 def with_host(name: str) -> Any:
-    """Import a module of the engine; what it takes of vLLM is vLLM's own where that is installed."""
+    """Import a module of the engine; it gets vLLM's own parts where vLLM is installed."""
     if importlib.util.find_spec("vllm") is not None or name in sys.modules:
         return importlib.import_module(name)
     for stand_in, contents in _NAMES.items():
