@@ -1,7 +1,8 @@
 """One fault at a point that a seed chooses, in a process of its own, and what came of it.
 
 A point is the n-th line of the product's own code, of its atomic writer alone, or the n-th call
-that touches a file: the job is run once to count them. So a trial is repeated from its seed, which a delay in milliseconds is not.
+that touches a file: the job is run once to count them. So a trial is repeated from its seed, which
+a delay in milliseconds is not.
 """
 
 from __future__ import annotations
