@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from compat import checkout
-from tests.faults.jobs import MatrixRun, every
+from tests.faults.jobs import OURS, MatrixRun, every
 from tests.faults.trials import Fault, Harness
 
 FAULTS: tuple[Fault, ...] = ("SIGKILL", "SIGTERM", "full disk")
@@ -26,6 +26,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the first; each has its own")
     parser.add_argument("--jobs", nargs="+", metavar="JOB", help="only these")
     parser.add_argument("--fault", choices=FAULTS, help="only this one")
+    parser.add_argument(
+        "--every", action="store_true", help="instead: a kill at each point of the writers alone"
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)  # threads do not survive a fork
     faults = (options.fault,) if options.fault else FAULTS
@@ -37,6 +40,8 @@ def main() -> int:
         jobs = every(product)
         chosen = options.jobs or [*jobs]
         harnesses = [Harness(jobs[job], Path(name, str(n))) for n, job in enumerate(chosen)]
+        if options.every:
+            return _every(harnesses)
         for number in range(options.trials):
             harness = harnesses[number % len(harnesses)]
             fault = faults[number // len(harnesses) % len(faults)]
@@ -44,9 +49,10 @@ def main() -> int:
             seed = options.seed + number
             try:
                 done = harness.trial(seed, fault)
-            except AssertionError as error:
+            except (AssertionError, *OURS) as error:  # the latter: what is there cannot be read
                 counts[key, "broken"] += 1
                 sys.stdout.write(f"broken: {key} seed {seed}: {error}\n")
+                sys.stdout.flush()  # before the next fork
                 continue
             counts[key, "stopped" if done.ended else "coped"] += 1
             counts[key, "leftovers"] += done.leftovers
@@ -63,6 +69,17 @@ def main() -> int:
         f"broken promises, {time.monotonic() - started:.0f} s\n"
     )
     return 1 if broken else 0
+
+
+def _every(harnesses: list[Harness]) -> int:
+    """Kill each job at each point of its writers; the first promise that is broken is raised."""
+    for harness in harnesses:
+        trials = [*harness.every_point()]
+        left = sum(trial.leftovers for trial in trials)
+        line = f"{harness.job.name}: killed at each of {len(trials)} points, {left} files left\n"
+        sys.stdout.write(line)
+        sys.stdout.flush()
+    return 0
 
 
 def _table(counts: Counter[tuple[tuple[str, str], str]], rows: list[tuple[str, str]]) -> None:

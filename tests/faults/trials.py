@@ -1,7 +1,8 @@
 """One fault at a point that a seed chooses, in a process of its own, and what came of it.
 
-A point is the n-th line of the product's own code, or the n-th call that touches a file: the job is
-run once to count them. So a trial is repeated from its seed, which a delay in milliseconds is not.
+A point is the n-th line of the product's own code, of its atomic writer alone, or the n-th call
+that touches a file: the job is run once to count them. So a trial is repeated from its seed, which
+a delay in milliseconds is not.
 """
 
 from __future__ import annotations
@@ -18,19 +19,23 @@ import time
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from tests.faults.jobs import OURS, Job, fresh, leftovers
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import FrameType
 
-Point = Literal["line", "file"]
+Point = Literal["line", "file", "writer"]
 Fault = Literal["SIGKILL", "SIGTERM", "full disk"]
 
 ROOT = Path(__file__).parents[2]
 _OWN = (f"{ROOT}/value_steer/", f"{ROOT}/compat/")
+# A few lines among thousands, between which a file could be torn.
+_WRITERS = (f"{ROOT}/value_steer/records/files.py", f"{ROOT}/value_steer/value_probe/tie.py")
 _FILE_EVENTS = frozenset({"open", "os.rename", "os.remove", "os.mkdir", "os.truncate", "os.rmdir"})
+_POINTS = get_args(Point)
 _SECONDS = 120
 _LARGEST = 1 << 16
 
@@ -87,14 +92,24 @@ class Harness:
     def trial(self, seed: int, fault: Fault) -> Trial:
         """One fault; raises ``AssertionError`` if a promise does not hold."""
         chance = random.Random(f"{self.job.name} {fault} {seed}")  # noqa: S311
-        kind: Point = chance.choice(("line", "file"))
-        at = chance.randrange(self.points[kind])
-        most = chance.randrange(_LARGEST) if chance.random() < 0.5 else chance.randrange(2048)
-        fresh(self.job, self.folder)
         if fault == "full disk":
-            ended = _forked(self.job, self.folder, None, 0, 0, most)
-        else:
-            ended = _forked(self.job, self.folder, kind, at, getattr(signal, fault), None)
+            most = chance.randrange(_LARGEST if chance.random() < 0.5 else 2048)
+            return self._tried(seed, fault, None, 0, most)
+        kind: Point = chance.choice(_POINTS)
+        return self._tried(seed, fault, kind, chance.randrange(self.points[kind]), None)
+
+    def every_point(self) -> Iterator[Trial]:
+        """A kill at each point of the writer and at each call that touches a file."""
+        for kind in ("writer", "file"):
+            for at in range(self.points[kind]):
+                yield self._tried(at, "SIGKILL", kind, at, None)
+
+    def _tried(
+        self, seed: int, fault: Fault, kind: Point | None, at: int, most: int | None
+    ) -> Trial:
+        fresh(self.job, self.folder)
+        number = 0 if kind is None else getattr(signal, fault)
+        ended = _forked(self.job, self.folder, kind, at, number, most)
         self.job.check(self.folder, ended.told)
         if os.WIFEXITED(ended.status):
             self._was_told(ended)
@@ -148,7 +163,7 @@ def _forked(
         status,
         {line.removeprefix("done ") for line in words if line.startswith("done ")},
         output.read_text(encoding="utf-8", errors="replace"),
-        {"line": int(points[0][1]), "file": int(points[0][2])} if points else {},
+        dict(zip(_POINTS, map(int, points[0][1:]), strict=True)) if points else {},
     )
 
 
@@ -184,7 +199,7 @@ def _child(job: Job, folder: Path, points: _Points, most: int | None, writer: in
         code = 98
     finally:
         points.stop()
-    _say(writer, f"points {points.seen['line']} {points.seen['file']}")
+    _say(writer, f"points {' '.join(str(points.seen[kind]) for kind in _POINTS)}")
     return code
 
 
@@ -196,7 +211,7 @@ class _Points:
     """Counts what the product does, and sends a signal at one point of it."""
 
     def __init__(self, kind: Point | None, at: int, number: int) -> None:
-        self.seen: dict[Point, int] = {"line": 0, "file": 0}
+        self.seen: dict[Point, int] = dict.fromkeys(_POINTS, 0)
         self._kind, self._at, self._number = kind, at, number
         self._active = False
 
@@ -227,4 +242,6 @@ class _Points:
             return None
         if event == "line":
             self._pass("line")
+            if frame.f_code.co_filename in _WRITERS:
+                self._pass("writer")
         return self._trace
