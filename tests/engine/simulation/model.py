@@ -80,9 +80,10 @@ class Distributions:
         """The processed logits of rows."""
         return self.logits[list(rows)]
 
-    def generator(self, row: int) -> Generator | None:
+    def generators(self, rows: Sequence[int]) -> list[Generator]:
         """Seeded by the request's seed and the position."""
-        return torch.Generator().manual_seed(self.seeds[row] * 1009 + self.positions[row])
+        seeds = (self.seeds[row] * 1009 + self.positions[row] for row in rows)
+        return [torch.Generator().manual_seed(seed) for seed in seeds]
 
     def score(self, row: int, token: int) -> Any:
         """The entry of a token."""

@@ -34,13 +34,13 @@ def test_requests_are_served_whenever_a_decision_fails(
     share: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the head or amid a search: the host's own checks hold, and nothing is left behind."""
-    generator = model.Distributions.generator
+    generator = model.Distributions.generators
     for seed in range(200):
         r = random.Random(seed)  # noqa: S311  (no secret)
         engine = Engine(drawn(r), on_error=OnError.PASSTHROUGH)
         held = engine.filter._held
         monkeypatch.setattr(held, "_score", _failing(r, share, held._score))
-        monkeypatch.setattr(model.Distributions, "generator", _failing(r, share, generator))
+        monkeypatch.setattr(model.Distributions, "generators", _failing(r, share, generator))
         engine.run()
         _nothing_left(engine)
         assert all(request.is_finished() for request in engine.requests)

@@ -72,10 +72,9 @@ class DistributionsV1:
         k = None if self.k is None else self.k[index]
         return apply_top_k_top_p(logits, k, None if self.p is None else self.p[index])
 
-    def generator(self, row: int) -> Generator | None:
+    def generators(self, rows: Sequence[int]) -> Sequence[Generator | None]:
         """A random row draws on from its request's own generator."""
-        del row
-        return None
+        return [None] * len(rows)
 
     def score(self, row: int, token: int) -> Score | None:
         """See :meth:`Distributions.score`."""
