@@ -16,6 +16,8 @@ from typing import Any
 
 from compat.behaviour.messages import LATE
 
+from . import streams
+
 _MARK = "_cpu_async_standin"
 _DELAYS = (0.0, 0.0, 0.0005, 0.002)
 """Seconds, drawn with equal chances: mostly none, so that the suite stays quick."""
@@ -37,6 +39,7 @@ def register() -> None:
 
     setattr(check_and_update_config, _MARK, True)
     CpuPlatform.check_and_update_config = classmethod(check_and_update_config)
+    streams.provide()
     _delay_promises()
 
 
