@@ -49,7 +49,7 @@ def _delay_promises() -> None:
 
     clock = _Clock()
 
-    def delay(promise: type, **_: Any) -> None:
+    def delay(promise: Any, /, **_: Any) -> None:
         # Those of others, value-steer's own for one, wait for one of vLLM's.
         if promise.__module__.startswith("vllm.") and "get_output" in vars(promise):
             promise.get_output = clock.late(promise.get_output)
