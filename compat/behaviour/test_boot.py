@@ -11,6 +11,8 @@ from compat.behaviour.messages import LATE, EngineSpec, Request, Scheduling
 from compat.behaviour.test_tensor_parallel import CORES, TWO_RANKS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from openai import OpenAI
 
     from compat.behaviour.engines import Engine, EnginePool, PlainEngine
@@ -20,11 +22,12 @@ _REQUEST = Request([5, 6, 7], {"temperature": 0.0, "max_tokens": 8})
 
 
 @pytest.fixture
-def client(server: Server) -> OpenAI:
-    """The official client."""
+def client(server: Server) -> Iterator[OpenAI]:
+    """The official client; a connection that it left open would fail whichever test comes later."""
     from openai import OpenAI
 
-    return OpenAI(base_url=server.url(), api_key="none", max_retries=0)
+    with OpenAI(base_url=server.url(), api_key="none", max_retries=0) as official:
+        yield official
 
 
 @pytest.mark.mode("abstain")
