@@ -204,7 +204,7 @@ def lock(session: nox.Session) -> None:
 
 @nox.session(name="compat-all", default=False)
 def compat_all(session: nox.Session) -> None:
-    """Validate every release on every lane of this machine; resumes where it was stopped."""
+    """Validate every release on every lane of this machine, or ``-- --async``; resumes."""
     machine(session, "sweep")
 
 
@@ -216,7 +216,7 @@ def plan(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def compat(session: nox.Session) -> None:
-    """Validate one cell: ``-- 0.28.0 --lane cpu --runner default --fragment out/fragment.json``."""
+    """Validate one cell: ``-- 0.28.0 --lane cpu-async --runner default --fragment out/f.json``."""
     machine(session, "run")
 
 

@@ -16,7 +16,7 @@ import traceback
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from compat.behaviour.messages import CACHE_TOKENS, SMALLEST, Answer
+from compat.behaviour.messages import CACHE_TOKENS, SMALLEST, Answer, Scheduling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -199,6 +199,21 @@ def _runner(engine: LLM, _: dict[str, Any]) -> str:
     return runner_kind(engine.llm_engine.vllm_config)
 
 
+def _scheduling(engine: LLM, _: dict[str, Any]) -> dict[str, Any]:
+    from vllm.platforms import current_platform
+    from vllm.v1.core.sched.async_scheduler import AsyncScheduler
+
+    host = engine.llm_engine
+    core: Any = host.engine_core.engine_core  # in this process, whichever its workers run in
+    found = Scheduling(
+        device=current_platform.device_type,
+        asynchronous=host.vllm_config.scheduler_config.async_scheduling,
+        queued=core.batch_queue is not None,
+        ahead=isinstance(core.scheduler, AsyncScheduler),
+    )
+    return asdict(found)
+
+
 def _preemptions(engine: LLM, _: dict[str, Any]) -> int:
     counts = [m.value for m in engine.get_metrics() if m.name == "vllm:num_preemptions"]
     return sum(counts)
@@ -215,6 +230,7 @@ _CALLS = {
     "time": _time,
     "rpc": _rpc,
     "runner": _runner,
+    "scheduling": _scheduling,
     "preemptions": _preemptions,
 }
 

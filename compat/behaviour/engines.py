@@ -9,10 +9,18 @@ import socket
 import time
 from collections import OrderedDict
 from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from compat.behaviour import processes
-from compat.behaviour.messages import CACHE_TOKENS, Answer, EngineSpec, Request, Timing
+from compat.behaviour.messages import (
+    CACHE_TOKENS,
+    Answer,
+    EngineSpec,
+    Request,
+    Scheduling,
+    Timing,
+)
 from compat.behaviour.processes import ForkedProcess
 
 if TYPE_CHECKING:
@@ -24,6 +32,9 @@ if TYPE_CHECKING:
 
 WORKER = os.environ.get("VALUE_STEER_SUITE_WORKER", "value_steer.worker.ValueSteerWorker")
 """The worker class under test; the negative control puts a dead one here."""
+
+ASYNCHRONOUS = find_spec("cpu_async_standin") is not None
+"""Whether a CPU is made to schedule as a GPU does by itself."""
 
 _BOOT_SECONDS = 300
 _CALL_SECONDS = 300
@@ -105,9 +116,17 @@ class Engine:
         """The model runner the host built."""
         return self._exchange({"call": "runner"})
 
+    def scheduling(self) -> Scheduling:
+        """How it schedules."""
+        return Scheduling(**self._exchange({"call": "scheduling"}))
+
     def preemptions(self) -> int:
         """How often the scheduler has preempted a request; needs ``disable_log_stats`` false."""
         return self._exchange({"call": "preemptions"})
+
+    def log(self) -> str:
+        """What it has said so far."""
+        return self._log.read_text(errors="replace")
 
     def close(self) -> None:
         """End the engine: by itself, which also completes its log, or else by force."""
@@ -133,7 +152,7 @@ class Engine:
 
     def _died(self, why: str) -> EngineDiedError:
         self.close()
-        return EngineDiedError(f"{why}\n{self._log.read_text(errors='replace')[-30_000:]}")
+        return EngineDiedError(f"{why}\n{self.log()[-30_000:]}")
 
 
 @dataclass

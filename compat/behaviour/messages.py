@@ -11,6 +11,9 @@ SMALLEST = "smallest"
 CACHE_TOKENS = "cache_tokens"
 """The option that sizes the cache in tokens, whatever a block holds."""
 
+LATE = "the outputs of steps are promises, and are kept late"
+"""What a process of an asynchronous lane says when it keeps the first one."""
+
 
 @dataclass(frozen=True)
 class EngineSpec:
@@ -83,6 +86,23 @@ class Answer:
     stop_reason: int | str | None
     logprobs: list[dict[str, float]] | None
     prompt_logprobs: list[dict[str, float]] | None = None
+
+
+@dataclass(frozen=True)
+class Scheduling:
+    """How an engine schedules, by three things that vLLM decides one after the other.
+
+    Attributes:
+        device: ``cpu``, or the kind of accelerator.
+        asynchronous: What its configuration has come to.
+        queued: Whether a step is scheduled while the one before it runs.
+        ahead: Whether its scheduler counts on tokens that are not there yet.
+    """
+
+    device: str
+    asynchronous: bool
+    queued: bool
+    ahead: bool
 
 
 @dataclass(frozen=True)

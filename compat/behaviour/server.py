@@ -60,6 +60,10 @@ class Server:
         _await_health(self._process, f"http://127.0.0.1:{self._port}/health", self._log)
         return f"http://127.0.0.1:{self._port}/v1"
 
+    def log(self) -> str:
+        """What it and its engine have said so far."""
+        return self._log.read_text(errors="replace")
+
     def end(self) -> None:
         """Stop it and its engine."""
         self._process.interrupt()

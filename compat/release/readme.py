@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
-from compat.checkout import INTERPRETED
+from compat import lanes
 from compat.release import gaps
 from compat.report import view
 from compat.report.model import Column, State
@@ -34,7 +34,6 @@ _COLUMNS = (
     "engine",
 )
 _MODES = ("abstain", "vfd")
-_CPU = "cpu"
 _WORDS = {State.VALIDATED: "passed", State.STALE: "older code"}
 """Whether the code of a checkout is what was tested, a committed file cannot say."""
 
@@ -129,8 +128,8 @@ def _told(here: Sequence[Row]) -> list[str]:
 
 def _untold(version: Version, runner: str, known: Inventory) -> list[str]:
     """Why there is no evidence."""
-    v2_since = [Version(k.since) for k in known.rules.cells if k.lane == INTERPRETED]
-    if not any(c.version == version and c.serves(_CPU) for c in known.candidates):
+    v2_since = [Version(k.since) for k in known.rules.cells if lanes.parse(k.lane).interpreted]
+    if not any(c.version == version and c.serves(lanes.CPU) for c in known.candidates):
         why = "no CPU build"
     elif runner == "v2" and not any(since <= version for since in v2_since):
         why = "not in the CPU build"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from packaging.version import InvalidVersion, Version
 
+from compat import lanes
 from compat.errors import UsageError
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Candidate:
 
     def serves(self, lane: str) -> bool:
         """Whether there is a build for a lane."""
-        return any(build.lane == lane.partition("-")[0] for build in self.builds)
+        return any(build.lane == lanes.family(lane) for build in self.builds)
 
     def build(self, lane: str) -> Build:
         """The build for a lane; ``cuda-sm90`` is served by the ``cuda`` build.
@@ -68,7 +69,7 @@ class Candidate:
         Raises:
             UsageError: There is none.
         """
-        family = lane.partition("-")[0]
+        family = lanes.family(lane)
         for build in self.builds:
             if build.lane == family:
                 return build

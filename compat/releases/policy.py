@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import yaml
 from packaging.version import InvalidVersion, Version
 
+from compat import lanes
 from compat.errors import UsageError
 from value_steer.records.codec import decode
 from value_steer.records.fields import listed
@@ -136,6 +137,11 @@ def _cells(body: object, path: Path) -> tuple[CellKind, ...]:
         raise UsageError(msg)
     for i, kind in enumerate(kinds):
         _version(kind.since, f"{path}: cells[{i}].since")
+        try:
+            lanes.parse(kind.lane)
+        except UsageError as error:
+            msg = f"{path}: cells[{i}].lane: {error}"
+            raise UsageError(msg) from error
     return tuple(kinds)
 
 
