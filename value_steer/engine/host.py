@@ -47,10 +47,14 @@ def fingerprint(model_config: ModelConfig) -> SettingsFingerprint:
     )
 
 
-def lane() -> str:
-    """The device class of the evidence that applies here: ``cpu``, ``cuda-sm90``, ..."""
+def lane(vllm_config: VllmConfig) -> str:
+    """The lane of the evidence that applies here: ``cpu``, ``cpu-async``, ``cuda-sm90``, ..."""
     if current_platform.is_cpu():
-        return "cpu"
+        words = {
+            "interpreted": runner_kind(vllm_config) == "v2",
+            "async": bool(vllm_config.scheduler_config.async_scheduling),
+        }
+        return "-".join(("cpu", *(word for word, holds in words.items() if holds)))
     capability = current_platform.get_device_capability()
     if capability is None:
         return current_platform.device_name

@@ -125,7 +125,11 @@ class ValueSteerWorker(host.worker_base()):  # type: ignore[misc]  # the host de
         for mode, enabled in (("abstain", modes.abstention), ("vfd", modes.filtering)):
             if enabled is not None:
                 assessment = versions.warn_unless_validated(
-                    host.vllm_version(), host.lane(), runner, mode, strict=enabled.settings.strict
+                    host.vllm_version(),
+                    host.lane(self.vllm_config),
+                    runner,
+                    mode,
+                    strict=enabled.settings.strict,
                 )
                 if assessment is not None:
                     self._evidence[mode] = assessment
@@ -163,7 +167,7 @@ class ValueSteerWorker(host.worker_base()):  # type: ignore[misc]  # the host de
         return {
             "version": __version__,
             "vllm": host.vllm_version(),
-            "lane": host.lane(),
+            "lane": host.lane(self.vllm_config),
             "runner": host.runner_kind(self.vllm_config),
             "disabled": is_disabled(),
             "modes": modes,
