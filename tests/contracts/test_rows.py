@@ -56,6 +56,8 @@ BUILT_IN = {"_replace", "register_forward_hook", "register_forward_pre_hook"}
 ADAPTED = PACKAGE / "engine" / "filtering" / "value_filter.py"
 # Set so that no fused kernel is used; harmless where vLLM has no such switch.
 SWITCHES = {"use_flashinfer", "use_xpu_sampler"}
+# Intercepted where it is there, from vLLM 0.20 on.
+SWITCHES |= {"gather_specific_token_logprobs"}
 
 
 def dotted_module(path: str) -> str:

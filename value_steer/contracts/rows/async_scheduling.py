@@ -122,13 +122,6 @@ _PLACEHOLDERS: tuple[Surface, ...] = (
         used_by=f"{_OURS}.add_request",
         why="A request that could outgrow the longest sequence is cut down where it comes in.",
     ),
-    _ASYNC(
-        id="async_scheduler.caches_what_is_settled",
-        symbol="AsyncScheduler._update_request_with_output",
-        need=Contains(("request.num_computed_tokens - request.num_output_placeholders",)),
-        used_by="value_steer.engine.filtering.value_filter.ValueFilter._end",
-        why="A stop token given out in place of a held one has the keys and values of that one.",
-    ),
 )
 
 _MESSAGES: tuple[Surface, ...] = (

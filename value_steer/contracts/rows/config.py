@@ -89,6 +89,13 @@ ROWS: tuple[Surface, ...] = (
         why="A calibration holds for one model in one precision.",
     ),
     _MODEL(
+        id="model_config.hf_text_config",
+        symbol="ModelConfig",
+        need=Assigns(("hf_text_config",)),
+        used_by="value_steer.engine.host.refuse_unfilterable",
+        why="A sliding window is refused where its blocks are freed too early.",
+    ),
+    _MODEL(
         id="model_config.get_hidden_size",
         symbol="ModelConfig.get_hidden_size",
         need=Parameters(),

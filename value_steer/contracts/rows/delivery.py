@@ -101,8 +101,9 @@ ROWS: tuple[Surface, ...] = (
     ),
     _OUTPUTS(
         id="async_output.abstract_methods",
+        modes=frozenset(Mode),
         symbol="AsyncModelRunnerOutput",
-        need=Implementable(("get_output",)),
+        need=Implementable(("get_output", "get_kv_connector_output")),
         used_by=_LATE,
         why="With a further abstract method a promise could not be made, and no step be served.",
     ),

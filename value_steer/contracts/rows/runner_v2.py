@@ -248,7 +248,7 @@ _DRAW: tuple[Surface, ...] = (
         path=f"{_PATH}/sample/states.py",
         symbol="SamplingStates",
         need=Assigns(("seeds",)),
-        used_by="value_steer.engine.runners.v2.DistributionsV2.generator",
+        used_by="value_steer.engine.runners.v2.DistributionsV2.generators",
         why="Further draws of a request follow from its seed.",
     ),
 )
