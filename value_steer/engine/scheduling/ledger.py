@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from value_steer.engine.delivery.report import Ending
 from value_steer.engine.scheduling.outcomes import BINS, Counters, Outcome, callers_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from value_steer.engine.delivery.report import Admitted, Ending, StepReport
+    from value_steer.engine.delivery.report import Admitted, StepReport
 
 CAPACITY = 10_000
 """Finished requests whose outcomes are kept."""
@@ -157,8 +158,9 @@ class Ledger:
         )
         self._counters.finished += 1
         self._counters.abstained += abstained
+        self._counters.exhausted += abstained and ending is Ending.NO_ACCEPTABLE
         self._counters.refused += admitted.refusal is not None
-        self._counters.exempt += not outcome.steered
+        self._counters.exempt += admitted.refusal is None and not outcome.steered
         self.add([outcome])
         return outcome
 
