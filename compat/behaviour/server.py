@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+KEY = "a-key"
+"""What a client of the server must know."""
+
 _BOOT_SECONDS = 300
 _MODULE = "vllm.entrypoints.openai.api_server"
 _OWN_ENVIRONMENT = {
@@ -45,6 +48,7 @@ class Server:
             *("--dtype", "float32", "--max-model-len", "256", "--max-num-seqs", "4"),
             *("--enforce-eager", "--generation-config", "vllm"),
             *("--num-gpu-blocks-override", "128"),  # enough, and soon zeroed
+            *("--middleware", "value_steer.http.Steering", "--api-key", KEY),
             *("--worker-cls", WORKER, "--additional-config", json.dumps(config)),
         ]
         self._process = ForkedProcess(
