@@ -109,6 +109,7 @@ class Ledger:
                 for row, name in enumerate(ids)
                 if (one := self._running.get(name)) is not None and one.admitted.keeps_values
             ]
+        self._leave_out_stop_tokens(report, ids)
         self._batch.add(report)
         for row, one in self._detailed:
             _append(one.values, report.p_good, row)
@@ -188,6 +189,16 @@ class Ledger:
     def answers(self, name: str) -> dict[int, Outcome]:
         """The outcomes of the answers to a request, by the id that its caller knows."""
         return dict(self._of_caller.get(name, {}))
+
+    def _leave_out_stop_tokens(self, report: StepReport, ids: Sequence[str]) -> None:
+        """A filtered request ends one step late, in which its stop token was judged as well."""
+        if report.p_good is None:
+            return
+        for name, ending in report.endings.items():
+            one = self._running.get(name)
+            if ending is Ending.NO_ACCEPTABLE or one is None or one.admitted.vfd_threshold is None:
+                continue
+            report.p_good[ids.index(name)] = np.nan
 
     def _count(self, request_ids: Sequence[str], what: str) -> int:
         """Count something that happened to requests; returns to how many that still run."""
