@@ -104,13 +104,13 @@ def test_what_the_engine_refuses_is_said() -> None:
 
     async def before(method: str) -> None:
         if method == "steer_set_thresholds":
-            raise RuntimeError("not now")
+            raise RuntimeError(method)
 
     client.before = before
     reply = posted(client, b'{"abstain": 0.4}')
 
     assert reply.status == 500
-    assert "not now" in reply.json["error"]["message"]
+    assert "thresholds: steer_set_thresholds" in reply.json["error"]["message"]
 
 
 def test_an_engine_that_cannot_be_asked_is_unavailable() -> None:
@@ -118,13 +118,13 @@ def test_an_engine_that_cannot_be_asked_is_unavailable() -> None:
     client = Client()
 
     async def before(method: str) -> None:
-        raise RuntimeError(f"no {method}")
+        raise RuntimeError(method)
 
     client.before = before
     reply = posted(client, b'{"abstain": 0.4}')
 
     assert reply.status == 503
-    assert "no steer_" in reply.json["error"]["message"]
+    assert "is its worker ours? steer_" in reply.json["error"]["message"]
 
 
 def test_a_server_without_an_engine_is_told_of(caplog: pytest.LogCaptureFixture) -> None:

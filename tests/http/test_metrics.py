@@ -43,7 +43,9 @@ def test_the_metrics_follow_the_servers_own() -> None:
     assert reply.headers["content-length"] == str(len(reply.body))
     found = samples(reply.body)
     assert found["vllm:ready", ()] == 1
-    assert {name[1][0]: v for name, v in found.items() if name[0] == "value_steer_requests_total"} == {
+    assert {
+        name[1][0]: v for name, v in found.items() if name[0] == "value_steer_requests_total"
+    } == {
         "abstained": 2,
         "no_acceptable": 1,
         "refused": 2,
@@ -76,7 +78,8 @@ def test_openmetrics_ends_once() -> None:
     """A scraper that asks for that format gets all of it in that format."""
     reply = scraped(Client(), OPEN, OWN + b"# EOF\n")
 
-    families = {f.name for f in openmetrics.text_string_to_metric_families(reply.body.decode())}
+    parse: Any = openmetrics.text_string_to_metric_families
+    families = {family.name for family in parse(reply.body.decode())}
     assert {"vllm:ready", "value_steer_requests", "value_steer_p_good"} <= families
     assert reply.body.count(b"# EOF\n") == 1
 

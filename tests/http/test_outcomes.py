@@ -38,14 +38,17 @@ def test_an_outcome_may_come_late() -> None:
     """As it does where the scheduler lives in another process than the worker."""
     client = Client()
 
+    async def before(_: str) -> None:
+        if len(client.calls) == 3:
+            client.answers["chatcmpl-a"] = {"0": outcome("e")}
+
+    client.before = before
+
     async def ask() -> Any:
-        asking = asyncio.create_task(finder(client).find(["chatcmpl-a"], 0))
-        await asyncio.sleep(0.05)
-        client.answers["chatcmpl-a"] = {"0": outcome("e")}
-        return await asking
+        return await finder(client, patience=60).find(["chatcmpl-a"], 0)
 
     assert asyncio.run(ask())["request_id"] == "e"
-    assert 2 < len(client.asked("steer_answers")) < 20
+    assert len(client.calls) == 3
 
 
 def test_an_answer_without_an_outcome_is_passed_on(caplog: pytest.LogCaptureFixture) -> None:
@@ -57,7 +60,7 @@ def test_an_answer_without_an_outcome_is_passed_on(caplog: pytest.LogCaptureFixt
 
     started = time.monotonic()
     assert asyncio.run(ask()) == [CHOICES, CHOICES]
-    assert 0.9 < time.monotonic() - started < 5
+    assert time.monotonic() - started > 0.9
     assert caplog.text.count("did not come in time") == 1
 
 
@@ -66,13 +69,12 @@ def test_where_no_outcome_ever_comes_nobody_waits_for_long() -> None:
     client = Client()
 
     async def ask() -> None:
-        outcomes = finder(client, patience=0.05)
+        outcomes = finder(client, patience=0.2)
         for i in range(8):
             assert await outcomes.find([f"none-{i}"], 0) is None
-        started, asked = time.monotonic(), len(client.calls)
+        asked = len(client.calls)
         assert await outcomes.find(["none"], 0) is None
         assert len(client.calls) == asked + 1
-        assert time.monotonic() - started < 0.04
         client.answers["some"] = {"0": outcome("e")}
         assert await outcomes.find(["some"], 0) is not None
         assert await outcomes.find(["none"], 0) is None
@@ -87,32 +89,34 @@ def test_an_engine_that_fails_costs_the_outcome_only(caplog: pytest.LogCaptureFi
 
     async def before(method: str) -> None:
         if method == "steer_answers":
-            raise RuntimeError("the engine is dead")
+            raise RuntimeError(method)
 
     client.before = before
-    started = time.monotonic()
 
+    async def ask() -> Any:
+        return await asyncio.wait_for(finder(client, patience=100).find(["chatcmpl-a"], 0), 50)
+
+    assert asyncio.run(ask()) is None
     assert asyncio.run(Server(client, JSON, [CHOICES]).ask(CHAT)).body == CHOICES
-    assert time.monotonic() - started < 0.9
-    assert "the engine is dead" in caplog.text
+    assert "RuntimeError: steer_answers" in caplog.text
 
 
 def test_an_engine_that_does_not_answer_holds_up_nobody() -> None:
     """The first answers wait as long as they may, the next ones not at all."""
     client = Client()
 
-    async def before(method: str) -> None:
+    async def before(_: str) -> None:
         await asyncio.sleep(100)
 
     client.before = before
 
     async def ask() -> None:
-        outcomes = finder(client, patience=0.1)
+        outcomes = finder(client, patience=1)
         assert await outcomes.find(["a"], 0) is None
         await asyncio.sleep(0.05)
         started = time.monotonic()
         assert await outcomes.find(["b"], 0) is None
-        assert time.monotonic() - started < 0.05
+        assert time.monotonic() - started < 0.9
         assert len(client.calls) == 1
 
     asyncio.run(ask())
@@ -123,7 +127,7 @@ def test_an_id_that_is_used_again_does_not_get_the_outcome_before() -> None:
     client = Client({"chatcmpl-a": {"0": outcome("chatcmpl-a-11111111")}})
 
     async def ask() -> Any:
-        outcomes = finder(client)
+        outcomes = finder(client, patience=60)
         assert (await outcomes.find(["chatcmpl-a"], 0) or {})["value"] == 0.75
         asking = asyncio.create_task(outcomes.find(["chatcmpl-a"], 0))
         await asyncio.sleep(0.05)
@@ -139,7 +143,7 @@ def test_one_id_for_two_requests_at_a_time_gets_no_outcome() -> None:
     client = Client({"chatcmpl-a": {"0": abstained("e")}})
     server = Server(client, JSON, [CHOICES])
 
-    async def pause(at: int) -> None:
+    async def pause(_: int) -> None:
         await asyncio.sleep(0.02)
 
     server.pause = pause
@@ -160,14 +164,15 @@ def test_a_caller_that_goes_does_not_disturb_the_others() -> None:
     client = Client()
 
     async def ask() -> Any:
-        outcomes = finder(client)
+        outcomes = finder(client, patience=60)
         gone = asyncio.create_task(outcomes.find(["gone"], 0))
         stays = asyncio.create_task(outcomes.find(["chatcmpl-a"], 0))
         await asyncio.sleep(0.02)
         gone.cancel()
+        await asyncio.wait([gone])
+        assert gone.cancelled()
         client.answers |= {"gone": {"0": outcome("g")}, "chatcmpl-a": {"0": outcome("e")}}
         found = await stays
-        assert gone.cancelled()
         assert client.asked("steer_answers")[-1] == (["chatcmpl-a"],)
         return found
 
@@ -179,9 +184,9 @@ def test_a_client_that_disconnects_is_the_servers_affair() -> None:
     server = Server(Client({"chatcmpl-a": {"0": abstained("e")}}), JSON, [CHOICES])
 
     async def send(message: Any) -> None:
-        raise OSError("gone")
+        raise OSError(message["type"])
 
-    with pytest.raises(OSError, match="gone"):
+    with pytest.raises(OSError, match="response"):
         asyncio.run(server.ask(CHAT, send=send))
 
 
@@ -200,7 +205,7 @@ def test_the_first_answers_of_a_server_have_outcomes_too() -> None:
     """Those that come while it is not known yet whether the engine steers."""
     client = Client({f"chatcmpl-{i}": {"0": abstained(f"e{i}")} for i in range(8)})
 
-    async def before(method: str) -> None:
+    async def before(_: str) -> None:
         await asyncio.sleep(0.02)
 
     client.before = before

@@ -23,25 +23,27 @@ class Engines:
 
     def __init__(self, client: Any) -> None:  # noqa: ANN401  (the host's)
         self._client = client
-        core = getattr(client, "engine_core", None)
-        self._ranks = list(getattr(core, "core_engines", ()))
+        self._core = getattr(client, "engine_core", None)
         # Of several engines, the public call returns what the first one says.
-        self._call_one = getattr(core, "_call_utility_async", None)
+        self._call_one = getattr(self._core, "_call_utility_async", None)
 
     @property
     def reaches_all(self) -> bool:
         """Whether every engine can be asked."""
-        return len(self._ranks) <= 1 or self._call_one is not None
+        return self._call_one is not None or len(self._ranks()) <= 1
 
     async def ask(self, method: str, *args: object) -> list[Any]:
         """What the first worker of each engine returns."""
-        if len(self._ranks) > 1 and self._call_one is not None:
-            calls = (
-                self._call_one("collective_rpc", method, None, args, None, engine=rank)
-                for rank in self._ranks
-            )
-            return [workers[0] for workers in await asyncio.gather(*calls)]
-        return [(await self._client.collective_rpc(method, args=args))[0]]
+        ranks = self._ranks()
+        if self._call_one is None or len(ranks) <= 1:
+            return [await self.tell(method, *args)]
+        call = ("collective_rpc", method, None, args, None)
+        replies = await asyncio.gather(*(self._call_one(*call, engine=rank) for rank in ranks))
+        return [workers[0] for workers in replies]
+
+    def _ranks(self) -> list[Any]:
+        """The engines that are there now; they may become more or fewer while they serve."""
+        return list(getattr(self._core, "core_engines", ()))
 
     async def tell(self, method: str, *args: object) -> Any:  # noqa: ANN401  (plain values)
         """Call every worker of every engine; what the first one returns."""

@@ -20,7 +20,7 @@ from value_steer.http.totals import Totals, requests_by_outcome
 from value_steer.threshold import NEVER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from prometheus_client.metrics_core import Metric
 
@@ -62,7 +62,8 @@ def extended(exposition: bytes, content_type: str, totals: Totals) -> bytes:
     registry = CollectorRegistry()
     registry.register(_Exposition(totals))
     if content_type.startswith(OPENMETRICS):
-        return exposition.removesuffix(_END) + openmetrics.generate_latest(registry)
+        encode: Callable[[CollectorRegistry], bytes] = openmetrics.generate_latest
+        return exposition.removesuffix(_END) + encode(registry)
     return exposition + generate_latest(registry)
 
 
