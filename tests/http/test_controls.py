@@ -138,18 +138,3 @@ def test_a_server_without_an_engine_is_told_of(caplog: pytest.LogCaptureFixture)
     assert asyncio.run(ask()).body == b"{}"
     assert server.routes == {}
     assert "finds no engine behind this server" in caplog.text
-
-
-@pytest.mark.parametrize(("value", "said"), [("1", True), ("0", False), ("", False)])
-def test_the_rust_front_end_is_told_of(
-    value: str,
-    said: bool,  # noqa: FBT001
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """It runs no middleware."""
-    monkeypatch.setenv("VLLM_USE_RUST_FRONTEND", value)
-
-    Server(Client())
-
-    assert ("runs no middleware" in caplog.text) is said

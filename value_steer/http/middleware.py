@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +27,6 @@ logger = logging.getLogger("value_steer")
 
 _ASK_AGAIN = 30.0
 """Seconds until an engine that could not be asked whether it steers is asked again."""
-_RUST = "VLLM_USE_RUST_FRONTEND"
 
 
 class Steering:
@@ -44,8 +42,6 @@ class Steering:
         self._app = app
         self._server: _Server | None = None
         self._looked = False
-        if os.environ.get(_RUST, "0") not in {"", "0"}:
-            logger.warning("%s is set: the Rust front end runs no middleware", _RUST)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request, or the start of the server."""
