@@ -68,6 +68,27 @@ class Server:
         """What it and its engine have said so far."""
         return self._log.read_text(errors="replace")
 
+    def ask(self, path: str, body: object = None, key: str = KEY) -> tuple[int, str]:
+        """Status and text of a reply.
+
+        Args:
+            path: Of the request.
+            body: Sent as JSON; ``None``: nothing is sent.
+            key: What the caller knows.
+        """
+        url = self.url().removesuffix("/v1") + path
+        request = urllib.request.Request(url)  # noqa: S310  (our own loopback server)
+        request.add_header("Authorization", f"Bearer {key}")
+        if body is not None:
+            request.add_header("Content-Type", "application/json")
+            request.data = json.dumps(body).encode()
+        try:
+            with urllib.request.urlopen(request, timeout=60) as reply:  # noqa: S310
+                return reply.status, reply.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
     def end(self) -> None:
         """Stop it and its engine."""
         self._process.interrupt()

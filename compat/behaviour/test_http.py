@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import urllib.error
-import urllib.request
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -216,7 +215,7 @@ def test_a_response_has_its_outcome(client: OpenAI, *, stream: bool) -> None:
 def test_a_message_has_its_outcome(server: Server, *, stream: bool) -> None:
     """At the top of the message, or of the event that says why it stopped."""
     request = {"model": "tiny", "messages": _MESSAGES, "max_tokens": 12, "stream": stream}
-    status, text = _ask(server, "/messages", request)
+    status, text = server.ask("/v1/messages", request)
     if status == 404:
         pytest.skip("this release has no such API")
 
@@ -232,7 +231,7 @@ def test_the_metrics_of_the_server_count_what_it_did(client: OpenAI, server: Ser
     from prometheus_client.parser import text_string_to_metric_families
 
     def scraped() -> dict[tuple[str, str], float]:
-        text = _ask(server, "/../metrics")[1]
+        text = server.ask("/metrics")[1]
         return {
             (sample.name, "/".join(sample.labels.values())): sample.value
             for family in text_string_to_metric_families(text)
@@ -260,16 +259,16 @@ def test_an_operator_changes_a_threshold_while_the_server_runs(
     """For the requests that come then; a bad one is refused with the reason."""
     strict, usual = {"abstain": 1.0}, {"abstain": 0.5}
     try:
-        status, text = _ask(server, "/value-steer/thresholds", strict)
+        status, text = server.ask("/v1/value-steer/thresholds", strict)
         assert (status, json.loads(text)["modes"]["abstain"]["threshold"]) == (200, 1.0)
         assert _chat(client, stream=False, xargs=_UNFILTERED).told["stopped_at"] == 1
     finally:
-        assert _ask(server, "/value-steer/thresholds", usual)[0] == 200
+        assert server.ask("/v1/value-steer/thresholds", usual)[0] == 200
 
-    status, text = _ask(server, "/value-steer/thresholds", {"abstain": 4})
+    status, text = server.ask("/v1/value-steer/thresholds", {"abstain": 4})
     assert status == 400
     assert "thresholds.abstain = 4" in json.loads(text)["error"]["message"]
-    told = json.loads(_ask(server, "/value-steer")[1])
+    told = json.loads(server.ask("/v1/value-steer")[1])
     assert told["modes"]["abstain"]["threshold"] == 0.5
     assert sorted(told["evidence"]) == ["abstain", "vfd"]
     assert told["counters"]["swallowed_errors"] == 0
@@ -278,33 +277,15 @@ def test_an_operator_changes_a_threshold_while_the_server_runs(
 def test_the_servers_key_guards_the_controls(client: OpenAI, server: Server) -> None:
     """Without it nobody reads them, and nobody changes a threshold."""
     assert client.api_key == KEY
-    assert _ask(server, "/value-steer", key="")[0] == 401
-    assert _ask(server, "/value-steer/thresholds", {"abstain": 1.0}, key="wrong")[0] == 401
-    assert json.loads(_ask(server, "/value-steer")[1])["modes"]["abstain"]["threshold"] == 0.5
+    assert server.ask("/v1/value-steer", key="")[0] == 401
+    assert server.ask("/v1/value-steer/thresholds", {"abstain": 1.0}, key="wrong")[0] == 401
+    assert json.loads(server.ask("/v1/value-steer")[1])["modes"]["abstain"]["threshold"] == 0.5
 
 
 def _await_changed(read: Callable[[], Any], before: Any) -> Any:
     """What is told may be a second old."""
-    import time
-
     for _ in range(20):
         time.sleep(1.1)
         if (after := read()) != before:
             return after
     return before
-
-
-def _ask(server: Server, path: str, body: object = None, key: str = KEY) -> tuple[int, str]:
-    """Status and text of a reply."""
-    url = server.url().removesuffix("/v1") + "/v1" + path
-    request = urllib.request.Request(url.replace("/v1/..", ""))  # noqa: S310  (our own server)
-    request.add_header("Authorization", f"Bearer {key}")
-    if body is not None:
-        request.add_header("Content-Type", "application/json")
-        request.data = json.dumps(body).encode()
-    try:
-        with urllib.request.urlopen(request, timeout=60) as reply:  # noqa: S310
-            return reply.status, reply.read().decode()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read().decode()

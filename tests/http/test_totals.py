@@ -52,15 +52,15 @@ def test_each_request_is_counted_once_and_as_its_answer_says() -> None:
 def test_the_value_that_ended_a_filtered_request_is_not_that_of_its_stop_token() -> None:
     """Which is judged one step later, before the request ends."""
 
-    def report(value: float, **more: dict[str, Ending]) -> StepReport:
-        return StepReport(p_good=np.array([0.75, value], np.float32), **more)
+    def report(value: float, **endings: Ending) -> StepReport:
+        return StepReport(p_good=np.array([0.75, value], np.float32), endings=endings)
 
     ledger = Ledger()
     names = ["b", "a"]
     ledger.take(StepReport(admitted=dict.fromkeys(names, FILTERS)), names)
     ledger.take(report(0.625), names)
     ledger.take(report(0.25), names)
-    ledger.take(report(0.875, endings={"a": Ending.ABSTAINED}), names)
+    ledger.take(report(0.875, a=Ending.ABSTAINED), names)
     ended = ledger.close("a", Ending.ABSTAINED, 3)
     other = ledger.close("b", None, 3)
 
