@@ -69,3 +69,15 @@ def test_the_value_that_ended_a_filtered_request_is_not_that_of_its_stop_token()
     assert other is not None
     assert other.judged == 3
     assert sum(ledger.counters.p_good) == 5
+
+
+def test_a_row_in_flight_when_its_request_ends_counts_nowhere() -> None:
+    """With asynchronous scheduling its step was scheduled before anybody knew."""
+    ledger = Ledger()
+    report = StepReport(p_good=np.array([0.25], np.float32))
+    ledger.take(StepReport(admitted={"a": ABSTAINS}), ["a"])
+    ledger.take(report, ["a"])
+    ledger.close("a", Ending.ABSTAINED, 1)
+    ledger.take(report, ["a"])
+
+    assert sum(ledger.counters.p_good) == ledger.counters.judged == 1

@@ -16,7 +16,7 @@ from value_steer.engine.delivery.report import Ending
 from value_steer.engine.scheduling.outcomes import BINS, Counters, Outcome, callers_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Container, Iterable, Sequence
 
     from value_steer.engine.delivery.report import Admitted, StepReport
 
@@ -44,9 +44,11 @@ class _Running:
 class _Batch:
     """Sums over steps of the same rows, so that a step costs a few operations for all of them."""
 
-    def __init__(self, ids: Sequence[str]) -> None:
+    def __init__(self, ids: Sequence[str], running: Container[str] = ()) -> None:
         rows = len(ids)
         self.ids = list(ids)
+        # A row may be in flight when its request ends; what is said of it then counts nowhere.
+        self._runs = np.array([name in running for name in ids], bool)
         self.judged, self.filtered = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
         self.value, self.lowest, self.p_undesirable = (
             np.full(rows, np.nan, np.float32) for _ in range(3)
@@ -56,13 +58,13 @@ class _Batch:
     def add(self, report: StepReport) -> None:
         """Take in a step."""
         if (good := report.p_good) is not None:
-            seen = ~np.isnan(good)
+            seen = ~np.isnan(good) & self._runs
             self.judged += seen
             self.value[seen] = good[seen]
             np.fmin(self.lowest, good, out=self.lowest)
             self.bins_good += _histogram(good[seen])
         if (undesirable := report.p_undesirable) is not None:
-            seen = ~np.isnan(undesirable)
+            seen = ~np.isnan(undesirable) & self._runs
             self.filtered += seen
             self.p_undesirable[seen] = undesirable[seen]
             self.bins_undesirable += _histogram(undesirable[seen])
@@ -101,9 +103,9 @@ class Ledger:
                 continue
             self._running[request_id] = _Running(admitted)
             self._counters.unendable += admitted.unendable
-        if ids != self._batch.ids:
+        if report.admitted or ids != self._batch.ids:
             self._settle()
-            self._batch = _Batch(ids)
+            self._batch = _Batch(ids, self._running)
             self._detailed = [
                 (row, one)
                 for row, name in enumerate(ids)
@@ -215,7 +217,7 @@ class Ledger:
         counters.p_undesirable = (batch.bins_undesirable + counters.p_undesirable).tolist()
         for row, name in enumerate(batch.ids):
             one = self._running.get(name)
-            if one is None:  # a row that was in flight when its request ended
+            if one is None:
                 continue
             judged, filtered = int(batch.judged[row]), int(batch.filtered[row])
             self._counters.judged += judged
