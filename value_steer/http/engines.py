@@ -54,7 +54,11 @@ Outcome = dict[str, Any]
 """As ``steer_answers`` of a worker gives it."""
 
 _PATIENCE = 1.0
-"""Seconds that an answer waits for its outcome."""
+"""Seconds that an answer waits for an outcome that the engine does not know yet."""
+_SLOWEST = 5.0
+"""Seconds that an answer waits for the engine to say anything: a step may take that long."""
+_FEWEST = 8
+"""Times that it is asked, at least: on a busy machine a second may pass unnoticed."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.004, 0.05
 _MISSES = 8
 """After so many answers in a row without an outcome, the next ones do not wait for theirs."""
@@ -66,6 +70,8 @@ _GIVEN = 10_000
 class _Wait:
     names: Sequence[str]
     answer: str
+    asked: int = 0
+    since: float = 0.0
     found: asyncio.Future[Outcome] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
@@ -77,15 +83,23 @@ class Outcomes:
     Args:
         engines: Whom to ask.
         notices: Is told of what fails.
-        patience: Seconds to wait for an outcome.
+        patience: Seconds to wait for an outcome that the engine does not know.
+        slowest: Seconds to wait for the engine.
     """
 
-    def __init__(self, engines: Engines, notices: Notices, patience: float = _PATIENCE) -> None:
-        self._engines, self._notices, self._patience = engines, notices, patience
+    def __init__(
+        self,
+        engines: Engines,
+        notices: Notices,
+        patience: float = _PATIENCE,
+        slowest: float = _SLOWEST,
+    ) -> None:
+        self._engines, self._notices = engines, notices
+        self._patience, self._slowest = patience, slowest
         self._waiting: list[_Wait] = []
         self._came = asyncio.Event()
         self._asking: asyncio.Task[None] | None = None
-        self._asked_at = 0.0
+        self._stuck = self._is_asking = False
         self._misses = 0
         self._given: OrderedDict[str, None] = OrderedDict()
 
@@ -96,7 +110,7 @@ class Outcomes:
             names: Ids of requests, the last one known counts.
             answer: Its number among the answers to that request.
         """
-        if self._is_stuck():
+        if self._stuck:  # the engine has not answered the last question yet
             return None
         wait = _Wait(names, str(answer))
         self._waiting.append(wait)
@@ -104,21 +118,14 @@ class Outcomes:
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask())
         try:
-            done, _ = await asyncio.wait([wait.found], timeout=self._patience)
+            done, _ = await asyncio.wait([wait.found], timeout=self._slowest)
         finally:
             self._waiting = [other for other in self._waiting if other is not wait]
         if not done:
-            self._miss()
+            self._stuck = self._is_asking
+            self._notices.warn("the engine does not say what became of answers")
             return None
         return wait.found.result() or None
-
-    def _is_stuck(self) -> bool:
-        """Whether the engine has not answered the last question for too long."""
-        return self._asked_at > 0 and time.monotonic() - self._asked_at > self._patience
-
-    def _miss(self) -> None:
-        self._misses += 1
-        self._notices.warn("the outcome of an answer did not come in time: passed on without one")
 
     async def _ask(self) -> None:
         """Ask for all that wait until none does."""
@@ -141,22 +148,35 @@ class Outcomes:
 
     async def _fetch(self, waiting: Sequence[_Wait]) -> dict[str, Mapping[str, Outcome]]:
         names = list(dict.fromkeys(name for wait in waiting for name in wait.names))
-        self._asked_at = time.monotonic()
+        self._is_asking = True
         try:
             replies = await self._engines.ask("steer_answers", names)
         finally:
-            self._asked_at = 0.0
+            self._stuck = self._is_asking = False
         return {name: found for reply in replies for name, found in reply.items()}
 
     def _settle(self, waiting: Sequence[_Wait], found: Mapping[str, Mapping[str, Outcome]]) -> None:
+        lacking = []
         for wait in waiting:
             outcome = self._fresh(wait, found)
-            if outcome is not None:
+            if outcome is None:
+                lacking.append(wait)
+            else:
                 self._misses = 0
                 _give(wait, outcome)
-                self._waiting = [other for other in self._waiting if other is not wait]
-        if self._misses >= _MISSES:
-            self._give_up(waiting)
+        late = [wait for wait in lacking if self._is_late(wait)]
+        self._misses += len(late)
+        if late:
+            self._notices.warn("the outcome of an answer did not come: passed on without one")
+        self._give_up(lacking if self._misses >= _MISSES else late)
+        self._waiting = [wait for wait in self._waiting if not wait.found.done()]
+
+    def _is_late(self, wait: _Wait) -> bool:
+        """Whether the engine has had the time to know an outcome."""
+        now = time.monotonic()
+        wait.asked += 1
+        wait.since = wait.since or now
+        return wait.asked >= _FEWEST and now - wait.since >= self._patience
 
     def _fresh(self, wait: _Wait, found: Mapping[str, Mapping[str, Outcome]]) -> Outcome | None:
         """The outcome of an answer, unless an earlier one under the same id had it."""
