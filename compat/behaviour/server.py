@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-KEY = "a-key"
-"""What a client of the server must know."""
+KEY = "none"
+"""What a client of the server must know; clients that were given no key say it too."""
 
 _BOOT_SECONDS = 300
 _MODULE = "vllm.entrypoints.openai.api_server"

@@ -14,7 +14,7 @@ from compat.behaviour.heads import BAD_TOKENS
 from compat.behaviour.server import KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from openai import OpenAI
 
@@ -27,11 +27,12 @@ _MESSAGES = [{"role": "user", "content": "w005 w006 w007 w008"}]
 
 
 @pytest.fixture(scope="module")
-def client(server: Server) -> OpenAI:
-    """The official client."""
+def client(server: Server) -> Iterator[OpenAI]:
+    """The official client; a connection that it left open would fail whichever test comes later."""
     from openai import OpenAI
 
-    return OpenAI(base_url=server.url(), api_key=KEY, max_retries=0)
+    with OpenAI(base_url=server.url(), api_key=KEY, max_retries=0) as official:
+        yield official
 
 
 @dataclass(frozen=True)
