@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from value_steer.cli.model import model_digest, read_model
+from value_steer.cli.model import load_model, load_tokenizer, model_digest, read_model
 from value_steer.cli.progress import counter
 from value_steer.features import CacheSpec, FeatureCache
 from value_steer.features.cache import Origin
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from value_steer.features import Prompt
     from value_steer.features.cache import Capture
     from value_steer.features.engine import Tokenizer
-    from value_steer.features.prefill import CausalLM
     from value_steer.features.ray_map import EngineFactory
 
 
@@ -41,7 +40,9 @@ def run(options: Namespace) -> int:
         f"{added} responses added to {len(prompts)} prompts; {len(cache)} in {options.out}\n"
     )
     if options.mismatch and options.engine == "vllm":
-        sys.stdout.write(f"{mismatch(_model(options), islice(cache, options.mismatch))}\n")
+        sys.stdout.write(
+            f"{mismatch(load_model(options.model, getattr(torch, options.dtype)), islice(cache, options.mismatch))}\n"
+        )
     return 0
 
 
@@ -68,7 +69,7 @@ def _prompts(options: Namespace) -> list[Prompt]:
 def _by_vllm(options: Namespace, prompts: list[Prompt]) -> int:
     vllm_engine = import_module("value_steer.cli.vllm_engine")
     hidden_size = read_model(options.model).hidden_size
-    spec = _spec(options, hidden_size, _tokenizer(options), f"vllm {vllm_engine.VERSION}")
+    spec = _spec(options, hidden_size, load_tokenizer(options.model), f"vllm {vllm_engine.VERSION}")
     make_engine: EngineFactory = vllm_engine.EngineFactory(
         str(options.model),
         {"dtype": options.dtype, **options.llm, **engine_options(options.out, hidden_size)},
@@ -95,8 +96,8 @@ def _on_replicas(
 
 
 def _by_transformers(options: Namespace, prompts: list[Prompt]) -> int:
-    tokenizer = _tokenizer(options)
-    model = _model(options)
+    tokenizer = load_tokenizer(options.model)
+    model = load_model(options.model, getattr(torch, options.dtype))
     sampling = PrefillSampling(
         options.max_tokens, options.temperature, options.top_p, options.top_k, options.min_p
     )
@@ -126,20 +127,6 @@ def _spec(options: Namespace, hidden_size: int, tokenizer: Tokenizer, engine: st
         engine_arguments=json.dumps(options.llm, sort_keys=True),
     )
     return CacheSpec(hidden_size, options.dtype, kind, settings, origin)
-
-
-def _tokenizer(options: Namespace) -> Tokenizer:
-    transformers = import_module("transformers")
-    tokenizer: Tokenizer = transformers.AutoTokenizer.from_pretrained(options.model)
-    return tokenizer
-
-
-def _model(options: Namespace) -> CausalLM:
-    transformers = import_module("transformers")
-    dtype = getattr(torch, options.dtype)
-    model = transformers.AutoModelForCausalLM.from_pretrained(options.model, dtype=dtype)
-    ready: CausalLM = model.eval()
-    return ready
 
 
 def _plan(options: Namespace) -> CapturePlan:

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from value_steer.cli.label import judge_server
-from value_steer.cli.model import read_model
+from value_steer.cli.model import load_model, load_tokenizer, read_model
 from value_steer.cli.progress import counter
 from value_steer.config import parse_settings
 from value_steer.errors import DataError, SettingsError
@@ -29,7 +29,6 @@ from value_steer.value_probe import Polarity, load_value_head, oriented
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from types import ModuleType
 
     from value_steer.evaluation.generations import Generation
     from value_steer.features.records import Prompt
@@ -44,15 +43,18 @@ def decode(options: Namespace) -> list[Generation]:
     if options.model is None or options.head is None:
         msg = "--decode needs --model and --head"
         raise SettingsError(msg)
+    if any(path.resolve() == (options.out / FILE).resolve() for path in options.generations):
+        msg = f"--generations: {options.out / FILE} is written by --decode; give another --out"
+        raise SettingsError(msg)
     with ExitStack() as stack:
         verifier = _verifier(options, stack)
-        transformers = import_module("transformers")
-        tokenizer = transformers.AutoTokenizer.from_pretrained(options.model)
         prompts = list(load_prompts("prompts", options.decode, limit=options.limit))
+        head, threshold = _head(options)
+        tokenizer = load_tokenizer(options.model)
         ids = {p.id: prompt_tokens(tokenizer, p, chat=not options.raw) for p in prompts}
         ways = policies(PolicySettings(options.candidates, options.best_of))
         found = []
-        sampler = Sampler(_reference(options, transformers), options.top_p)
+        sampler = Sampler(_reference(options, head, threshold), options.top_p)
         with counter("decoded", len(ids) * len(ways)) as count:
             for generation in generate(sampler, ways, ids, lambda _: False, options.seed):
                 found.append(generation)
@@ -64,14 +66,13 @@ def decode(options: Namespace) -> list[Generation]:
     return judged
 
 
-def _reference(options: Namespace, transformers: ModuleType) -> Reference:
-    model = transformers.AutoModelForCausalLM.from_pretrained(options.model).eval()
+def _reference(options: Namespace, head: ValueHead, threshold: float) -> Reference:
+    model = load_model(options.model)
     end = model.generation_config.eos_token_id
     ends = end if isinstance(end, list) else [end]
     if ends[0] is None:
         msg = f"{options.model}: its generation_config.json states no eos_token_id; add it"
         raise DataError(msg)
-    head, threshold = _head(options)
     return Reference(
         model,
         head,

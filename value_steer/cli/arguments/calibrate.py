@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from value_steer.cli.arguments.subcommand import Subcommand
+from value_steer.cli.arguments.types import COUNT, LEVEL, PATH, SEED, TEXT
+from value_steer.cli.places import FEATURES, FILE, OWN_HEAD
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -14,28 +15,30 @@ if TYPE_CHECKING:
 def _add(command: ArgumentParser) -> None:
     command.add_argument(
         "trajectories",
-        type=Path,
+        type=PATH,
         nargs="?",
         help="the head's values on responses of the unsteered model",
     )
     command.add_argument(
         "--features",
-        type=Path,
+        type=PATH,
         metavar="DIR",
         help="captured states to score instead, of the prompts that train left for this",
     )
-    command.add_argument("--labels", metavar="NAME", help="with --features: which labels")
     command.add_argument(
-        "--head", type=Path, required=True, metavar="FILE", help="the head; its sidecar is replaced"
+        "--labels", type=TEXT, metavar="NAME", help="with --features: which labels"
+    )
+    command.add_argument(
+        "--head", type=PATH, required=True, metavar="FILE", help="the head; its sidecar is replaced"
     )
     command.add_argument(
         "--training-prompts",
-        type=Path,
+        type=PATH,
         metavar="FILE",
         help="the prompt ids that the head was trained on (default: the file beside the head)",
     )
     command.add_argument(
-        "--seed", type=int, default=0, help="of the choice among several responses"
+        "--seed", type=SEED, default=0, help="of the choice among several responses"
     )
     command.add_argument(
         "--strict", action="store_true", help="fail where a warning would be given"
@@ -48,16 +51,16 @@ def _add_bounds(command: ArgumentParser) -> None:
     bounds = command.add_argument_group("bounds on acting on a good response")
     bounds.add_argument(
         "--alpha",
-        type=float,
+        type=LEVEL,
         default=0.05,
         help="the one whose threshold becomes the head's own (default: %(default)s)",
     )
     bounds.add_argument(
-        "--levels", type=float, nargs="+", metavar="ALPHA", help="all of the head's curve"
+        "--levels", type=LEVEL, nargs="+", metavar="ALPHA", help="all of the head's curve"
     )
     bounds.add_argument(
         "--confidence",
-        type=float,
+        type=LEVEL,
         help="hold for this calibration set with that probability, not on average over sets",
     )
 
@@ -65,10 +68,10 @@ def _add_bounds(command: ArgumentParser) -> None:
 def _add_rule(command: ArgumentParser) -> None:
     rule = command.add_argument_group("how abstention will be configured")
     rule.add_argument(
-        "--min-tokens", type=int, default=1, help="first response token that it judges"
+        "--min-tokens", type=COUNT, default=1, help="first response token that it judges"
     )
     rule.add_argument(
-        "--patience", type=int, default=1, help="consecutive low tokens that end a response"
+        "--patience", type=COUNT, default=1, help="consecutive low tokens that end a response"
     )
 
 
@@ -80,4 +83,5 @@ SUBCOMMAND = Subcommand(
         "value-steer calibrate trajectories.jsonl --head vhead.safetensors --alpha 0.01 --strict",
     ),
     _add,
+    {"trajectories": FILE, "--features": FEATURES, "--head": OWN_HEAD, "--training-prompts": FILE},
 )

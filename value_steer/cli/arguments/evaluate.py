@@ -6,6 +6,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from value_steer.cli.arguments.subcommand import Subcommand
+from value_steer.cli.arguments.types import (
+    COUNT,
+    LEVEL,
+    NOT_NEGATIVE,
+    PATH,
+    PATTERN,
+    SEED,
+    SHARE,
+    TEXT,
+    TOP_P,
+    URL,
+)
+from value_steer.cli.places import FILE, MODEL, OUTPUT_FOLDER
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -15,10 +28,10 @@ def _add(command: ArgumentParser) -> None:
     _add_abstention(command)
     _add_steering(command)
     _add_decoding(command)
-    command.add_argument("--seed", type=int, default=0, help="of splits and resampling")
+    command.add_argument("--seed", type=SEED, default=0, help="of splits and resampling")
     command.add_argument(
         "--out",
-        type=Path,
+        type=PATH,
         default=Path("evaluation"),
         metavar="DIR",
         help="folder for report.html and report.json (default: %(default)s)",
@@ -29,19 +42,19 @@ def _add_abstention(command: ArgumentParser) -> None:
     group = command.add_argument_group("abstention, replayed on finished responses")
     group.add_argument(
         "--trajectories",
-        type=Path,
+        type=PATH,
         metavar="FILE",
         help="the head's values along responses of the unsteered model",
     )
     group.add_argument(
         "--columns",
-        type=Path,
+        type=PATH,
         metavar="FILE",
         help="self-assessments and confidences of the same responses, line for line",
     )
     group.add_argument(
         "--steps",
-        type=int,
+        type=COUNT,
         nargs="+",
         default=[1, 20],
         metavar="TOKENS",
@@ -49,13 +62,13 @@ def _add_abstention(command: ArgumentParser) -> None:
     )
     group.add_argument(
         "--window",
-        type=int,
+        type=COUNT,
         default=16,
         metavar="TOKENS",
         help="tokens of a confidence group (default: %(default)s)",
     )
     group.add_argument(
-        "--min-tokens", type=int, default=1, help="first response token that is judged"
+        "--min-tokens", type=COUNT, default=1, help="first response token that is judged"
     )
 
 
@@ -63,14 +76,14 @@ def _add_steering(command: ArgumentParser) -> None:
     group = command.add_argument_group("steered decoding")
     group.add_argument(
         "--generations",
-        type=Path,
+        type=PATH,
         nargs="+",
         default=[],
         metavar="FILE",
         help="judged responses of several ways to decode, to the same prompts",
     )
     group.add_argument(
-        "--base", default="base", help="name of the unsteered way (default: %(default)s)"
+        "--base", type=TEXT, default="base", help="name of the unsteered way (default: %(default)s)"
     )
 
 
@@ -78,25 +91,31 @@ def _add_decoding(command: ArgumentParser) -> None:
     group = command.add_argument_group(
         "decoding, by every policy on a transformers model (small work: nothing is cached)"
     )
-    group.add_argument("--decode", type=Path, metavar="FILE", help="prompts, one object a line")
-    group.add_argument("--model", type=Path, metavar="DIR", help="folder of the model")
-    group.add_argument("--head", type=Path, metavar="FILE", help="the value head")
-    group.add_argument("--threshold", type=float, help="of P(undesirable); else the head's own")
-    group.add_argument("--alpha", type=float, help="instead of it: through the head's calibration")
-    group.add_argument("--unsafe", metavar="PATTERN", help="a response that has it is unsafe")
-    group.add_argument("--url", help="instead of it: a judge's endpoint; it ends in /v1")
-    group.add_argument("--judge", metavar="NAME", help="the judge (default: the first served)")
+    group.add_argument("--decode", type=PATH, metavar="FILE", help="prompts, one object a line")
+    group.add_argument("--model", type=PATH, metavar="DIR", help="folder of the model")
+    group.add_argument("--head", type=PATH, metavar="FILE", help="the value head")
+    group.add_argument("--threshold", type=SHARE, help="of P(undesirable); else the head's own")
+    group.add_argument("--alpha", type=LEVEL, help="instead of it: through the head's calibration")
     group.add_argument(
-        "--judge-max-tokens", type=int, default=256, help="of its answer (default: %(default)s)"
+        "--unsafe", type=PATTERN, metavar="PATTERN", help="a response that has it is unsafe"
     )
-    group.add_argument("--concurrency", type=int, default=8, help="requests to it at a time")
-    group.add_argument("--candidates", type=int, default=8, help="draws per token at most")
-    group.add_argument("--best-of", type=int, default=8, metavar="N", help="responses of best of N")
-    group.add_argument("--max-tokens", type=int, default=64, help="of a response")
-    group.add_argument("--temperature", type=float, default=1.0)
-    group.add_argument("--top-p", type=float, default=1.0)
+    group.add_argument("--url", type=URL, help="instead of it: a judge's endpoint; it ends in /v1")
+    group.add_argument(
+        "--judge", type=TEXT, metavar="NAME", help="the judge (default: the first served)"
+    )
+    group.add_argument(
+        "--judge-max-tokens", type=COUNT, default=256, help="of its answer (default: %(default)s)"
+    )
+    group.add_argument("--concurrency", type=COUNT, default=8, help="requests to it at a time")
+    group.add_argument("--candidates", type=COUNT, default=8, help="draws per token at most")
+    group.add_argument(
+        "--best-of", type=COUNT, default=8, metavar="N", help="responses of best of N"
+    )
+    group.add_argument("--max-tokens", type=COUNT, default=64, help="of a response")
+    group.add_argument("--temperature", type=NOT_NEGATIVE, default=1.0)
+    group.add_argument("--top-p", type=TOP_P, default=1.0)
     group.add_argument("--raw", action="store_true", help="without the model's chat template")
-    group.add_argument("--limit", type=int, help="prompts at most")
+    group.add_argument("--limit", type=COUNT, help="prompts at most")
 
 
 SUBCOMMAND = Subcommand(
@@ -110,4 +129,13 @@ SUBCOMMAND = Subcommand(
         " --alpha 0.05 --unsafe poison",
     ),
     _add,
+    {
+        "--trajectories": FILE,
+        "--columns": FILE,
+        "--generations": FILE,
+        "--decode": FILE,
+        "--model": MODEL,
+        "--head": FILE,
+        "--out": OUTPUT_FOLDER,
+    },
 )

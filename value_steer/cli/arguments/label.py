@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentTypeError
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from value_steer.cli.arguments.subcommand import Subcommand
-from value_steer.threshold import is_probability
+from value_steer.cli.arguments.types import COUNT, PATH, PATTERN, SHARE, TEXT, URL
+from value_steer.cli.places import FEATURES, FILE
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 
 def _add(command: ArgumentParser) -> None:
     command.add_argument(
-        "features", type=Path, metavar="FEATURES", help="folder of captured states"
+        "features", type=PATH, metavar="FEATURES", help="folder of captured states"
     )
     command.add_argument(
         "--by",
@@ -24,7 +23,9 @@ def _add(command: ArgumentParser) -> None:
         help="safety, helpfulness: a judge's word; maths, exact: against the reference; regex: "
         "whether a pattern is found; column: labels that are there already",
     )
-    command.add_argument("--name", help="of the labels (default: that of the question or column)")
+    command.add_argument(
+        "--name", type=TEXT, help="of the labels (default: that of the question or column)"
+    )
     command.add_argument(
         "--again",
         action="store_true",
@@ -32,32 +33,34 @@ def _add(command: ArgumentParser) -> None:
     )
     command.add_argument(
         "--max-unreadable",
-        type=_share,
+        type=SHARE,
         default=0.02,
         metavar="SHARE",
         help="of responses whose verdict may be unreadable (default: %(default)s)",
     )
     _add_judge(command)
     pattern = command.add_argument_group("the pattern")
-    pattern.add_argument("--pattern", help="in Python's syntax")
+    pattern.add_argument("--pattern", type=PATTERN, help="in Python's syntax")
     pattern.add_argument("--bad", action="store_true", help="a match means a bad response")
     column = command.add_argument_group("the column")
     column.add_argument(
-        "--file", type=Path, help="rows with prompt_id, sample and the column, from 0 to 1"
+        "--file", type=PATH, help="rows with prompt_id, sample and the column, from 0 to 1"
     )
-    column.add_argument("--column", default="label", help="its name (default: %(default)s)")
+    column.add_argument(
+        "--column", type=TEXT, default="label", help="its name (default: %(default)s)"
+    )
 
 
 def _add_judge(command: ArgumentParser) -> None:
     judge = command.add_argument_group("the judge, behind an OpenAI-compatible endpoint")
-    judge.add_argument("--url", help="of the endpoint; it ends in /v1")
-    judge.add_argument("--model", help="that judges (default: the first that is served)")
+    judge.add_argument("--url", type=URL, help="of the endpoint; it ends in /v1")
+    judge.add_argument("--model", type=TEXT, help="that judges (default: the first that is served)")
     judge.add_argument(
-        "--concurrency", type=int, default=16, help="questions at a time (default: %(default)s)"
+        "--concurrency", type=COUNT, default=16, help="questions at a time (default: %(default)s)"
     )
     judge.add_argument(
         "--max-tokens",
-        type=_count,
+        type=COUNT,
         default=256,
         help="of an answer; a model that reasons needs many (default: %(default)s)",
     )
@@ -69,22 +72,6 @@ def _add_judge(command: ArgumentParser) -> None:
     )
 
 
-def _share(text: str) -> float:
-    share = float(text)
-    if not is_probability(share):
-        msg = f"{text} is no share; give a number from 0 to 1"
-        raise ArgumentTypeError(msg)
-    return share
-
-
-def _count(text: str) -> int:
-    count = int(text)
-    if count < 1:
-        msg = f"{text} is no number of tokens; give 1 or more"
-        raise ArgumentTypeError(msg)
-    return count
-
-
 SUBCOMMAND = Subcommand(
     "label",
     "say of every captured response how good it is",
@@ -94,4 +81,5 @@ SUBCOMMAND = Subcommand(
         "value-steer label features --by regex --pattern '(?i)password' --bad",
     ),
     _add,
+    {"features": FEATURES, "--file": FILE},
 )

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+    from value_steer.cli.places import Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +21,11 @@ class Subcommand:
         summary: What it does, in words that may follow its name.
         examples: Commands, for its help.
         add: Adds its options.
+        places: What the paths among them must be, by option as it is typed.
     """
 
     name: str
     summary: str
     examples: tuple[str, ...]
     add: Callable[[ArgumentParser], None]
+    places: Mapping[str, Place]

@@ -1,0 +1,94 @@
+"""What the options of all commands accept, so that a wrong value is refused as it is read."""
+
+from __future__ import annotations
+
+import math
+import re
+from argparse import ArgumentTypeError
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Value = TypeVar("Value")
+_LONGEST_NUMBER = 40
+
+
+def whole(low: int, high: int = 2**31 - 1) -> Callable[[str], int]:
+    """An integer of a range."""
+    allowed = f"an integer >= {low}" if high == 2**31 - 1 else f"an integer from {low} to {high}"
+    return _checked(int, lambda value: low <= value <= high, allowed)
+
+
+def number(allowed: str, accepts: Callable[[float], bool]) -> Callable[[str], float]:
+    """A number of a range; neither NaN nor an infinity is one."""
+    return _checked(float, lambda value: math.isfinite(value) and accepts(value), allowed)
+
+
+def _checked(
+    read: Callable[[str], Value], accepts: Callable[[Value], bool], allowed: str
+) -> Callable[[str], Value]:
+    def convert(text: str) -> Value:
+        try:
+            value = read(text[:_LONGEST_NUMBER])
+        except ValueError:
+            value = None
+        if value is None or len(text) > _LONGEST_NUMBER or not accepts(value):
+            msg = f"{text[:_LONGEST_NUMBER]!r} is not {allowed}"
+            raise ArgumentTypeError(msg)
+        return value
+
+    return convert
+
+
+def _text(given: str) -> str:
+    """Text that is not empty."""
+    if not given.strip():
+        msg = "is empty; leave the option out, or give a text"
+        raise ArgumentTypeError(msg)
+    return given
+
+
+def _path(given: str) -> Path:
+    """A path; what is there is checked by :mod:`value_steer.cli.places`."""
+    if not given.strip() or "\0" in given:
+        msg = f"{given[:_LONGEST_NUMBER]!r} is no path"
+        raise ArgumentTypeError(msg)
+    return Path(given)
+
+
+def _pattern(given: str) -> str:
+    """A regular expression."""
+    try:
+        re.compile(_text(given))
+    except (re.error, OverflowError, RecursionError) as error:
+        msg = f"{given[:_LONGEST_NUMBER]!r} is no regular expression ({error})"
+        raise ArgumentTypeError(msg) from error
+    return given
+
+
+def _url(given: str) -> str:
+    """An address of HTTP."""
+    try:
+        parts = urlsplit(given)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a bracket or a port that is none
+        usable = False
+    if not usable or not given.isprintable() or " " in given:
+        msg = f"{given[:_LONGEST_NUMBER]!r} is no address such as http://localhost:8000/v1"
+        raise ArgumentTypeError(msg)
+    return given
+
+
+COUNT = whole(1)
+FROM_ZERO = whole(0)
+SEED = whole(0, 2**63 - 1)
+SHARE = number("a number from 0 to 1", lambda value: 0 <= value <= 1)
+PART = number("a number from 0 to below 1", lambda value: 0 <= value < 1)
+LEVEL = number("a number between 0 and 1", lambda value: 0 < value < 1)
+TOP_P = number("a number above 0, 1 at most", lambda value: 0 < value <= 1)
+POSITIVE = number("a number above 0", lambda value: value > 0)
+NOT_NEGATIVE = number("a number >= 0", lambda value: value >= 0)
+TEXT, PATH, PATTERN, URL = _text, _path, _pattern, _url
