@@ -65,7 +65,7 @@ def test_values_of_another_head_are_refused(
     header = TrajectoryHeader(Polarity.P_GOOD, head=weights_digest(other))
     write_trajectories(tmp_path / "t.jsonl", header, exact(300))
 
-    assert cli.main(["calibrate", str(tmp_path / "t.jsonl"), "--head", str(head)]) == 1
+    assert cli.main(["calibrate", str(tmp_path / "t.jsonl"), "--head", str(head)]) == 2
     assert "holds values of another head" in capsys.readouterr().err
     save_value_head(head, other, HeadCard(4, scores=Polarity.P_GOOD))
     assert cli.main(["calibrate", str(tmp_path / "t.jsonl"), "--head", str(head)]) == 0

@@ -17,9 +17,13 @@ from value_steer.cli.one_line import one_line
 from value_steer.cli.parser import build
 from value_steer.cli.places import require
 from value_steer.errors import CheckpointError, DataError, SettingsError, ValueSteerError
+from value_steer.labels.errors import UnreadableError
 
 if TYPE_CHECKING:
+    from argparse import Namespace
     from collections.abc import Sequence
+
+    from value_steer.cli.arguments.subcommand import Subcommand
 
 
 class ExitCode(IntEnum):
@@ -41,10 +45,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(format="%(message)s")
     logging.getLogger("value_steer").setLevel(logging.INFO)
     try:
-        require(options.places, options)
+        _require(options.subcommand, options)
         code: int = import_module(f"value_steer.cli.{options.command}").run(options)
     except ModuleNotFoundError as error:
         return _failed(options.command, advice(error), ExitCode.FAILED)
+    except UnreadableError as error:  # the judge's fault, not that of what was given
+        return _failed(options.command, str(error), ExitCode.FAILED)
     except (SettingsError, DataError, CheckpointError) as error:
         return _failed(options.command, str(error), ExitCode.USAGE)
     except (ValueSteerError, OSError) as error:
@@ -52,6 +58,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _failed(options.command, "interrupted", ExitCode.INTERRUPTED)
     return code
+
+
+def _require(subcommand: Subcommand, options: Namespace) -> None:
+    """Refuse what is wrong before anything that takes long is imported or done."""
+    for problem in subcommand.problems(options):
+        raise SettingsError(problem)
+    require(subcommand.places, options)
 
 
 def _failed(command: str, reason: str, code: ExitCode) -> int:

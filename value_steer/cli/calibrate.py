@@ -15,7 +15,7 @@ from value_steer.calibration import (
     is_held_out,
 )
 from value_steer.cli.thresholds import interval_text, threshold_text
-from value_steer.errors import CalibrationError, CalibrationWarning, SettingsError
+from value_steer.errors import CalibrationError, CalibrationWarning
 from value_steer.features import FeatureCache
 from value_steer.features.scoring import require_head, write_scores
 from value_steer.labels.store import read_labels
@@ -53,16 +53,10 @@ def run(options: Namespace) -> int:
 
 def _trajectories(options: Namespace) -> Path:
     """The file that is given, or one made beside the head from captured states."""
-    if (options.trajectories is None) == (options.features is None):
-        msg = "give either a file of trajectories or --features"
-        raise SettingsError(msg)
     if options.trajectories is not None:
         header = read_header(options.trajectories)
         require_head(header, load_value_head(options.head), str(options.trajectories))
         return Path(options.trajectories)
-    if options.labels is None:
-        msg = "--features needs --labels, the name that label printed"
-        raise SettingsError(msg)
     cache, head = FeatureCache.open(options.features), load_value_head(options.head)
     share, seed = head.card.meta.get("calibration_share"), head.card.meta.get("seed")
     if not isinstance(share, float) or not isinstance(seed, int):

@@ -18,6 +18,7 @@ from value_steer.features import CacheSpec, FeatureCache
 from value_steer.features.cache import Origin
 from value_steer.features.capture import CapturePlan, capture, engine_options, sampling_settings
 from value_steer.features.prefill import PrefillSampling, mismatch, prefill
+from value_steer.features.space import require_space
 from value_steer.labels.datasets import load_prompts
 from value_steer.labels.errors import BadRowError, LabelError
 
@@ -40,9 +41,8 @@ def run(options: Namespace) -> int:
         f"{added} responses added to {len(prompts)} prompts; {len(cache)} in {options.out}\n"
     )
     if options.mismatch and options.engine == "vllm":
-        sys.stdout.write(
-            f"{mismatch(load_model(options.model, getattr(torch, options.dtype)), islice(cache, options.mismatch))}\n"
-        )
+        model = load_model(options.model, getattr(torch, options.dtype))
+        sys.stdout.write(f"{mismatch(model, islice(cache, options.mismatch))}\n")
     return 0
 
 
@@ -78,7 +78,7 @@ def _by_vllm(options: Namespace, prompts: list[Prompt]) -> int:
     with counter("captured", len(prompts) * options.samples) as count:
         if options.replicas > 1:
             return _on_replicas(make_engine, options, prompts, spec)
-        cache = FeatureCache.create(options.out, spec)  # before the engine takes its time
+        cache = _cache(options, prompts, spec)  # before the engine takes its time
         engine, sampling = make_engine()
         return capture(engine, sampling, prompts, cache, _plan(options), after_batch=count)
 
@@ -90,26 +90,35 @@ def _on_replicas(
     replicas = ray_map.Replicas(
         options.replicas, options.cpus_per_replica, options.gpus_per_replica
     )
-    cache = FeatureCache.create(options.out, spec)
+    cache = _cache(options, prompts, spec)
     done = ray_map.capture_on_replicas(make_engine, prompts, cache, _plan(options), replicas)
     return len(done) - len(cache)
 
 
 def _by_transformers(options: Namespace, prompts: list[Prompt]) -> int:
     tokenizer = load_tokenizer(options.model)
-    model = load_model(options.model, getattr(torch, options.dtype))
     sampling = PrefillSampling(
         options.max_tokens, options.temperature, options.top_p, options.top_k, options.min_p
     )
     hidden_size = read_model(options.model).hidden_size
     spec = _spec(options, hidden_size, tokenizer, f"transformers {version('transformers')}")
-    cache = FeatureCache.create(options.out, spec)
+    cache = _cache(options, prompts, spec)
+    model = load_model(options.model, getattr(torch, options.dtype))
     if options.seed is not None:
         torch.manual_seed(options.seed)
     with counter("captured", len(prompts) * options.samples) as count:
         return prefill(
             model, tokenizer, sampling, prompts, cache, _plan(options), after_batch=count
         )
+
+
+def _cache(options: Namespace, prompts: list[Prompt], spec: CacheSpec) -> FeatureCache:
+    """The cache to fill, on a disk that holds the longest responses that are still to come."""
+    cache = FeatureCache.create(options.out, spec)
+    if not options.any_disk:
+        wanted = len(prompts) * options.samples - len(cache)
+        require_space(cache, wanted, options.max_tokens)
+    return cache
 
 
 def _spec(options: Namespace, hidden_size: int, tokenizer: Tokenizer, engine: str) -> CacheSpec:

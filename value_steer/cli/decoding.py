@@ -8,11 +8,12 @@ from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from value_steer.cli.arguments.evaluate import DECODED
 from value_steer.cli.label import judge_server
 from value_steer.cli.model import load_model, load_tokenizer, read_model
 from value_steer.cli.progress import counter
 from value_steer.config import parse_settings
-from value_steer.errors import DataError, SettingsError
+from value_steer.errors import DataError
 from value_steer.evaluation.decoding import Sampler
 from value_steer.evaluation.generations import generate, write_generations
 from value_steer.evaluation.policies import PolicySettings, policies
@@ -35,17 +36,9 @@ if TYPE_CHECKING:
     from value_steer.labels.verifier import Verifier
     from value_steer.value_probe import ValueHead
 
-FILE = "generations.jsonl"
-
 
 def decode(options: Namespace) -> list[Generation]:
-    """Let every policy answer every prompt, judge the answers, and keep them in ``FILE``."""
-    if options.model is None or options.head is None:
-        msg = "--decode needs --model and --head"
-        raise SettingsError(msg)
-    if any(path.resolve() == (options.out / FILE).resolve() for path in options.generations):
-        msg = f"--generations: {options.out / FILE} is written by --decode; give another --out"
-        raise SettingsError(msg)
+    """Let every policy answer every prompt, judge the answers, and keep them in ``DECODED``."""
     with ExitStack() as stack:
         verifier = _verifier(options, stack)
         prompts = list(load_prompts("prompts", options.decode, limit=options.limit))
@@ -62,7 +55,7 @@ def decode(options: Namespace) -> list[Generation]:
         texts = [tokenizer.decode(one.tokens, skip_special_tokens=True) for one in found]
         judged = _judged(found, texts, prompts, verifier)
     options.out.mkdir(parents=True, exist_ok=True)
-    write_generations(options.out / FILE, judged)
+    write_generations(options.out / DECODED, judged)
     return judged
 
 
@@ -103,9 +96,6 @@ def _head(options: Namespace) -> tuple[ValueHead, float]:
 def _verifier(options: Namespace, stack: ExitStack) -> Verifier:
     if options.unsafe is not None:
         return RegularExpression(options.unsafe, good=False)
-    if options.url is None:
-        msg = "--decode needs a judge: --unsafe with a pattern, or --url"
-        raise SettingsError(msg)
     judge = import_module("value_steer.labels.judge")
     prompts = import_module("value_steer.labels.judge_prompts")
     server = judge_server(options.url, options.judge, options.concurrency, options.judge_max_tokens)

@@ -69,6 +69,10 @@ def load_model(folder: Path, dtype: torch.dtype | None = None) -> CausalLM:
 
 @contextmanager
 def _loading(folder: Path, what: str) -> Iterator[None]:
+    # It writes pages of advice and progress to standard error.
+    logs = import_module("transformers").utils.logging
+    logs.set_verbosity_error()
+    logs.disable_progress_bar()
     try:
         yield
     except ModuleNotFoundError:

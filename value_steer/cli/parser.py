@@ -48,5 +48,5 @@ def build() -> Parser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         subcommand.add(own)
-        own.set_defaults(places=subcommand.places)
+        own.set_defaults(subcommand=subcommand)
     return parser

@@ -132,7 +132,11 @@ def _output_folder(path: Path) -> str | None:
 
 def _exists(path: Path) -> bool:
     """Whether something is there; a symbolic link to nothing, or to itself, is something."""
-    return os.path.lexists(path)
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def _unwritable(folder: Path) -> str | None:

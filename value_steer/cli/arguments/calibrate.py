@@ -9,7 +9,8 @@ from value_steer.cli.arguments.types import COUNT, LEVEL, PATH, SEED, TEXT
 from value_steer.cli.places import FEATURES, FILE, OWN_HEAD
 
 if TYPE_CHECKING:
-    from argparse import ArgumentParser
+    from argparse import ArgumentParser, Namespace
+    from collections.abc import Iterator
 
 
 def _add(command: ArgumentParser) -> None:
@@ -75,6 +76,15 @@ def _add_rule(command: ArgumentParser) -> None:
     )
 
 
+def _problems(options: Namespace) -> Iterator[str]:
+    if (options.trajectories is None) == (options.features is None):
+        yield "give either a file of trajectories or --features"
+    if options.features is not None and options.labels is None:
+        yield "--features needs --labels, the name that label printed"
+    if options.features is None and options.labels is not None:
+        yield "--labels belongs to --features; trajectories have labels of their own"
+
+
 SUBCOMMAND = Subcommand(
     "calibrate",
     "choose thresholds on held-out responses and write them into a head's sidecar",
@@ -84,4 +94,5 @@ SUBCOMMAND = Subcommand(
     ),
     _add,
     {"trajectories": FILE, "--features": FEATURES, "--head": OWN_HEAD, "--training-prompts": FILE},
+    _problems,
 )

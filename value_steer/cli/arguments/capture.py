@@ -61,6 +61,11 @@ def _add(command: ArgumentParser) -> None:
         metavar="DIR",
         help="where the features go (default: %(default)s); what is there is not made again",
     )
+    command.add_argument(
+        "--any-disk",
+        action="store_true",
+        help="start even where the longest responses would not fit on the disk",
+    )
     _add_sampling(command)
     _add_engine(command)
     _add_replicas(command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,12 @@ from value_steer.cli.arguments.types import (
 from value_steer.cli.places import FILE, MODEL, OUTPUT_FOLDER
 
 if TYPE_CHECKING:
-    from argparse import ArgumentParser
+    from argparse import ArgumentParser, Namespace
+    from collections.abc import Iterator
+
+
+DECODED = "generations.jsonl"
+"""What ``--decode`` writes into the folder of the report."""
 
 
 def _add(command: ArgumentParser) -> None:
@@ -118,6 +124,27 @@ def _add_decoding(command: ArgumentParser) -> None:
     group.add_argument("--limit", type=COUNT, help="prompts at most")
 
 
+def _problems(options: Namespace) -> Iterator[str]:
+    if options.trajectories is None and not options.generations and options.decode is None:
+        yield "nothing to evaluate; give --trajectories, --generations or --decode"
+    if options.columns is not None and options.trajectories is None:
+        yield "--columns belongs to --trajectories; give both"
+    if options.threshold is not None and options.alpha is not None:
+        yield "--threshold and --alpha exclude each other; keep one"
+    if options.decode is None:
+        for name in ("model", "head", "threshold", "alpha", "unsafe", "url"):
+            if getattr(options, name) is not None:
+                yield f"--{name} belongs to --decode; give both"
+        return
+    if options.model is None or options.head is None:
+        yield "--decode needs --model and --head"
+    if options.unsafe is None and options.url is None:
+        yield "--decode needs a judge: --unsafe with a pattern, or --url"
+    written = options.out / DECODED
+    if os.path.realpath(written) in map(os.path.realpath, options.generations):
+        yield f"--generations: {written} is written by --decode; give another --out"
+
+
 SUBCOMMAND = Subcommand(
     "evaluate",
     "compare stop rules and ways to decode, and write one report",
@@ -138,4 +165,5 @@ SUBCOMMAND = Subcommand(
         "--head": FILE,
         "--out": OUTPUT_FOLDER,
     },
+    _problems,
 )

@@ -9,7 +9,8 @@ from value_steer.cli.arguments.types import COUNT, PATH, PATTERN, SHARE, TEXT, U
 from value_steer.cli.places import FEATURES, FILE
 
 if TYPE_CHECKING:
-    from argparse import ArgumentParser
+    from argparse import ArgumentParser, Namespace
+    from collections.abc import Iterator
 
 
 def _add(command: ArgumentParser) -> None:
@@ -72,6 +73,21 @@ def _add_judge(command: ArgumentParser) -> None:
     )
 
 
+def _problems(options: Namespace) -> Iterator[str]:
+    if options.by in JUDGED and options.url is None:
+        yield f"--by {options.by} needs a judge's URL: --url http://…/v1"
+    for name, users in _BELONGING.items():
+        if getattr(options, name) is not None and options.by not in users:
+            yield f"--{name} belongs to --by {' or '.join(users)}"
+    if options.by == "regex" and options.pattern is None:
+        yield "--by regex needs a pattern: --pattern"
+    if options.by == "column" and options.file is None:
+        yield "--by column needs a file of rows: --file"
+
+
+JUDGED = ("safety", "helpfulness")
+_BELONGING = {"url": JUDGED, "model": JUDGED, "pattern": ("regex",), "file": ("column",)}
+
 SUBCOMMAND = Subcommand(
     "label",
     "say of every captured response how good it is",
@@ -82,4 +98,5 @@ SUBCOMMAND = Subcommand(
     ),
     _add,
     {"features": FEATURES, "--file": FILE},
+    _problems,
 )

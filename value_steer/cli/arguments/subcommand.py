@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from argparse import ArgumentParser
-    from collections.abc import Callable, Mapping
+    from argparse import ArgumentParser, Namespace
+    from collections.abc import Callable, Iterable, Mapping
 
     from value_steer.cli.places import Place
 
@@ -22,6 +22,7 @@ class Subcommand:
         examples: Commands, for its help.
         add: Adds its options.
         places: What the paths among them must be, by option as it is typed.
+        problems: What is wrong with the options that were given together.
     """
 
     name: str
@@ -29,3 +30,4 @@ class Subcommand:
     examples: tuple[str, ...]
     add: Callable[[ArgumentParser], None]
     places: Mapping[str, Place]
+    problems: Callable[[Namespace], Iterable[str]] = lambda _: ()

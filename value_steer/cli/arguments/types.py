@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 _LONGEST_NUMBER = 40
+_MOST = 1e6
 
 
 def whole(low: int, high: int = 2**31 - 1) -> Callable[[str], int]:
@@ -48,15 +49,24 @@ def _text(given: str) -> str:
     if not given.strip():
         msg = "is empty; leave the option out, or give a text"
         raise ArgumentTypeError(msg)
+    # It ends in files of JSON, and on the screen.
+    if "\0" in given or not _is_unicode(given):
+        msg = f"{given[:_LONGEST_NUMBER]!r} has bytes that are no text in UTF-8"
+        raise ArgumentTypeError(msg)
     return given
+
+
+def _is_unicode(given: str) -> bool:
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _path(given: str) -> Path:
     """A path; what is there is checked by :mod:`value_steer.cli.places`."""
-    if not given.strip() or "\0" in given:
-        msg = f"{given[:_LONGEST_NUMBER]!r} is no path"
-        raise ArgumentTypeError(msg)
-    return Path(given)
+    return Path(_text(given))
 
 
 def _pattern(given: str) -> str:
@@ -89,6 +99,6 @@ SHARE = number("a number from 0 to 1", lambda value: 0 <= value <= 1)
 PART = number("a number from 0 to below 1", lambda value: 0 <= value < 1)
 LEVEL = number("a number between 0 and 1", lambda value: 0 < value < 1)
 TOP_P = number("a number above 0, 1 at most", lambda value: 0 < value <= 1)
-POSITIVE = number("a number above 0", lambda value: value > 0)
-NOT_NEGATIVE = number("a number >= 0", lambda value: value >= 0)
+POSITIVE = number("a number above 0, 1e6 at most", lambda value: 0 < value <= _MOST)
+NOT_NEGATIVE = number("a number from 0 to 1e6", lambda value: 0 <= value <= _MOST)
 TEXT, PATH, PATTERN, URL = _text, _path, _pattern, _url
