@@ -8,9 +8,9 @@ import pytest
 
 from tests.evaluation.traces import exact, written
 from value_steer import cli
-from value_steer.features.scoring import weights_digest
 from value_steer.trajectories import TrajectoryHeader, write_trajectories
 from value_steer.value_probe import HeadCard, Polarity, ValueHead, load_value_head, save_value_head
+from value_steer.value_probe.digest import weights_digest
 
 if TYPE_CHECKING:
     from pathlib import Path

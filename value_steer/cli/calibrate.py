@@ -17,9 +17,8 @@ from value_steer.calibration import (
 from value_steer.cli.thresholds import interval_text, threshold_text
 from value_steer.errors import CalibrationError, CalibrationWarning
 from value_steer.features import FeatureCache
-from value_steer.features.scoring import require_head, write_scores
+from value_steer.features.scoring import write_scores
 from value_steer.labels.store import read_labels
-from value_steer.trajectories import read_header
 from value_steer.value_probe import load_value_head
 
 if TYPE_CHECKING:
@@ -54,8 +53,6 @@ def run(options: Namespace) -> int:
 def _trajectories(options: Namespace) -> Path:
     """The file that is given, or one made beside the head from captured states."""
     if options.trajectories is not None:
-        header = read_header(options.trajectories)
-        require_head(header, load_value_head(options.head), str(options.trajectories))
         return Path(options.trajectories)
     cache, head = FeatureCache.open(options.features), load_value_head(options.head)
     share, seed = head.card.meta.get("calibration_share"), head.card.meta.get("seed")
