@@ -243,4 +243,6 @@ def test_values_of_another_head_are_refused(tmp_path: Path) -> None:
     assert path.read_bytes() == before
     own = TrajectoryHeader(GOOD, SETTINGS, weights_digest(load_value_head(path)))
     write_trajectories(file, own, material(60))
-    assert calibrate_file(file, path).responses == 60
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CalibrationWarning)  # so few responses are
+        assert calibrate_file(file, path).responses == 60

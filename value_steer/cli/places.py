@@ -86,10 +86,7 @@ def _file(path: Path) -> str | None:
 
 
 def _folder(path: Path) -> str | None:
-    if not stat.S_ISDIR(path.stat().st_mode):
-        return "is no folder"
-    with os.scandir(path) as entries:
-        return None if any(entries) else "is empty"
+    return None if stat.S_ISDIR(path.stat().st_mode) else "is no folder"
 
 
 def _either(path: Path) -> str | None:
@@ -113,13 +110,17 @@ def _output_file(path: Path) -> str | None:
     return _unwritable(path.parent)
 
 
+def _new_file(path: Path) -> str | None:
+    return _output_file(path) if path.parent.is_dir() else _output_folder(path.parent)
+
+
 def _head_file(path: Path) -> str | None:
     if path.suffix not in HEAD_SUFFIXES:
         return f"unknown suffix {path.suffix!r}; use .safetensors, .pt or .bin"
     return _output_file(path)
 
 
-def _own_head(path: Path) -> str | None:
+def _own_file(path: Path) -> str | None:
     return _file(path) or _unwritable(path.parent)
 
 
@@ -153,8 +154,10 @@ FILES = Place(Use.READ, _either)
 FEATURES = Place(Use.READ, _folder_with("index.json", "the folder that capture wrote"))
 MODEL = Place(Use.READ, _folder_with("config.json", "the folder of a model"))
 FOLDER = Place(Use.READ, _folder)
-OWN_HEAD = Place(Use.REPLACE, _own_head)
-"""A head whose sidecar is written anew."""
+OWN_FILE = Place(Use.REPLACE, _own_file)
+"""One that is read, and written anew with what lies beside it."""
 HEAD_FILE = Place(Use.WRITE, _head_file)
 OUTPUT_FILE = Place(Use.WRITE, _output_file)
+NEW_FILE = Place(Use.WRITE, _new_file)
+"""One whose folder is made if need be."""
 OUTPUT_FOLDER = Place(Use.WRITE, _output_folder)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from value_steer.cli.arguments.subcommand import Subcommand
 from value_steer.cli.arguments.types import COUNT, LEVEL, PATH, SEED, TEXT
-from value_steer.cli.places import FEATURES, FILE, OWN_HEAD
+from value_steer.cli.places import FEATURES, FILE, OWN_FILE
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -93,6 +93,6 @@ SUBCOMMAND = Subcommand(
         "value-steer calibrate trajectories.jsonl --head vhead.safetensors --alpha 0.01 --strict",
     ),
     _add,
-    {"trajectories": FILE, "--features": FEATURES, "--head": OWN_HEAD, "--training-prompts": FILE},
+    {"trajectories": FILE, "--features": FEATURES, "--head": OWN_FILE, "--training-prompts": FILE},
     _problems,
 )

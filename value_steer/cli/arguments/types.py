@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
+from packaging.version import InvalidVersion, Version
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -92,6 +94,19 @@ def _url(given: str) -> str:
     return given
 
 
+def _version(given: str) -> str:
+    shortened = given[:_LONGEST_NUMBER]
+    try:
+        Version(shortened)
+        usable = shortened == given
+    except InvalidVersion:
+        usable = False
+    if not usable:
+        msg = f"{shortened!r} is no version; write a release (0.28.0), or a series where it will do"
+        raise ArgumentTypeError(msg)
+    return given
+
+
 COUNT = whole(1)
 FROM_ZERO = whole(0)
 SEED = whole(0, 2**63 - 1)
@@ -101,4 +116,4 @@ LEVEL = number("a number between 0 and 1", lambda value: 0 < value < 1)
 TOP_P = number("a number above 0, 1 at most", lambda value: 0 < value <= 1)
 POSITIVE = number("a number above 0, 1e6 at most", lambda value: 0 < value <= _MOST)
 NOT_NEGATIVE = number("a number from 0 to 1e6", lambda value: 0 <= value <= _MOST)
-TEXT, PATH, PATTERN, URL = _text, _path, _pattern, _url
+TEXT, PATH, PATTERN, URL, VERSION = _text, _path, _pattern, _url, _version
