@@ -15,8 +15,8 @@ from value_steer import cli
 from value_steer.errors import SettingsError
 from value_steer.features import CacheSpec, FeatureCache, space
 from value_steer.features.errors import FeatureCacheError
-from value_steer.training import from_features
 from value_steer.training.device import require_device
+from value_steer.training.loop import Trainer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +32,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         pytest.fail("training began")
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(from_features.Trainer, "fit", no_training)
+    monkeypatch.setattr(Trainer, "fit", no_training)
     cache = FeatureCache.create("features", CacheSpec(HIDDEN))
     cache.add([features(f"p{i}") for i in range(24)])
     rows = [{"prompt_id": f"p{i}", "sample": 0, "label": float(i % 2)} for i in range(24)]

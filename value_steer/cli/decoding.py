@@ -52,7 +52,7 @@ def decode(options: Namespace) -> list[Generation]:
             for generation in generate(sampler, ways, ids, lambda _: False, options.seed):
                 found.append(generation)
                 count(1)
-        texts = [tokenizer.decode(one.tokens, skip_special_tokens=True) for one in found]
+        texts = [tokenizer.decode(list(one.tokens), skip_special_tokens=True) for one in found]
         judged = _judged(found, texts, prompts, verifier)
     options.out.mkdir(parents=True, exist_ok=True)
     write_generations(options.out / DECODED, judged)
@@ -62,8 +62,8 @@ def decode(options: Namespace) -> list[Generation]:
 def _reference(options: Namespace, head: ValueHead, threshold: float) -> Reference:
     model = load_model(options.model)
     end = model.generation_config.eos_token_id
-    ends = end if isinstance(end, list) else [end]
-    if ends[0] is None:
+    first = end[0] if isinstance(end, list) else end
+    if first is None:
         msg = f"{options.model}: its generation_config.json states no eos_token_id; add it"
         raise DataError(msg)
     return Reference(
@@ -71,7 +71,7 @@ def _reference(options: Namespace, head: ValueHead, threshold: float) -> Referen
         head,
         threshold,
         max_tokens=options.max_tokens,
-        eos=ends[0],
+        eos=first,
         temperature=options.temperature,
     )
 
