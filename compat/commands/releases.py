@@ -68,8 +68,11 @@ def discover_releases(arguments: argparse.Namespace, progress: Progress) -> Exit
     rules = discover.Rules(
         policy.oldest_vllm, timedelta(hours=policy.cooldown_hours), arguments.prereleases
     )
-    found = discover.discover(rules)
+    discovery = discover.discover(rules)
+    found = discovery.candidates
     write_atomically(arguments.candidates, dump_candidates(found).encode())
+    for reason in discovery.odd:
+        progress.note(f"warning: {reason}")
     progress.note(f"{len(found)} releases in {arguments.candidates}, newest {found[-1].version}")
     return ExitCode.PASSED
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from compat.errors import InfraError
-from value_steer.contracts.sources.index import pip_options
+from value_steer.contracts.sources.pip_config import pip_options
 from value_steer.errors import ContractError
 
 if TYPE_CHECKING:

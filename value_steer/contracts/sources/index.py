@@ -5,37 +5,28 @@ Needs the extra ``index``; nothing else of value-steer asks the network.
 
 from __future__ import annotations
 
-import ast
-import subprocess
-import sys
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from packaging.version import Version
 
 from value_steer.errors import ContractError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
     from datetime import datetime
 
-    import requests
-    from packaging.version import Version
     from pypi_simple import DistributionPackage
 
+    from value_steer.contracts.sources.pip_config import IndexSettings
+    from value_steer.contracts.sources.session import Session
+
 _NEEDED = ("pypi_simple", "requests")
-# Later sections of pip's configuration override earlier ones.
-_SECTIONS = ("global", "install", ":env:")
-
-
-@dataclass(frozen=True, slots=True)
-class IndexSettings:
-    """Where and how to ask: ``None`` leaves it to the libraries' defaults."""
-
-    address: str | None = None
-    certificates: str | None = None
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +44,17 @@ class IndexWheel:
     version: Version
     build: int
     platform: str
-    url: str
+    url: str = field(repr=False)
     sha256: str
     requires_python: str
     yanked: bool
     uploaded: datetime | None
+
+    @property
+    def is_for_linux(self) -> bool:
+        """Whether the machines of the matrix could install it."""
+        tags = self.platform.split(".")
+        return any(tag.startswith(("manylinux", "linux_")) or tag == "any" for tag in tags)
 
 
 def require_libraries() -> None:
@@ -77,41 +74,44 @@ def require_libraries() -> None:
 
 # Making a connection costs more than reading a file over one, so each process keeps its own.
 @cache
-def shared_session(settings: IndexSettings) -> requests.Session:
-    """The session of this process; it keeps its connections and trusts pip's certificates."""
+def shared_session(settings: IndexSettings) -> Session:
+    """The session of this process; it keeps its connections and asks as pip would."""
     require_libraries()
-    import requests  # noqa: PLC0415  (an optional extra)
+    from value_steer.contracts.sources.session import make  # noqa: PLC0415  (an optional extra)
 
-    session = requests.Session()
-    session.mount("https://", requests.adapters.HTTPAdapter(pool_maxsize=16, max_retries=3))
-    if settings.certificates:
-        session.verify = settings.certificates
-    return session
+    return make(settings)
 
 
 def project_wheels(project: str, settings: IndexSettings) -> tuple[IndexWheel, ...]:
-    """Every wheel of a project, in the order of the index.
+    """Every wheel of a project, in the order of the places that pip looks at.
+
+    A place that does not answer is passed over with a warning, as pip does, if another one does.
 
     Raises:
-        ContractError: The index does not answer, or has no such project.
+        ContractError: None of the places has the project.
     """
     session = shared_session(settings)
-    import pypi_simple  # noqa: PLC0415  (an optional extra)
-    import requests  # noqa: PLC0415
+    from value_steer.contracts.sources.pages import places  # noqa: PLC0415  (an optional extra)
 
-    address = settings.address or pypi_simple.PYPI_SIMPLE_ENDPOINT
-    try:
-        client = pypi_simple.PyPISimple(address, session=session)
-        page = client.get_project_page(project, timeout=30)
-    except (
-        requests.RequestException,
-        pypi_simple.NoSuchProjectError,
-        pypi_simple.UnsupportedContentTypeError,
-    ) as err:
-        msg = f"the package index gives no page of {project} ({type(err).__name__}); check pip's "
-        msg += "index-url and the network"
-        raise ContractError(msg) from err
-    return from_packages(page.packages)
+    found: dict[str, IndexWheel] = {}
+    silent = []
+    for place in places(project, settings, session):
+        try:
+            wheels = from_packages(place.files())
+        except ContractError as err:
+            silent.append(str(err))
+            continue
+        for wheel in wheels:
+            found.setdefault(wheel.filename, wheel)
+    if not found:
+        why = ", ".join(silent) or "none of its places has one"
+        index = "find-links, as no-index is set" if settings.no_index else "index-url"
+        msg = f"the package index gives no page of {project} ({why}); check pip's {index} and the "
+        msg += "network"
+        raise ContractError(msg)
+    for reason in silent:
+        _log.warning("no wheels of %s are taken from %s", project, reason)
+    return tuple(found.values())
 
 
 def from_packages(packages: Iterable[DistributionPackage]) -> tuple[IndexWheel, ...]:
@@ -148,51 +148,16 @@ def current(wheels: Iterable[IndexWheel]) -> tuple[IndexWheel, ...]:
 
 
 def for_reading(wheels: Iterable[IndexWheel]) -> tuple[IndexWheel, ...]:
-    """One wheel per final release, oldest first; x86_64 where there is one."""
+    """One wheel per final release, oldest first; of Linux on x86_64 where there is one."""
     chosen: dict[Version, IndexWheel] = {}
-    for wheel in current(wheels):
-        if not wheel.version.is_prerelease and (
-            wheel.version not in chosen or wheel.platform.endswith("x86_64")
-        ):
-            chosen[wheel.version] = wheel
+    for wheel in sorted(current(wheels), key=_for_reading):
+        # A build such as 0.28.0+cu129 is of a release, and is none of its own.
+        release = Version(wheel.version.public)
+        if not release.is_prerelease:
+            chosen[release] = replace(wheel, version=release)
     return tuple(chosen[version] for version in sorted(chosen))
 
 
-def pip_settings() -> IndexSettings:
-    """What pip is configured for.
-
-    Raises:
-        ContractError: pip does not tell.
-    """
-    command = [sys.executable, "-m", "pip", "config", "list"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        msg = f"`pip config list` failed: {done.stderr.strip()}; is pip installed here?"
-        raise ContractError(msg)
-    return parse_settings(done.stdout.splitlines())
-
-
-def pip_options(listing: str) -> dict[str, str]:
-    """The options in the output of ``pip config list``, as they hold for ``pip install``.
-
-    Raises:
-        ContractError: A line is no ``section.option='value'``.
-    """
-    sections: dict[str, dict[str, str]] = {section: {} for section in _SECTIONS}
-    for line in filter(None, map(str.strip, listing.splitlines())):
-        key, _, value = line.partition("=")
-        section, _, option = key.rpartition(".")
-        try:
-            text = str(ast.literal_eval(value))
-        except (SyntaxError, ValueError) as error:
-            msg = f"`pip config list` printed {line!r}, which is no section.option='value'"
-            raise ContractError(msg) from error
-        if section in sections:
-            sections[section][option] = text
-    return {name: text for section in _SECTIONS for name, text in sections[section].items()}
-
-
-def parse_settings(lines: Sequence[str]) -> IndexSettings:
-    """Settings from the lines that ``pip config list`` prints."""
-    merged = pip_options("\n".join(lines))
-    return IndexSettings(merged.get("index-url"), merged.get("cert"))
+def _for_reading(wheel: IndexWheel) -> tuple[bool, bool, bool]:
+    """The last in this order is read."""
+    return wheel.is_for_linux, wheel.platform.endswith("x86_64"), wheel.version.local is None

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 _TAIL = 1 << 20
 _CHUNK = 1 << 16
 _CONNECTIONS = 4
-_TIMEOUT = (10, 60)
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 
@@ -93,9 +92,7 @@ class RangeFile(io.RawIOBase):
 
     def _fetch(self, span: str) -> int:
         """Fetch one span and return the size of the whole file."""
-        with self._session.get(
-            self._url, headers={"Range": span}, timeout=_TIMEOUT, stream=True
-        ) as answer:
+        with self._session.get(self._url, headers={"Range": span}, stream=True) as answer:
             answer.raise_for_status()
             match = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
             if answer.status_code != 206 or match is None:

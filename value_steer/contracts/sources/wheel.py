@@ -8,8 +8,10 @@ import os
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
-from value_steer.contracts.sources.index import IndexSettings, shared_session
+from value_steer.contracts.sources.index import shared_session
+from value_steer.contracts.sources.pip_config import redacted
 from value_steer.contracts.sources.ranges import RangeFile, RangesUnsupportedError
 from value_steer.errors import ContractError
 from value_steer.records.files import replacing, write_atomically
@@ -20,12 +22,12 @@ if TYPE_CHECKING:
     import requests
 
     from value_steer.contracts.sources.index import IndexWheel
+    from value_steer.contracts.sources.pip_config import IndexSettings
 
 _LOCAL_HEADER = 30
 # Extra fields of a local header are not in the table of contents.
 _SLACK = 96
 _TEXTS = "sources.json"
-_TIMEOUT = (10, 120)
 
 
 def cache_folder() -> Path:
@@ -76,7 +78,8 @@ class WheelTree:
                 there = path in archive.NameToInfo
                 self._texts[path] = archive.read(path).decode("utf-8") if there else None
             except (OSError, ValueError, zipfile.BadZipFile) as err:
-                msg = f"{self._wheel.filename}: {path} cannot be read ({err!r}); try again"
+                why = redacted(repr(err))
+                msg = f"{self._wheel.filename}: {path} cannot be read ({why}); try again"
                 raise ContractError(msg) from err
             self._fetched = True
         return self._texts[path]
@@ -96,7 +99,7 @@ class WheelTree:
                 there = [archive.NameToInfo[path] for path in missing if path in archive.NameToInfo]
                 self._ranges.prefetch(map(_span, there))
         except (OSError, zipfile.BadZipFile) as err:
-            msg = f"{self._wheel.filename} cannot be read ({err!r}); try again"
+            msg = f"{self._wheel.filename} cannot be read ({redacted(repr(err))}); try again"
             raise ContractError(msg) from err
 
     def save(self) -> None:
@@ -121,6 +124,9 @@ class WheelTree:
     def _open(self) -> zipfile.ZipFile:
         if self._archive is None:
             session = shared_session(self._settings)
+            if self._wheel.url.startswith("file:"):
+                self._archive = zipfile.ZipFile(unquote(urlsplit(self._wheel.url).path))
+                return self._archive
             try:
                 self._ranges = RangeFile(session, self._wheel.url)
                 self._archive = zipfile.ZipFile(self._ranges)
@@ -136,7 +142,7 @@ class WheelTree:
         self._folder.mkdir(parents=True, exist_ok=True)
         digest = hashlib.sha256()
         with replacing(target) as file:
-            with session.get(self._wheel.url, stream=True, timeout=_TIMEOUT) as answer:
+            with session.get(self._wheel.url, stream=True) as answer:
                 answer.raise_for_status()
                 for chunk in answer.iter_content(1 << 20):
                     digest.update(chunk)

@@ -1,0 +1,89 @@
+"""A session of ``requests`` that asks as pip is configured to ask."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase, HTTPBasicAuth
+from requests.utils import get_netrc_auth
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from value_steer.contracts.sources.pip_config import IndexSettings
+
+_TIMEOUT = (10.0, 60.0)
+_PASSING = (500, 502, 503, 520, 524, 527)
+"""States of a server that are worth another try; pip has the same."""
+
+
+class Session(requests.Session):
+    """One that gives up after a while without being told each time."""
+
+    def __init__(self, timeout: float | tuple[float, float]) -> None:
+        super().__init__()
+        self._timeout = timeout
+
+    def request(self, *args: Any, **options: Any) -> requests.Response:  # noqa: ANN401
+        """See :meth:`requests.Session.request`."""
+        if options.get("timeout") is None:
+            options["timeout"] = self._timeout
+        return super().request(*args, **options)
+
+
+class _Trusting(HTTPAdapter):
+    """Does not ask a server who it is."""
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:  # noqa: ANN401, ARG002
+        super().cert_verify(conn, url, verify=False, cert=cert)
+
+
+class _Credentials(AuthBase):
+    """Those in the addresses of indexes, for all that their hosts serve, else those of netrc."""
+
+    def __init__(self, addresses: Iterable[str]) -> None:
+        parts = [urlsplit(address) for address in addresses]
+        self._known = {
+            _host(one.netloc): (unquote(one.username), unquote(one.password or ""))
+            for one in parts
+            if one.username is not None
+        }
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        url = request.url or ""
+        found = self._known.get(_host(urlsplit(url).netloc)) or get_netrc_auth(url)
+        return request if found is None else HTTPBasicAuth(*found)(request)
+
+
+def make(settings: IndexSettings) -> Session:
+    """A session that keeps its connections."""
+    session = Session(settings.timeout or _TIMEOUT)
+    again = urllib3.Retry(settings.retries, status_forcelist=_PASSING, backoff_factor=0.25)
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, HTTPAdapter(pool_maxsize=16, max_retries=again))
+    for host in settings.trusted_hosts:
+        session.mount(f"https://{host}/", _Trusting(max_retries=again))
+        if ":" not in host:
+            session.mount(f"https://{host}:", _Trusting(max_retries=again))
+    if settings.trusted_hosts:
+        # Whoever trusts a host knows, and a line for each request would hide what matters.
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+    if settings.certificates:
+        session.verify = settings.certificates
+    if settings.client_certificate:
+        session.cert = settings.client_certificate
+    if settings.proxy is not None:
+        # As in pip, the variables of the environment do not count beside it.
+        session.trust_env = False
+        session.proxies = dict.fromkeys(("http", "https"), settings.proxy or "")
+    addresses = (settings.address or "", *settings.more, *settings.find_links)
+    session.auth = _Credentials(addresses)
+    return session
+
+
+def _host(netloc: str) -> str:
+    return netloc.rpartition("@")[2].lower()
