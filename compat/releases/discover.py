@@ -36,6 +36,7 @@ _LINUX = {
     "platform_machine": "x86_64",
     "extra": "",
 }
+_ANY_PYTHON = ">=3"
 _CUDA_PACKAGE = re.compile(r"cuda-toolkit|nvidia-cuda-runtime(-cu\d+)?")
 
 
@@ -232,7 +233,7 @@ def _candidate(
     pythons = _pythons(wheel for own in wheels.values() for wheel in own)
     newest = _newest(pins.pop(), torch)
     cuda = cuda_generation(torch[newest])
-    return Candidate(version, str(pythons), str(newest), cuda, tuple(builds))
+    return Candidate(version, str(pythons) or _ANY_PYTHON, str(newest), cuda, tuple(builds))
 
 
 def _pythons(wheels: Iterable[IndexWheel]) -> SpecifierSet:

