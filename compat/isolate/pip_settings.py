@@ -23,6 +23,8 @@ _SCALARS = ("no-index", "proxy", "timeout", "default-timeout", "retries", "trust
 # Files of this machine, which count where packages are chosen, not where a lock is installed.
 _FILES = ("constraint", "client-cert")
 _CERT_VARIABLES = ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+LOOPBACK = "127.0.0.1"
+"""Where folders of this machine are served."""
 CERT_INSIDE = "/etc/value-steer-ca.pem"
 
 
@@ -54,9 +56,16 @@ class PipSettings:
         lines = ["[global]", "disable-pip-version-check = true"]
         lines += [f"cert = {CERT_INSIDE}"] if self.cert else []
         for option, values in self.places(address).items():
-            if values and option not in _FILES:
+            if values and option not in (*_FILES, "proxy"):
                 lines += [f"{option} =", *(f"    {value}" for value in values)]
         return "\n".join(lines) + "\n"
+
+    def proxy_variables(self) -> dict[str, str]:
+        """The proxy as variables, which leave out the loopback address; pip's option would not."""
+        if "proxy" not in self.values:
+            return {}
+        proxy = "".join(self.values["proxy"])
+        return {"HTTP_PROXY": proxy, "HTTPS_PROXY": proxy, "NO_PROXY": LOOPBACK}
 
     def places(self, address: str) -> dict[str, tuple[str, ...]]:
         """The options, with local folders read from ``address``; see :meth:`render`."""

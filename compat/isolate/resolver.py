@@ -49,7 +49,6 @@ _UV_OPTIONS = {
     "constraint": "--constraint",
 }
 _PROXY_VARIABLES = ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY")
-_LOOPBACK = "127.0.0.1"
 
 
 def resolve(recipe: Recipe, python: str, log: Path) -> tuple[str, ...]:
@@ -145,7 +144,8 @@ def _environment(settings: PipSettings) -> dict[str, str]:
     # Folders of this machine are served on it.
     known = environment.get("NO_PROXY") or environment.get("no_proxy")
     environment.pop("no_proxy", None)
-    environment["NO_PROXY"] = f"{known},{_LOOPBACK}" if known else _LOOPBACK
+    own = pip_settings.LOOPBACK
+    environment["NO_PROXY"] = f"{known},{own}" if known else own
     return environment
 
 

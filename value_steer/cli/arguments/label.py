@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from value_steer.cli.arguments.subcommand import Subcommand
 from value_steer.cli.arguments.types import COUNT, PATH, PATTERN, SHARE, TEXT, URL
-from value_steer.cli.places import FEATURES, FILE
+from value_steer.cli.places import FILE, OWN_FEATURES
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -97,6 +97,6 @@ SUBCOMMAND = Subcommand(
         "value-steer label features --by regex --pattern '(?i)password' --bad",
     ),
     _add,
-    {"features": FEATURES, "--file": FILE},
+    {"features": OWN_FEATURES, "--file": FILE},
     _problems,
 )

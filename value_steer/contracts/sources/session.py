@@ -39,7 +39,7 @@ class _Trusting(HTTPAdapter):
     """Does not ask a server who it is."""
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:  # noqa: ANN401, ARG002
-        super().cert_verify(conn, url, verify=False, cert=cert)
+        super().cert_verify(conn, url, verify=False, cert=cert)  # type: ignore[no-untyped-call]
 
 
 class _Credentials(AuthBase):
