@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterator, Mapping
 
 
@@ -72,14 +73,14 @@ class Index:
 
 
 @contextmanager
-def indexing(index: Index) -> Iterator[Index]:
-    """Serve an index."""
+def indexing(index: Index, secured: ssl.SSLContext | None = None) -> Iterator[Index]:
+    """Serve an index, in the clear or as ``https://localhost``."""
 
     class Handler(_Handler):
         def answer(self) -> None:
             self.send(*index.answer(urlsplit(self.path).path, self.headers["Authorization"] or ""))
 
-    with _serving(Handler) as address:
+    with _serving(Handler, secured) as address:
         index.address = f"{address}/simple/"
         yield index
 
@@ -102,6 +103,11 @@ def proxying(target: str) -> Iterator[tuple[str, list[str]]]:
 
     with _serving(Handler) as address:
         yield address, asked
+
+
+class _Quiet(ThreadingHTTPServer):
+    def handle_error(self, *_: object) -> None:
+        """Say nothing of clients that hang up."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -129,12 +135,17 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def _serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as http:
+def _serving(
+    handler: type[BaseHTTPRequestHandler], secured: ssl.SSLContext | None = None
+) -> Iterator[str]:
+    with _Quiet(("127.0.0.1", 0), handler) as http:
+        if secured is not None:
+            http.socket = secured.wrap_socket(http.socket, server_side=True)
         thread = threading.Thread(target=http.serve_forever)
         thread.start()
         try:
-            yield f"http://127.0.0.1:{http.server_port}"
+            host = "http://127.0.0.1" if secured is None else "https://localhost"
+            yield f"{host}:{http.server_port}"
         finally:
             http.shutdown()
             thread.join()

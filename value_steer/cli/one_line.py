@@ -10,10 +10,12 @@ _LONGEST = 600
 
 def one_line(text: str) -> str:
     """A message without line breaks or control characters; of a long one both ends."""
-    line = "".join(c if c.isprintable() else " " for c in text[: 4 * _LONGEST])
-    line = " ".join([*line.split(), *(text[4 * _LONGEST :][-_LONGEST:].split())])
-    half = _LONGEST // 2
-    return line if len(line) <= _LONGEST else f"{line[:half]} … {line[-half:]}"
+    text = _ends(text, 4 * _LONGEST)  # of a value of 10 MB no more is looked at
+    return _ends(" ".join("".join(c if c.isprintable() else " " for c in text).split()), _LONGEST)
+
+
+def _ends(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most // 2]} … {text[-most // 2 :]}"
 
 
 class Parser(argparse.ArgumentParser):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
@@ -32,7 +33,20 @@ class Session(requests.Session):
         """See :meth:`requests.Session.request`."""
         if options.get("timeout") is None:
             options["timeout"] = self._timeout
-        return super().request(*args, **options)
+        # Else a variable such as REQUESTS_CA_BUNDLE would come before what pip is told.
+        return super().request(*args, **{"verify": self.verify, **options})
+
+
+class _System(HTTPAdapter):
+    """Trusts what this machine trusts beside the certificates of requests, as pip does."""
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:  # noqa: ANN401
+        super().init_poolmanager(*args, **{"ssl_context": ssl.create_default_context(), **options})
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:  # noqa: ANN401
+        return super().proxy_manager_for(
+            proxy, **{"ssl_context": ssl.create_default_context(), **options}
+        )
 
 
 class _Trusting(HTTPAdapter):
@@ -63,8 +77,9 @@ def make(settings: IndexSettings) -> Session:
     """A session that keeps its connections."""
     session = Session(settings.timeout or _TIMEOUT)
     again = urllib3.Retry(settings.retries, status_forcelist=_PASSING, backoff_factor=0.25)
+    kind = HTTPAdapter if settings.certificates else _System
     for scheme in ("https://", "http://"):
-        session.mount(scheme, HTTPAdapter(pool_maxsize=16, max_retries=again))
+        session.mount(scheme, kind(pool_maxsize=16, max_retries=again))
     for host in settings.trusted_hosts:
         session.mount(f"https://{host}/", _Trusting(max_retries=again))
         if ":" not in host:
