@@ -13,7 +13,7 @@ from tests.contracts.contract_miniature import MINIATURE
 from tests.nonsense import command_line, ended_in_time, options, values
 from value_steer import compat_check
 from value_steer.contracts.rows import SURFACES
-from value_steer.contracts.sources import index
+from value_steer.contracts.sources import index, pip_config
 from value_steer.contracts.surface import Mode, Runner
 from value_steer.errors import ContractError
 
@@ -175,6 +175,7 @@ def test_nonsense_is_told_in_one_line(
         raise ContractError("no index")  # noqa: EM101  (stands for the real message)
 
     monkeypatch.setattr(index, "project_wheels", unreachable)
+    monkeypatch.setattr(pip_config, "pip_settings", pip_config.IndexSettings)
     monkeypatch.chdir(incomplete)
     (incomplete / "here").symlink_to(".")
     (incomplete / "nonsense").mkdir()
