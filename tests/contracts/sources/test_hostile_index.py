@@ -9,6 +9,7 @@ import json
 import os
 import time
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,7 +24,7 @@ from value_steer.contracts.sources.wheel import WheelTree
 from value_steer.errors import ContractError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 CONTENT = wheel_bytes({"vllm/a.py": "a = 1\n", "vllm/b.py": "b = 2\n"})
@@ -253,7 +254,11 @@ def page(*files: object) -> bytes:
 
 
 def listed(
-    body: bytes, kind: str = JSON, *, links: bool = False, **headers: str
+    body: bytes,
+    kind: str = JSON,
+    headers: Mapping[str, str] = MappingProxyType({}),
+    *,
+    links: bool = False,
 ) -> tuple[IndexWheel, ...]:
     """The wheels of a page that is served, by an index or as a page of links."""
     reply = Reply([body], headers={"Content-Type": kind, **headers})
@@ -353,13 +358,13 @@ def test_a_page_may_be_compressed_and_is_counted_inflated(monkeypatch: pytest.Mo
     """A page that inflates beyond the bound is refused as any other."""
     body = page(file())
     compressed = {"Content-Encoding": "gzip"}
-    assert len(listed(gzip.compress(body), **compressed)) == 1
+    assert len(listed(gzip.compress(body), headers=compressed)) == 1
 
     monkeypatch.setattr(pages, "LARGEST_PAGE", 1 << 16)
     with pytest.raises(ContractError, match="sends more than 65,536 bytes"):
-        listed(gzip.compress(body + b" " * (1 << 20)), **compressed)
+        listed(gzip.compress(body + b" " * (1 << 20)), headers=compressed)
     with pytest.raises(ContractError, match="ContentDecodingError"):
-        listed(gzip.compress(body)[:10] + b"\xff" * 40, **compressed)
+        listed(gzip.compress(body)[:10] + b"\xff" * 40, headers=compressed)
 
 
 def test_a_time_without_a_zone_is_compared_as_utc() -> None:

@@ -15,7 +15,7 @@ from requests.utils import get_netrc_auth
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from urllib3.response import BaseHTTPResponse
+    from typing_extensions import Self
 
     from value_steer.contracts.sources.pip_config import IndexSettings
 
@@ -43,18 +43,11 @@ class Session(requests.Session):
 class _Retry(urllib3.Retry):
     """Asks again without reading the page of the error, which may have no end."""
 
-    def increment(
-        self,
-        method: str | None = None,
-        url: str | None = None,
-        response: BaseHTTPResponse | None = None,
-        *more: Any,  # noqa: ANN401
-        **others: Any,  # noqa: ANN401
-    ) -> urllib3.Retry:
+    def increment(self, *args: Any, **options: Any) -> Self:  # noqa: ANN401
         """See :meth:`urllib3.Retry.increment`."""
-        if response is not None:
-            response.close()
-        return super().increment(method, url, response, *more, **others)
+        if (answer := options.get("response")) is not None:
+            answer.close()
+        return super().increment(*args, **options)
 
 
 class _System(HTTPAdapter):
