@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
 import signal
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compat.cell.services import Services
@@ -12,6 +10,10 @@ from compat.checkout import ROOT
 from compat.commands import bisect, jobs, registry, release, releases, report, run, sweep
 from compat.console import Progress
 from compat.errors import CompatError, ExitCode
+from value_steer.cli.arguments.types import PATH
+from value_steer.cli.one_line import Parser, one_line
+from value_steer.cli.places import OWN_FILE, require
+from value_steer.errors import SettingsError, ValueSteerError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,21 +31,28 @@ def main(argv: Sequence[str] | None = None, services: Services | None = None) ->
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
+        require({"--registry": OWN_FILE, **arguments.places}, arguments)
         code: ExitCode = arguments.command(arguments, progress)
     except CompatError as error:
-        progress.problem(str(error))
+        progress.problem(one_line(str(error)))
         code = error.exit_code
+    except SettingsError as error:
+        progress.problem(one_line(str(error)))
+        code = ExitCode.USAGE
+    except (ValueSteerError, OSError) as error:
+        progress.problem(one_line(str(error)))
+        code = ExitCode.INFRA
     except KeyboardInterrupt:
         progress.problem("interrupted; only what had ended is recorded, the next run does the rest")
         code = ExitCode.INTERRUPTED
     return int(code)
 
 
-def build_parser(services: Services) -> argparse.ArgumentParser:
+def build_parser(services: Services) -> Parser:
     """The menu; every command finds ``services`` among its arguments."""
-    parser = argparse.ArgumentParser(prog="python -m compat", description=__doc__)
-    parser.add_argument("--registry", type=Path, default=REGISTRY, help="file of the evidence")
-    parser.set_defaults(services=services)
+    parser = Parser(prog="python -m compat", description=__doc__)
+    parser.add_argument("--registry", type=PATH, default=REGISTRY, help="file of the evidence")
+    parser.set_defaults(services=services, places={})
     menu = parser.add_subparsers(required=True, metavar="COMMAND")
     for commands in _COMMANDS:
         commands.add(menu)

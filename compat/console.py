@@ -23,6 +23,7 @@ class Progress:
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(highlight=False, soft_wrap=True)
+        self._errors = console or Console(highlight=False, soft_wrap=True, stderr=True)
 
     def note(self, text: str) -> None:
         """One line of information."""
@@ -30,7 +31,7 @@ class Progress:
 
     def problem(self, text: str) -> None:
         """Why a command stops."""
-        self.console.print(f"error: {text}", style="red", markup=False)
+        self._errors.print(f"error: {text}", style="red", markup=False)
 
     @contextlib.contextmanager
     def step(self, title: str, log: Path) -> Iterator[None]:

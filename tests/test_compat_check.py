@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 
 from tests.contracts.contract_miniature import MINIATURE
+from tests.nonsense import command_line, ended_in_time, options, values
 from value_steer import compat_check
 from value_steer.contracts.rows import SURFACES
+from value_steer.contracts.sources import index, pip_config
 from value_steer.contracts.surface import Mode, Runner
+from value_steer.errors import ContractError
 
 ROOT = Path(compat_check.__file__).parents[1]
 
@@ -148,3 +151,50 @@ def test_the_command_loads_neither_torch_nor_vllm(incomplete: Path) -> None:
     )
 
     assert done.returncode == 0, done.stderr
+
+
+GOOD: tuple[dict[str, str], ...] = (
+    {"mode": "all", "--source": "here"},
+    {"--vllm": "0.28.0", "--architecture": "LlamaForCausalLM"},
+    {"--since": "0.28.0"},
+    {"--explain": "0.28.0"},
+    {"--against": "here"},
+)
+
+
+@pytest.mark.parametrize("given", GOOD, ids=lambda given: list(given)[-1])
+def test_nonsense_is_told_in_one_line(
+    given: dict[str, str],
+    incomplete: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """With status 2; no option waits, raises, or prints a page."""
+
+    def unreachable(*_: object) -> None:
+        raise ContractError("no index")  # noqa: EM101  (stands for the real message)
+
+    monkeypatch.setattr(index, "project_wheels", unreachable)
+    monkeypatch.setattr(pip_config, "pip_settings", pip_config.IndexSettings)
+    monkeypatch.chdir(incomplete)
+    (incomplete / "here").symlink_to(".")
+    (incomplete / "nonsense").mkdir()
+    parser = compat_check._parser()
+    wrong = []
+    for action in options(parser):
+        name = (action.option_strings or [action.dest])[-1]
+        for kind, value in values(incomplete / "nonsense", ".tar.gz").items():
+            if name not in given:
+                continue
+            with ended_in_time():
+                try:
+                    code = int(compat_check.main(command_line(parser, {**given, name: value})))
+                except SystemExit as stopped:
+                    assert isinstance(stopped.code, int)  # noqa: PT017
+                    code = stopped.code
+            lines = capsys.readouterr().err.splitlines()
+            if (name, kind) == ("--explain", "huge"):
+                continue  # a version like any other, of which nothing is known
+            if code != 2 or len(lines) != 1 or len(lines[0]) > 1000:
+                wrong.append((name, kind, code, lines[-3:]))
+    assert not wrong, "\n".join(map(repr, wrong))

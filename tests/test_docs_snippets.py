@@ -116,7 +116,8 @@ def _is_nox(arguments: list[str]) -> bool:
     options, rest = arguments[:split], arguments[split + 1 :]
     if options[:1] != ["-s"]:
         return options in ([], ["-l"])
-    compat = [name.removeprefix("compat-") for name in options[1:] if name.startswith("compat-")]
+    own = [name for name in options[1:] if name.startswith("compat-") and name != "compat-all"]
+    compat = [name.removeprefix("compat-") for name in own]
     known = set(options[1:]) <= sessions()
     return known and all(_parses(COMPAT, ("run", name, *rest)) for name in compat)
 

@@ -20,7 +20,7 @@ from compat.registry import store
 from tests.compat.samples import CELL, HASH, PASSED, VOID, failed, passed, rows
 from value_steer import versions
 from value_steer.errors import RegistryError, SettingsError, UnvalidatedError
-from value_steer.registry.model import Cause, Control, Depth, StaticCheck, TestCounts, Verdict
+from value_steer.registry.model import Cause, Cell, Control, Depth, StaticCheck, TestCounts, Verdict
 from value_steer.versions import Standing, assess, current, decide, engine_digest
 
 if TYPE_CHECKING:
@@ -300,3 +300,12 @@ def test_neither_torch_nor_vllm_is_needed() -> None:
     )
 
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("version", ["0.1.dev1", "0.28.1.dev3"])
+def test_no_session_is_advised_for_a_checkout(version: str) -> None:
+    """There is none of that name, or it runs another vLLM."""
+    found = versions.assess(Cell(version, "cpu", "v1", "abstain"), [], HASH)
+
+    assert "nox" not in found.message
+    assert "`value-steer-compat`" in found.message

@@ -5,24 +5,29 @@ It reads vLLM's source without importing it, so it needs neither torch nor a dev
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from enum import IntEnum
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from packaging.version import Version
+
 from value_steer import versions
+from value_steer.cli.arguments.types import PATH, TEXT, VERSION
+from value_steer.cli.one_line import Parser, one_line
+from value_steer.cli.places import FILES, FOLDER, require
 from value_steer.contracts.checker import check
 from value_steer.contracts.history import releases, story, text
 from value_steer.contracts.sources.tree import directory_tree, installed_tree
 from value_steer.contracts.surface import Mode, Runner
-from value_steer.errors import ContractError, RegistryError
+from value_steer.errors import ContractError, RegistryError, SettingsError
 from value_steer.registry import explain, history
-from value_steer.registry.rows import public_version, read_registry
+from value_steer.registry.rows import read_registry
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
+    from pathlib import Path
 
     from value_steer.contracts.report import Finding, Report
 
@@ -46,11 +51,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.architecture and not _is_sweep(options):
         parser.error("--architecture needs releases: --vllm, --all, --since or --against")
     try:
+        require({"--source": FOLDER, "--against": FILES}, options)
         if options.explain is not None:
             return _explain(options.explain)
         return _sweep(options) if _is_sweep(options) else _single(options)
-    except (ContractError, RegistryError) as err:
-        sys.stderr.write(f"value-steer-compat: {err}\n")
+    except (ContractError, RegistryError, SettingsError, OSError) as err:
+        sys.stderr.write(f"value-steer-compat: {one_line(str(err))}\n")
         return ExitCode.NOT_CHECKED
 
 
@@ -66,10 +72,7 @@ def _single(options: argparse.Namespace) -> ExitCode:
 
 
 def _explain(version: str) -> ExitCode:
-    vllm = public_version(version)
-    if vllm is None:
-        sys.stderr.write(f"value-steer-compat: {version!r} is no version; write one as 0.28.0\n")
-        return ExitCode.NOT_CHECKED
+    vllm = Version(version).public
     path = versions.registry_path()
     registry = history.completed(read_registry(path), path)
     has_history = history.folder(path).is_dir()
@@ -121,8 +124,8 @@ def _runners(runner: str | None) -> tuple[Runner, ...]:
     return (*Runner,) if runner is None else (Runner(runner),)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="value-steer-compat",
         description="Check that vLLM has every name and shape that value-steer binds to.",
         epilog="Exit code: 0 all contracts of a model runner hold, in every release; 1 they do "
@@ -150,25 +153,31 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
         "--source",
-        type=Path,
+        type=PATH,
         metavar="DIR",
         help="a folder that contains vllm/, instead of the installed one",
     )
-    where.add_argument("--vllm", metavar="VERSION", help="a release, read from the package index")
     where.add_argument(
-        "--explain", metavar="VERSION", help="all that the registry knows about a release"
+        "--vllm", type=VERSION, metavar="VERSION", help="a release, read from the index"
+    )
+    where.add_argument(
+        "--explain",
+        type=VERSION,
+        metavar="VERSION",
+        help="what the registry knows of a release",
     )
     where.add_argument("--all", action="store_true", help="every release that could be supported")
-    where.add_argument("--since", metavar="VERSION", help="every release from this one on")
+    where.add_argument("--since", type=VERSION, metavar="VERSION", help="all releases from it on")
     parser.add_argument(
         "--against",
-        type=Path,
+        type=PATH,
         metavar="PATH",
         help="an unreleased vLLM (folder or tarball), compared with the release before it",
     )
     parser.add_argument(
         "--architecture",
         action="append",
+        type=TEXT,
         metavar="CLASS",
         help="with releases: show the runner that vLLM builds by default for this model class",
     )

@@ -250,6 +250,8 @@ def _advice(cell: Cell) -> str:
     if public_version(cell.vllm) is None:
         return "run a released vLLM"
     version = Version(cell.vllm)
+    if version.is_devrelease:  # built from a checkout; no session is named for it
+        return "run a released vLLM, or check the contracts of this one with `value-steer-compat`"
     series = f"{version.major}.{version.minor}"
     return f"`nox -s compat-{series}` in a checkout of value-steer settles it"
 

@@ -19,6 +19,8 @@ from compat.release import bisection
 from compat.release.bisection import State
 from compat.releases.candidates import select_release
 from value_steer import versions
+from value_steer.cli.arguments.types import TEXT, VERSION
+from value_steer.cli.places import OUTPUT_FOLDER
 from value_steer.contracts.history import releases, text
 from value_steer.contracts.history.changes import default_changes
 from value_steer.contracts.surface import Mode, Runner
@@ -72,18 +74,24 @@ class Question:
 def add(menu: Menu) -> None:
     """Put the command on the menu."""
     bisect = menu.add_parser("bisect", help="name the first bad release between a good and a bad")
-    bisect.add_argument("--good", required=True, metavar="VERSION", help="a release that is good")
-    bisect.add_argument("--bad", required=True, metavar="VERSION", help="a later one that is bad")
+    bisect.add_argument(
+        "--good", type=VERSION, required=True, metavar="VERSION", help="a release that is good"
+    )
+    bisect.add_argument(
+        "--bad", type=VERSION, required=True, metavar="VERSION", help="a later one that is bad"
+    )
     bisect.add_argument("--mode", choices=("abstain", "vfd"), help="one mode; else bad in any")
     bisect.add_argument("--runner", choices=("v1", "v2"), default="v1", help="the model runner")
-    bisect.add_argument("--lane", help="the lane; the one of this machine if it is not given")
+    bisect.add_argument(
+        "--lane", type=TEXT, help="the lane; the one of this machine if it is not given"
+    )
     bisect.add_argument("--run", action="store_true", help="run the cells that are not known yet")
     bisect.add_argument(
         "--any-code", action="store_true", help="evidence of other code of value-steer counts too"
     )
     add_async(bisect)
     add_place(bisect)
-    bisect.set_defaults(command=find_first_bad)
+    bisect.set_defaults(command=find_first_bad, places={"--out": OUTPUT_FOLDER})
 
 
 def find_first_bad(arguments: argparse.Namespace, progress: Progress) -> ExitCode:

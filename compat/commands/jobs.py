@@ -11,6 +11,8 @@ from compat.errors import ExitCode
 from compat.registry import fragments, tables
 from compat.release import derive, inventory, rehearsal
 from compat.releases import matrix
+from value_steer.cli.arguments.types import PATH, POSITIVE, TEXT
+from value_steer.cli.places import FILE, FOLDER, OUTPUT_FOLDER
 
 if TYPE_CHECKING:
     import argparse
@@ -25,14 +27,16 @@ def add(menu: Menu) -> None:
     add_releases(rehearse, nargs="+")
     rehearse.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="which cells")
     add_isolation(rehearse)
-    rehearse.add_argument("--kill", metavar="NAME", help="the cell to kill; the last by default")
-    rehearse.add_argument("--kill-after", type=float, default=60, metavar="SECONDS")
-    rehearse.add_argument("--out", type=Path, default=Path("out/rehearsal"), help="folder for it")
-    rehearse.set_defaults(command=rehearse_matrix)
+    rehearse.add_argument(
+        "--kill", type=TEXT, metavar="NAME", help="the cell to kill; the last by default"
+    )
+    rehearse.add_argument("--kill-after", type=POSITIVE, default=60, metavar="SECONDS")
+    rehearse.add_argument("--out", type=PATH, default=Path("out/rehearsal"), help="folder for it")
+    rehearse.set_defaults(command=rehearse_matrix, places={"--out": OUTPUT_FOLDER})
     record = menu.add_parser("record", help="merge the fragments of parallel jobs")
-    record.add_argument("fragments", type=Path, help="folder that holds them, however deep")
-    record.add_argument("--plan", type=Path, help="what plan printed: a cell without rows shows")
-    record.set_defaults(command=record_fragments)
+    record.add_argument("fragments", type=PATH, help="folder that holds them, however deep")
+    record.add_argument("--plan", type=PATH, help="what plan printed: a cell without rows shows")
+    record.set_defaults(command=record_fragments, places={"fragments": FOLDER, "--plan": FILE})
 
 
 def record_fragments(arguments: argparse.Namespace, progress: Progress) -> ExitCode:

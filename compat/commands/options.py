@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from compat.errors import UsageError
 from compat.releases import matrix
 from compat.releases.candidates import select_release
+from value_steer.cli.arguments.types import PATH, VERSION
 
 if TYPE_CHECKING:
     import argparse
@@ -23,7 +24,7 @@ def add_place(command: argparse.ArgumentParser) -> None:
     """Where cells are run."""
     add_isolation(command)
     command.add_argument(
-        "--out", type=Path, default=Path("out"), help="folder for logs and reports"
+        "--out", type=PATH, default=Path("out"), help="folder for logs and reports"
     )
 
 
@@ -50,7 +51,7 @@ def add_async(command: argparse.ArgumentParser) -> None:
 def add_releases(command: argparse.ArgumentParser, *, nargs: str = "*") -> None:
     """Which releases a command is about."""
     every = "; all if there are none" if nargs == "*" else ""
-    command.add_argument("versions", nargs=nargs, help=f"series or releases{every}")
+    command.add_argument("versions", type=VERSION, nargs=nargs, help=f"series or releases{every}")
 
 
 def cells(arguments: argparse.Namespace) -> tuple[PlannedCell, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from packaging.version import Version
@@ -16,6 +15,8 @@ from compat.release import derive, inventory
 from compat.release.gaps import Moment, name
 from compat.releases.candidates import select_release
 from value_steer import versions
+from value_steer.cli.arguments.types import PATH, VERSION
+from value_steer.cli.places import FILE
 from value_steer.contracts.history import story
 from value_steer.registry import explain
 
@@ -31,13 +32,13 @@ def add(menu: Menu) -> None:
     registry = menu.add_parser("registry", help="validate and show the registry")
     registry.set_defaults(command=show_registry)
     explaining = menu.add_parser("explain", help="all that is known about one release of vLLM")
-    explaining.add_argument("version", help="a release (0.28.0) or a series")
+    explaining.add_argument("version", type=VERSION, help="a release (0.28.0) or a series")
     explaining.set_defaults(command=explain_release)
     rechecking = menu.add_parser("recheck", help="ask the index whether tested wheels were yanked")
     rechecking.set_defaults(command=recheck_index)
     importing = menu.add_parser("import-registry", help="keep the claims of a flat registry")
-    importing.add_argument("file", type=Path, help='{"0.19.1": {"result": "pass", …}, …}')
-    importing.set_defaults(command=import_claims)
+    importing.add_argument("file", type=PATH, help='{"0.19.1": {"result": "pass", …}, …}')
+    importing.set_defaults(command=import_claims, places={"file": FILE})
 
 
 def show_registry(arguments: argparse.Namespace, progress: Progress) -> ExitCode:

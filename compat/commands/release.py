@@ -9,6 +9,8 @@ from compat.checkout import ROOT
 from compat.errors import ExitCode
 from compat.release import derive, gate, inventory, package
 from compat.releases import matrix
+from value_steer.cli.arguments.types import PATH
+from value_steer.cli.places import FILE, OUTPUT_FOLDER
 
 if TYPE_CHECKING:
     import argparse
@@ -20,14 +22,14 @@ if TYPE_CHECKING:
 def add(menu: Menu) -> None:
     """Put the commands on the menu."""
     gating = menu.add_parser("gate", help="whether a release may be built, and why not")
-    gating.add_argument("--plan", type=Path, help="what plan printed: each cell needs a verdict")
-    gating.set_defaults(command=show_gate)
+    gating.add_argument("--plan", type=PATH, help="what plan printed: each cell needs a verdict")
+    gating.set_defaults(command=show_gate, places={"--plan": FILE})
     deriving = menu.add_parser("derive", help="generate the extra, the table, badges, the matrix")
     deriving.add_argument("--check", action="store_true", help="write nothing, say what drifted")
     deriving.set_defaults(command=derive_files)
     building = menu.add_parser("build", help="build both distributions twice and compare them")
-    building.add_argument("--out", type=Path, default=Path("dist"), help="folder to fill anew")
-    building.set_defaults(command=build_distributions)
+    building.add_argument("--out", type=PATH, default=Path("dist"), help="folder to fill anew")
+    building.set_defaults(command=build_distributions, places={"--out": OUTPUT_FOLDER})
 
 
 def show_gate(arguments: argparse.Namespace, progress: Progress) -> ExitCode:

@@ -19,6 +19,8 @@ from compat.releases.candidates import (
     newest_with_build,
     select_release,
 )
+from value_steer.cli.arguments.types import PATH, VERSION
+from value_steer.cli.places import NEW_FILE, OUTPUT_FOLDER
 from value_steer.records.files import write_atomically
 
 if TYPE_CHECKING:
@@ -35,8 +37,8 @@ def add(menu: Menu) -> None:
     """Put the commands on the menu."""
     discovery = menu.add_parser("discover", help="list the releases on the package index")
     discovery.add_argument("--prereleases", action="store_true", help="pre-releases as well")
-    discovery.add_argument("--candidates", type=Path, default=CANDIDATES, help="file to write")
-    discovery.set_defaults(command=discover_releases)
+    discovery.add_argument("--candidates", type=PATH, default=CANDIDATES, help="file to write")
+    discovery.set_defaults(command=discover_releases, places={"--candidates": NEW_FILE})
     survey = menu.add_parser("static", help="check the contracts of every release and record it")
     survey.add_argument(
         "--upstream", type=Path, default=upstream.UPSTREAM, help="file for what releases changed"
@@ -45,20 +47,22 @@ def add(menu: Menu) -> None:
     lock = menu.add_parser("lock", help="resolve releases and keep what they come to")
     add_releases(lock)
     lock.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="whose build")
-    lock.add_argument("--out", type=Path, default=Path("out"), help="folder for logs")
-    lock.set_defaults(command=lock_releases)
+    lock.add_argument("--out", type=PATH, default=Path("out"), help="folder for logs")
+    lock.set_defaults(command=lock_releases, places={"--out": OUTPUT_FOLDER})
     plan = menu.add_parser("plan", help="print the matrix of cells as GitHub Actions reads it")
     add_releases(plan)
     plan.add_argument("--device", choices=("cpu", "cuda"), help="only the cells that run there")
-    plan.add_argument("--out", type=Path, help="file to write instead of printing")
+    plan.add_argument("--out", type=PATH, help="file to write instead of printing")
     plan.add_argument(
         "--github-output", action="store_true", help="also set a step's outputs matrix and count"
     )
-    plan.set_defaults(command=print_plan)
+    plan.set_defaults(command=print_plan, places={"--out": NEW_FILE})
     image = menu.add_parser("image", help="build the image of a release, ahead of its cells")
-    image.add_argument("version", nargs="?", help="a series or a release; the newest if none")
-    image.add_argument("--out", type=Path, default=Path("out"), help="folder for the log")
-    image.set_defaults(command=build_image)
+    image.add_argument(
+        "version", type=VERSION, nargs="?", help="a series or a release; the newest if none"
+    )
+    image.add_argument("--out", type=PATH, default=Path("out"), help="folder for the log")
+    image.set_defaults(command=build_image, places={"--out": OUTPUT_FOLDER})
 
 
 def discover_releases(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
@@ -67,8 +71,11 @@ def discover_releases(arguments: argparse.Namespace, progress: Progress) -> Exit
     rules = discover.Rules(
         policy.oldest_vllm, timedelta(hours=policy.cooldown_hours), arguments.prereleases
     )
-    found = discover.discover(rules)
+    discovery = discover.discover(rules)
+    found = discovery.candidates
     write_atomically(arguments.candidates, dump_candidates(found).encode())
+    for reason in discovery.odd:
+        progress.note(f"warning: {reason}")
     progress.note(f"{len(found)} releases in {arguments.candidates}, newest {found[-1].version}")
     return ExitCode.PASSED
 

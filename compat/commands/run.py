@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import re
+from argparse import ArgumentTypeError
 from typing import TYPE_CHECKING
 
 from compat.cell import pipeline, recording, reuse
@@ -12,11 +13,14 @@ from compat.errors import ExitCode
 from compat.registry import fragments, store, tables
 from compat.release import gate
 from compat.releases import matrix
+from value_steer.cli.arguments.types import PATH, TEXT, VERSION
+from value_steer.cli.places import NEW_FILE, OUTPUT_FOLDER
 from value_steer.registry.model import Verdict
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
+    from pathlib import Path
 
     from compat.cell.services import Services
     from compat.cell.target import RunTarget
@@ -44,10 +48,10 @@ GRAVITY = (
 def add(menu: Menu) -> None:
     """Put the commands on the menu."""
     run = menu.add_parser("run", help="validate value-steer on one release of vLLM")
-    run.add_argument("version", help="a series (0.28) or a release (0.28.0)")
-    run.add_argument("--fragment", type=Path, help="write the rows here, not into the registry")
+    run.add_argument("version", type=VERSION, help="a series (0.28) or a release (0.28.0)")
+    run.add_argument("--fragment", type=PATH, help="write the rows here, not into the registry")
     add_options(run)
-    run.set_defaults(command=run_cell)
+    run.set_defaults(command=run_cell, places={"--out": OUTPUT_FOLDER, "--fragment": NEW_FILE})
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -60,12 +64,23 @@ def add_options(command: argparse.ArgumentParser) -> None:
         help="the model runner that vLLM is made to build; v2 on a CPU runs interpreted",
     )
     command.add_argument(
-        "--lane", help="the lane that this must be (cpu, cpu-async, cuda-sm80), or it stops"
+        "--lane",
+        type=TEXT,
+        help="the lane that this must be (cpu, cpu-async, cuda-sm80), or it stops",
     )
     add_async(command)
-    command.add_argument("--python", help="make a virtual environment of this Python, such as 3.12")
+    command.add_argument(
+        "--python", type=_python, help="make a virtual environment of this Python, such as 3.12"
+    )
     command.add_argument("--force", action="store_true", help="run it whatever evidence there is")
     command.add_argument("--discard", action="store_true", help="remove the environment at the end")
+
+
+def _python(text: str) -> str:
+    if re.fullmatch(r"3\.\d{1,2}", text) is None:
+        msg = f"{text[:20]!r} is no version of Python such as 3.12"
+        raise ArgumentTypeError(msg)
+    return text
 
 
 def run_cell(arguments: argparse.Namespace, progress: Progress) -> ExitCode:

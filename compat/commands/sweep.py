@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from typing import TYPE_CHECKING
 
 from compat import lanes
@@ -16,8 +15,11 @@ from compat.release import sweep
 from compat.releases import matrix
 from compat.releases.candidates import select_release
 from compat.releases.policy import CellKind
+from value_steer.cli.arguments.types import COUNT
+from value_steer.cli.places import OUTPUT_FOLDER
 
 if TYPE_CHECKING:
+    import argparse
     from pathlib import Path
 
     from compat.cell.services import Services
@@ -31,10 +33,10 @@ def add(menu: Menu) -> None:
     command = menu.add_parser("sweep", help="validate it on many releases, on every lane there is")
     add_releases(command)
     command.add_argument(
-        "--jobs", type=_positive, help="cells at a time; by default one for two cores, at most four"
+        "--jobs", type=COUNT, help="cells at a time; by default one for two cores, at most four"
     )
     add_options(command)
-    command.set_defaults(command=run_sweep)
+    command.set_defaults(command=run_sweep, places={"--out": OUTPUT_FOLDER})
 
 
 def run_sweep(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
@@ -107,10 +109,3 @@ def _left(seconds: float | None) -> str:
         return "how long is left is not known: nothing was timed on this lane"
     hours, minutes = divmod(round(seconds / 60), 60)
     return f"about {hours} h {minutes} min left if each is run"
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        msg = f"{text!r} is no integer >= 1"
-        raise argparse.ArgumentTypeError(msg)
-    return int(text)

@@ -34,13 +34,14 @@ LABEL = {"value-steer": "compat"}
 _REPOSITORY = "value-steer-compat"
 _REPORTS = "/opt/reports"
 _TORCH_LOCK = "torch.txt"
+_BASE = "BASE_IMAGE"
 # pip gives up on a silent index sooner; a compiler may say nothing for long.
 _SILENCE_SECONDS = 1800
 
 
 def arguments(base: str) -> dict[str, str]:
     """The build arguments of the Containerfile."""
-    return {"BASE_IMAGE": base}
+    return {_BASE: base}
 
 
 def tag_of(recipe: Recipe, base: str) -> str:
@@ -74,11 +75,12 @@ def build(client: DockerClient, recipe: Recipe, base: str, log: IO[str], minutes
         InstallError: pip cannot install what it found.
     """
     settings = pip_settings.read()
+    variables = {**arguments(base), **settings.proxy_variables()}
     with tempfile.TemporaryDirectory(prefix="value-steer-build-") as folder:
         context = Path(folder)
         with find_links.serve(settings.local_folders()) as address:
             lay_out(context, recipe, settings, address)
-            complete = follow(_start(client, context, recipe, base), log, minutes)
+            complete = follow(_start(client, context, recipe, variables), log, minutes)
     built = find(client, tag_of(recipe, base))
     if built is None or not complete:
         log.flush()
@@ -141,12 +143,14 @@ def lay_out(
     shutil.copyfile(CONTAINERFILE, context / "Containerfile")
 
 
-def _start(client: DockerClient, context: Path, recipe: Recipe, base: str) -> Events:
+def _start(
+    client: DockerClient, context: Path, recipe: Recipe, variables: dict[str, str]
+) -> Events:
     return client.api.build(
         path=str(context),
         dockerfile="Containerfile",
-        tag=tag_of(recipe, base),
-        buildargs=arguments(base),
+        tag=tag_of(recipe, variables[_BASE]),
+        buildargs=variables,
         labels=LABEL,
         network_mode="host",
         rm=True,

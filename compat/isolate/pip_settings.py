@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from compat.errors import InfraError
-from value_steer.contracts.sources.index import pip_options
+from value_steer.contracts.sources.pip_config import parse_settings, pip_options, redacted
 from value_steer.errors import ContractError
 
 if TYPE_CHECKING:
@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 
 _PLACES = ("index-url", "extra-index-url", "find-links")
 _SCALARS = ("no-index", "proxy", "timeout", "default-timeout", "retries", "trusted-host")
-# Later sections of pip's configuration override earlier ones.
+# Files of this machine, which count where packages are chosen, not where a lock is installed.
+_FILES = ("constraint", "client-cert")
 _CERT_VARIABLES = ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+LOOPBACK = "127.0.0.1"
+"""Where folders of this machine are served."""
 CERT_INSIDE = "/etc/value-steer-ca.pem"
 
 
@@ -53,8 +56,16 @@ class PipSettings:
         lines = ["[global]", "disable-pip-version-check = true"]
         lines += [f"cert = {CERT_INSIDE}"] if self.cert else []
         for option, values in self.places(address).items():
-            lines += [f"{option} =", *(f"    {value}" for value in values)] if values else []
+            if values and option not in (*_FILES, "proxy"):
+                lines += [f"{option} =", *(f"    {value}" for value in values)]
         return "\n".join(lines) + "\n"
+
+    def proxy_variables(self) -> dict[str, str]:
+        """The proxy as variables, which leave out the loopback address; pip's option would not."""
+        if "proxy" not in self.values:
+            return {}
+        proxy = "".join(self.values["proxy"])
+        return {"HTTP_PROXY": proxy, "HTTPS_PROXY": proxy, "NO_PROXY": LOOPBACK}
 
     def places(self, address: str) -> dict[str, tuple[str, ...]]:
         """The options, with local folders read from ``address``; see :meth:`render`."""
@@ -76,7 +87,8 @@ def read(environ: Mapping[str, str] = os.environ) -> PipSettings:
     command = [sys.executable, "-m", "pip", "config", "list"]
     done = subprocess.run(command, env=dict(environ), capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        msg = f"`{shlex.join(command)}` failed: {done.stderr.strip()}; is pip installed here?"
+        why = redacted(done.stderr.strip())
+        msg = f"`{shlex.join(command)}` failed: {why}; is pip installed here?"
         raise InfraError(msg)
     return parse(done.stdout, environ)
 
@@ -88,7 +100,9 @@ def parse(listing: str, environ: Mapping[str, str]) -> PipSettings:
         InfraError: The output is not a list of ``section.option='value'`` lines.
     """
     options = _options(listing)
-    values = {name: tuple(options[name].split()) for name in _PLACES + _SCALARS if name in options}
+    names = _PLACES + _SCALARS + _FILES
+    # An option that is set to nothing is set: an empty proxy is none, whatever a variable says.
+    values = {name: tuple(options[name].split()) for name in names if name in options}
     candidates = [options.get("cert"), *(environ.get(name) for name in _CERT_VARIABLES)]
     bundles = [Path(name).expanduser() for name in candidates if name]
     return PipSettings(values, next((path for path in bundles if path.is_file()), None))
@@ -96,6 +110,7 @@ def parse(listing: str, environ: Mapping[str, str]) -> PipSettings:
 
 def _options(listing: str) -> dict[str, str]:
     try:
+        parse_settings(listing.splitlines())  # a number that is none would fail much later
         return pip_options(listing)
     except ContractError as error:
         raise InfraError(str(error)) from error

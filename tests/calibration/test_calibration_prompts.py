@@ -15,7 +15,7 @@ from value_steer.calibration import (
     write_training_prompts,
 )
 from value_steer.calibration.prompts import read_training_prompts, training_prompts_file
-from value_steer.errors import CalibrationError
+from value_steer.errors import CalibrationError, DataError
 from value_steer.trajectories import Trajectory
 
 if TYPE_CHECKING:
@@ -77,8 +77,20 @@ def test_training_prompts_are_noted_beside_the_head(tmp_path: Path) -> None:
 
 
 def test_a_list_that_cannot_be_read_is_one_clear_error(tmp_path: Path) -> None:
-    """Missing, or no text."""
-    (tmp_path / "x").write_bytes(b"\xff")
-    for name in ("none.txt", "x"):
-        with pytest.raises(CalibrationError, match=r"cannot be read.*one prompt id a line"):
+    """Missing, no text, or the pointer of a file that was not fetched."""
+    (tmp_path / "x").write_bytes(b"a\n\xff")
+    (tmp_path / "lfs").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    for name, words in (
+        ("none.txt", r"cannot be read.*one prompt id a line"),
+        ("x", r"line 2 is no text in UTF-8"),
+        ("lfs", "run git lfs pull"),
+    ):
+        with pytest.raises(DataError, match=words):
             read_training_prompts(tmp_path / name)
+
+
+def test_a_list_written_on_windows_is_the_same_list(tmp_path: Path) -> None:
+    """Else none of its ids would be found, and training prompts would pass as unseen."""
+    (tmp_path / "ids").write_bytes(b"\xef\xbb\xbfa\r\nb\r\n")
+
+    assert read_training_prompts(tmp_path / "ids") == {"a", "b"}

@@ -20,7 +20,7 @@ from value_steer.calibration import (
     write_training_prompts,
 )
 from value_steer.config import parse_settings
-from value_steer.errors import CalibrationError, CalibrationWarning
+from value_steer.errors import CalibrationError, CalibrationWarning, DataError
 from value_steer.operating_point import resolve_abstain_threshold, resolve_vfd_threshold
 from value_steer.threshold import NEVER
 from value_steer.trajectories import TrajectoryHeader, write_trajectories
@@ -33,6 +33,7 @@ from value_steer.value_probe import (
     oriented,
     save_value_head,
 )
+from value_steer.value_probe.digest import weights_digest
 
 if TYPE_CHECKING:
     from value_steer.trajectories import Trajectory
@@ -228,3 +229,20 @@ def test_options_reach_the_curves(tmp_path: Path) -> None:
     assert "confidence 0.9" in str(alpha.guarantee)
     assert rate.quantity == "target_rate"
     assert "min_tokens 5 and patience 2" in str(rate.guarantee)
+
+
+def test_values_of_another_head_are_refused(tmp_path: Path) -> None:
+    """From Python as from the command; the sidecar stays what it was."""
+    file, path = prepare(tmp_path, material(60))
+    other = TrajectoryHeader(GOOD, SETTINGS, weights_digest(ValueHead(4)))
+    write_trajectories(file, other, material(60))
+    before = path.read_bytes()
+
+    with pytest.raises(DataError, match="holds values of another head"):
+        calibrate_file(file, path)
+    assert path.read_bytes() == before
+    own = TrajectoryHeader(GOOD, SETTINGS, weights_digest(load_value_head(path)))
+    write_trajectories(file, own, material(60))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CalibrationWarning)  # so few responses are
+        assert calibrate_file(file, path).responses == 60

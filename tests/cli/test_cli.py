@@ -73,7 +73,15 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"value-steer {__version__}\n"
 
 
-@pytest.mark.parametrize("arguments", [[], ["evaluat"], ["evaluate", "--steps", "few"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["evaluat"],
+        ["evaluate", "--steps", "few"],
+        ["label", "f", "--by=regex", "--pattern=("],
+    ],
+)
 def test_wrong_arguments_are_usage(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -90,9 +98,9 @@ def test_wrong_arguments_are_usage(
     [
         ("evaluate", 2, "give --trajectories, --generations or --decode"),
         ("evaluate --columns c --generations g", 2, "give both"),
-        ("evaluate --trajectories none.jsonl", 1, "none.jsonl cannot be read"),
-        ("calibrate none.jsonl --head none.safetensors", 1, "none.jsonl cannot be read"),
-        ("doctor --model none", 1, "give the folder of a model"),
+        ("evaluate --trajectories none.jsonl", 2, "none.jsonl: cannot be used (No such file"),
+        ("calibrate none.jsonl --head none.safetensors", 2, "none.jsonl: cannot be used"),
+        ("doctor --model none", 2, "--model none: cannot be used"),
     ],
 )
 def test_failures_are_one_line(
@@ -111,14 +119,15 @@ def test_failures_are_one_line(
 
 
 def test_a_missing_extra_is_named(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With the command that installs it."""
+    traces = written(tmp_path / "t.jsonl", exact(4))
     for module in ("value_steer.cli.evaluate", "value_steer.evaluation.report"):
         monkeypatch.delitem(sys.modules, module, raising=False)
     monkeypatch.setitem(sys.modules, "jinja2", None)
 
-    assert cli.main(["evaluate", "--trajectories", "t.jsonl"]) == 1
+    assert cli.main(["evaluate", "--trajectories", str(traces)]) == 1
     assert 'run: pip install "value-steer[evaluate]"' in capsys.readouterr().err
 
 
@@ -157,7 +166,7 @@ def test_interruption_is_told(
 
     monkeypatch.setattr(evaluate, "run", interrupt)
 
-    assert cli.main(["evaluate"]) == 130
+    assert cli.main(["evaluate", "--generations", __file__]) == 130
     assert capsys.readouterr().err == "value-steer evaluate: interrupted\n"
 
 

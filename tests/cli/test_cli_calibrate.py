@@ -9,9 +9,9 @@ import pytest
 
 from tests.evaluation.traces import exact, written
 from value_steer import cli
-from value_steer.features.scoring import weights_digest
 from value_steer.trajectories import TrajectoryHeader, write_trajectories
 from value_steer.value_probe import HeadCard, Polarity, ValueHead, load_value_head, save_value_head
+from value_steer.value_probe.digest import weights_digest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,7 +66,7 @@ def test_values_of_another_head_are_refused(
     header = TrajectoryHeader(Polarity.P_GOOD, head=weights_digest(other))
     write_trajectories(tmp_path / "t.jsonl", header, exact(300))
 
-    assert cli.main(["calibrate", str(tmp_path / "t.jsonl"), "--head", str(head)]) == 1
+    assert cli.main(["calibrate", str(tmp_path / "t.jsonl"), "--head", str(head)]) == 2
     assert "holds values of another head" in capsys.readouterr().err
     save_value_head(head, other, HeadCard(4, scores=Polarity.P_GOOD))
     assert cli.main(["calibrate", str(tmp_path / "t.jsonl"), "--head", str(head)]) == 0

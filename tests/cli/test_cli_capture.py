@@ -117,7 +117,7 @@ def test_features_made_otherwise_are_refused(
 ) -> None:
     """With what differs, before an engine is made."""
     assert cli.main(COMMAND.split()) == 0
-    assert cli.main([*COMMAND.split(), *more.split()]) == 1
+    assert cli.main([*COMMAND.split(), *more.split()]) == 2
 
     assert words in capsys.readouterr().err
     assert len(asked) == 1
@@ -133,7 +133,7 @@ def test_another_model_in_the_same_folder_is_another(
     body[-1] ^= 1
     weights.write_bytes(body)
 
-    assert cli.main(COMMAND.split()) == 1
+    assert cli.main(COMMAND.split()) == 2
     assert "origin.model_files: " in capsys.readouterr().err
     assert len(asked) == 1
 
@@ -145,7 +145,7 @@ def test_bad_rows_stop_or_are_counted(
     with Path("prompts.jsonl").open("a", encoding="utf-8") as file:
         file.write('\n{"prompt": "x", "reference": 42}\n')
 
-    assert cli.main(COMMAND.split()) == 1
+    assert cli.main(COMMAND.split()) == 2
     assert "prompts.jsonl: line 3: reference = 42: must be text" in capsys.readouterr().err
     assert asked == []
     assert cli.main([*COMMAND.split(), "--skip-bad"]) == 0

@@ -75,7 +75,7 @@ def test_a_head_of_another_model(
     """It is a failure, in one line."""
     other = model(tmp_path / "other", hidden_size=16)
 
-    assert cli.main(["doctor", "--head", str(head), "--model", str(other)]) == 1
+    assert cli.main(["doctor", "--head", str(head), "--model", str(other)]) == 2
     assert "16" in capsys.readouterr().err
 
 

@@ -53,7 +53,7 @@ def test_another_pattern_is_refused_or_made_anew(
     label = ["label", str(features), "--by", "regex", "--pattern"]
     assert cli.main([*label, "A"]) == 0
     assert cli.main([*label, "A"]) == 0
-    assert cli.main([*label, "B"]) == 1
+    assert cli.main([*label, "B"]) == 2
     assert "pattern: 'A' → 'B'" in capsys.readouterr().err
     assert _labels(features, "regex") == [1, 0, 1, 0]
     assert cli.main([*label, "B", "--name", "other"]) == 0
@@ -72,7 +72,7 @@ def test_a_corrected_file_is_refused(
     assert cli.main(label) == 0
     file.write_text("\n".join(["prompt_id,label", *rows[:3], "3,0.25"]), encoding="utf-8")
 
-    assert cli.main(label) == 1
+    assert cli.main(label) == 2
     assert "was made otherwise than is asked for now: labels: " in capsys.readouterr().err
     assert cli.main([*label, "--again"]) == 0
     assert _labels(features, "label") == [0.5, 0.5, 0.5, 0.25]
@@ -83,11 +83,11 @@ def test_another_judge_is_refused(features: Path, capsys: pytest.CaptureFixture[
     label = ["label", str(features), "--by", "safety", "--url"]
     with serving(FakeJudge(lambda _: "safe")) as judge:
         assert cli.main([*label, judge.url]) == 0
-        assert cli.main([*label, judge.url, "--max-tokens", "9"]) == 1
+        assert cli.main([*label, judge.url, "--max-tokens", "9"]) == 2
         assert "max_tokens: 256 → 9" in capsys.readouterr().err
         assert len(judge.asked) == 4
     with serving(FakeJudge(lambda _: "safe", model="large")) as other:
-        assert cli.main([*label, other.url]) == 1
+        assert cli.main([*label, other.url]) == 2
         assert "model: 'tiny' → 'large'" in capsys.readouterr().err
 
 

@@ -7,10 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from value_steer.cli.model import model_digest, read_model
+from compat.behaviour import tiny_models
+from tests.nonsense import POINTER
+from value_steer.cli.model import load_model, load_tokenizer, model_digest, read_model
 from value_steer.errors import DataError
+from value_steer.features.engine import prompt_tokens
+from value_steer.features.records import Prompt
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -59,3 +64,47 @@ def test_weights_are_told_apart_where_they_are_sampled(tmp_path: Path) -> None:
     assert digest(large, 7) != digest(large, 8)
     assert digest(large, large - 1) != digest(large, large - 2)
     assert digest(large, 100_000) == digest(large, 100_001)
+
+
+@pytest.mark.parametrize("load", [load_tokenizer, load_model])
+@pytest.mark.parametrize(
+    "files",
+    [
+        {},
+        {"config.json": b"{}"},
+        {"config.json": b"\xff"},
+        {"config.json": b'{"model_type": "mistral", "hidden_size": "8"}'},
+        {"config.json": b'{"model_type": "mistral"}', "tokenizer.json": b"{}"},
+        {"config.json": b'{"model_type": "mistral"}', "model.safetensors": POINTER},
+        {"tokenizer_config.json": b"[]", "config.json": b'{"model_type": "mistral"}'},
+    ],
+)
+def test_what_cannot_be_loaded_is_one_line(
+    tmp_path: Path,
+    files: dict[str, bytes],
+    load: Callable[[Path], object],
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Whatever transformers makes of it, and it prints nothing itself."""
+    pytest.importorskip("transformers")
+    for name, body in files.items():
+        (tmp_path / name).write_bytes(body)
+
+    with pytest.raises(DataError, match=r"cannot be loaded .*; give the folder") as found:
+        load(tmp_path)
+    assert "\n" not in str(found.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_chat_needs_a_template(tmp_path: Path) -> None:
+    """Base models have none, and say so themselves in other words."""
+    pytest.importorskip("transformers")
+    plain = tiny_models.tokenizer()
+    plain.chat_template = None
+    plain.save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "mistral"}', encoding="utf-8")
+    tokenizer = load_tokenizer(tmp_path)
+
+    with pytest.raises(DataError, match=r"has no chat template; .*--raw"):
+        prompt_tokens(tokenizer, Prompt("p", "w100"), chat=True)
+    assert prompt_tokens(tokenizer, Prompt("p", "w100"), chat=False)

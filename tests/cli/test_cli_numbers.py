@@ -26,7 +26,7 @@ def numbers() -> list[tuple[str, str]]:
         (name, action.option_strings[0])
         for name, command in commands.choices.items()
         for action in command._actions
-        if action.option_strings and getattr(action.type, "__name__", "") in {"read", "_seed"}
+        if action.option_strings and getattr(action.type, "__name__", "") in {"convert", "_seed"}
     ]
 
 
@@ -66,10 +66,31 @@ def test_no_number_is_read_without_a_range() -> None:
     [
         ("--min-tokens", "2147483647"),
         ("--seed", str(2**63 - 1)),
-        ("--alpha", "0"),
-        ("--alpha", "1"),
+        ("--patience", "1"),
+        ("--alpha", "0.999999"),
     ],
 )
-def test_the_largest_are_taken(option: str, text: str) -> None:
+def test_the_bounds_are_taken(option: str, text: str) -> None:
     """The bound itself is in range."""
     build().parse_args(["calibrate", *REQUIRED["calibrate"], option, text])
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "allowed"),
+    [
+        ("--min-tokens", "2147483648", "an integer from 1 to 2147483647"),
+        ("--min-tokens", "9" * 20, "an integer from 1 to 2147483647"),
+        ("--min-tokens", "0", "an integer from 1 to 2147483647"),
+        ("--seed", str(2**63), "an integer from 0 to 9223372036854775807"),
+        ("--alpha", "0", "a number between 0 and 1"),
+        ("--alpha", "1", "a number between 0 and 1"),
+        ("--min-tokens", "0" * 39 + "11", "an integer from 1 to 2147483647"),
+    ],
+)
+def test_beyond_a_bound_the_range_is_told(
+    option: str, text: str, allowed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where the text would be cut off to a number that is in range."""
+    with pytest.raises(SystemExit):
+        build().parse_args(["calibrate", *REQUIRED["calibrate"], option, text])
+    assert f"is not {allowed}" in capsys.readouterr().err

@@ -11,6 +11,10 @@ MINIATURE = MemoryTree(
         "vllm/__init__.py": "from .version import __version__\n",
         "vllm/version.py": '__version__ = "0.0.0"\n',
         "vllm/_version.py": '__version__ = version = "0.0.0"\n',
+        "vllm/exceptions.py": """
+class VLLMValidationError(ValueError):
+    pass
+""",
         "vllm/envs.py": """
 from typing import TYPE_CHECKING
 

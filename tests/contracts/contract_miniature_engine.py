@@ -108,6 +108,7 @@ class ModelConfig:
 
     def __post_init__(self):
         self.runner_type = self._get_runner_type()
+        self.hf_text_config = get_hf_text_config(self.hf_config)
 
     @property
     def has_inner_state(self) -> bool:

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from value_steer.threshold import Threshold
     from value_steer.trajectories import Trajectory
 
-FORMATS = (".svg", ".png", ".pdf")
-"""What a picture's name may end in."""
-
 _SHOWN = 6
 _AXIS = {Polarity.P_GOOD: "P(good)", Polarity.P_UNDESIRABLE: "P(undesirable)", None: "value"}
 _GOOD, _BAD = "tab:blue", "tab:red"

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from value_steer.calibration.numbers import number_of
-from value_steer.errors import CalibrationError
+from value_steer.errors import CalibrationError, DataError
 from value_steer.records.files import replacing
+from value_steer.records.lines import raw_lines
 
 if TYPE_CHECKING:
     import os
@@ -112,14 +113,18 @@ def read_training_prompts(path: str | os.PathLike[str]) -> frozenset[str]:
     """The prompt ids of a file, one a line.
 
     Raises:
-        CalibrationError: The file cannot be read.
+        DataError: The file cannot be read.
     """
-    try:
-        lines = Path(path).read_text(encoding="utf-8").split("\n")
-    except (OSError, ValueError) as error:
-        msg = f"{path} cannot be read ({error}); give a text file with one prompt id a line"
-        raise CalibrationError(msg) from error
-    return frozenset(line for line in lines if line)
+    remedy = "give a text file with one prompt id a line"
+    found = set()
+    for line, number in raw_lines(Path(path), remedy):
+        try:
+            # With the line ends of Windows no id would be found among the trajectories'.
+            found.add(line.rstrip(b"\r\n").decode())
+        except UnicodeDecodeError as error:
+            msg = f"{path}: line {number} is no text in UTF-8; {remedy}"
+            raise DataError(msg) from error
+    return frozenset(found - {""})
 
 
 def _named(ids: Iterable[str]) -> str:

@@ -21,17 +21,19 @@ from value_steer.calibration.prompts import (
     refuse_training_prompts,
     training_prompts_file,
 )
-from value_steer.errors import CalibrationError, CalibrationWarning
+from value_steer.errors import CalibrationError, CalibrationWarning, DataError
 from value_steer.threshold import NEVER, Threshold
 from value_steer.trajectories import read_header, read_trajectories
 from value_steer.value_probe import CalibrationCurve, HeadCard, Polarity, load_value_head
 from value_steer.value_probe.checkpoint import save_value_head
+from value_steer.value_probe.digest import weights_digest
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Sequence
 
     from value_steer.trajectories import Trajectory
+    from value_steer.value_probe import ValueHead
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +121,14 @@ def calibrate_file(
             ``None``: the one beside the head, if there is one.
 
     Raises:
-        DataError: A line of the trajectories cannot be used.
+        DataError: A line of the trajectories cannot be used, or they are another head's.
         CheckpointError: The head cannot be loaded.
         CalibrationError: The polarities differ, a prompt was trained on, no response is good, or
             ``strict`` is set and something is missing.
     """
     options = options or CalibrationOptions()
     header, loaded = read_header(trajectories), load_value_head(head)
+    _require_head(loaded, header.head, trajectories)
     _require_polarity(loaded.card.scores, header.scores, trajectories)
     found = list(read_trajectories(trajectories))
     _require_unseen(found, Path(head), training_prompts, strict=options.strict)
@@ -223,6 +226,14 @@ def _points(
             acts_on_bad=float((bad >= reached).mean()) if bad.size else None,
             spread=spread[alpha],
         )
+
+
+def _require_head(head: ValueHead, stated: str | None, path: str | os.PathLike[str]) -> None:
+    """Check that trajectories are values of this head, if their file says whose they are."""
+    own = weights_digest(head)
+    if stated is not None and stated != own:
+        msg = f"{path} holds values of another head: {stated[:12]} → {own[:12]}; score it anew"
+        raise DataError(msg)
 
 
 def _require_polarity(

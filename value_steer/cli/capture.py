@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from value_steer.cli.model import model_digest, read_model
+from value_steer.cli.model import load_model, load_tokenizer, model_digest, read_model
 from value_steer.cli.progress import counter
 from value_steer.features import CacheSpec, FeatureCache
 from value_steer.features.cache import Origin
 from value_steer.features.capture import CapturePlan, capture, engine_options, sampling_settings
 from value_steer.features.prefill import PrefillSampling, mismatch, prefill
+from value_steer.features.space import require_space
 from value_steer.labels.datasets import load_prompts
 from value_steer.labels.errors import BadRowError, LabelError
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from value_steer.features import Prompt
     from value_steer.features.cache import Capture
     from value_steer.features.engine import Tokenizer
-    from value_steer.features.prefill import CausalLM
     from value_steer.features.ray_map import EngineFactory
 
 
@@ -41,7 +41,8 @@ def run(options: Namespace) -> int:
         f"{added} responses added to {len(prompts)} prompts; {len(cache)} in {options.out}\n"
     )
     if options.mismatch and options.engine == "vllm":
-        sys.stdout.write(f"{mismatch(_model(options), islice(cache, options.mismatch))}\n")
+        model = load_model(options.model, getattr(torch, options.dtype))
+        sys.stdout.write(f"{mismatch(model, islice(cache, options.mismatch))}\n")
     return 0
 
 
@@ -68,7 +69,7 @@ def _prompts(options: Namespace) -> list[Prompt]:
 def _by_vllm(options: Namespace, prompts: list[Prompt]) -> int:
     vllm_engine = import_module("value_steer.cli.vllm_engine")
     hidden_size = read_model(options.model).hidden_size
-    spec = _spec(options, hidden_size, _tokenizer(options), f"vllm {vllm_engine.VERSION}")
+    spec = _spec(options, hidden_size, load_tokenizer(options.model), f"vllm {vllm_engine.VERSION}")
     make_engine: EngineFactory = vllm_engine.EngineFactory(
         str(options.model),
         {"dtype": options.dtype, **options.llm, **engine_options(options.out, hidden_size)},
@@ -77,7 +78,7 @@ def _by_vllm(options: Namespace, prompts: list[Prompt]) -> int:
     with counter("captured", len(prompts) * options.samples) as count:
         if options.replicas > 1:
             return _on_replicas(make_engine, options, prompts, spec)
-        cache = FeatureCache.create(options.out, spec)  # before the engine takes its time
+        cache = _cache(options, prompts, spec)  # before the engine takes its time
         engine, sampling = make_engine()
         return capture(engine, sampling, prompts, cache, _plan(options), after_batch=count)
 
@@ -89,26 +90,35 @@ def _on_replicas(
     replicas = ray_map.Replicas(
         options.replicas, options.cpus_per_replica, options.gpus_per_replica
     )
-    cache = FeatureCache.create(options.out, spec)
+    cache = _cache(options, prompts, spec)
     done = ray_map.capture_on_replicas(make_engine, prompts, cache, _plan(options), replicas)
     return len(done) - len(cache)
 
 
 def _by_transformers(options: Namespace, prompts: list[Prompt]) -> int:
-    tokenizer = _tokenizer(options)
-    model = _model(options)
+    tokenizer = load_tokenizer(options.model)
     sampling = PrefillSampling(
         options.max_tokens, options.temperature, options.top_p, options.top_k, options.min_p
     )
     hidden_size = read_model(options.model).hidden_size
     spec = _spec(options, hidden_size, tokenizer, f"transformers {version('transformers')}")
-    cache = FeatureCache.create(options.out, spec)
+    cache = _cache(options, prompts, spec)
+    model = load_model(options.model, getattr(torch, options.dtype))
     if options.seed is not None:
         torch.manual_seed(options.seed)
     with counter("captured", len(prompts) * options.samples) as count:
         return prefill(
             model, tokenizer, sampling, prompts, cache, _plan(options), after_batch=count
         )
+
+
+def _cache(options: Namespace, prompts: list[Prompt], spec: CacheSpec) -> FeatureCache:
+    """The cache to fill, on a disk that holds the longest responses that are still to come."""
+    cache = FeatureCache.create(options.out, spec)
+    if not options.any_disk:
+        wanted = len(prompts) * options.samples - len(cache)
+        require_space(cache, wanted, options.max_tokens)
+    return cache
 
 
 def _spec(options: Namespace, hidden_size: int, tokenizer: Tokenizer, engine: str) -> CacheSpec:
@@ -126,20 +136,6 @@ def _spec(options: Namespace, hidden_size: int, tokenizer: Tokenizer, engine: st
         engine_arguments=json.dumps(options.llm, sort_keys=True),
     )
     return CacheSpec(hidden_size, options.dtype, kind, settings, origin)
-
-
-def _tokenizer(options: Namespace) -> Tokenizer:
-    transformers = import_module("transformers")
-    tokenizer: Tokenizer = transformers.AutoTokenizer.from_pretrained(options.model)
-    return tokenizer
-
-
-def _model(options: Namespace) -> CausalLM:
-    transformers = import_module("transformers")
-    dtype = getattr(torch, options.dtype)
-    model = transformers.AutoModelForCausalLM.from_pretrained(options.model, dtype=dtype)
-    ready: CausalLM = model.eval()
-    return ready
 
 
 def _plan(options: Namespace) -> CapturePlan:

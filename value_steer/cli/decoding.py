@@ -8,11 +8,12 @@ from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from value_steer.cli.arguments.evaluate import DECODED
 from value_steer.cli.label import judge_server
-from value_steer.cli.model import read_model
+from value_steer.cli.model import load_model, load_tokenizer, read_model
 from value_steer.cli.progress import counter
 from value_steer.config import parse_settings
-from value_steer.errors import DataError, SettingsError
+from value_steer.errors import DataError
 from value_steer.evaluation.decoding import Sampler
 from value_steer.evaluation.generations import generate, write_generations
 from value_steer.evaluation.policies import PolicySettings, policies
@@ -29,55 +30,48 @@ from value_steer.value_probe import Polarity, load_value_head, oriented
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from types import ModuleType
 
     from value_steer.evaluation.generations import Generation
     from value_steer.features.records import Prompt
     from value_steer.labels.verifier import Verifier
     from value_steer.value_probe import ValueHead
 
-FILE = "generations.jsonl"
-
 
 def decode(options: Namespace) -> list[Generation]:
-    """Let every policy answer every prompt, judge the answers, and keep them in ``FILE``."""
-    if options.model is None or options.head is None:
-        msg = "--decode needs --model and --head"
-        raise SettingsError(msg)
+    """Let every policy answer every prompt, judge the answers, and keep them in ``DECODED``."""
     with ExitStack() as stack:
         verifier = _verifier(options, stack)
-        transformers = import_module("transformers")
-        tokenizer = transformers.AutoTokenizer.from_pretrained(options.model)
         prompts = list(load_prompts("prompts", options.decode, limit=options.limit))
+        head, threshold = _head(options)
+        tokenizer = load_tokenizer(options.model)
         ids = {p.id: prompt_tokens(tokenizer, p, chat=not options.raw) for p in prompts}
         ways = policies(PolicySettings(options.candidates, options.best_of))
         found = []
-        sampler = Sampler(_reference(options, transformers), options.top_p)
+        sampler = Sampler(_reference(options, head, threshold), options.top_p)
         with counter("decoded", len(ids) * len(ways)) as count:
             for generation in generate(sampler, ways, ids, lambda _: False, options.seed):
                 found.append(generation)
                 count(1)
-        texts = [tokenizer.decode(one.tokens, skip_special_tokens=True) for one in found]
+        texts = [tokenizer.decode(list(one.tokens), skip_special_tokens=True) for one in found]
         judged = _judged(found, texts, prompts, verifier)
     options.out.mkdir(parents=True, exist_ok=True)
-    write_generations(options.out / FILE, judged)
+    write_generations(options.out / DECODED, judged)
     return judged
 
 
-def _reference(options: Namespace, transformers: ModuleType) -> Reference:
-    model = transformers.AutoModelForCausalLM.from_pretrained(options.model).eval()
+def _reference(options: Namespace, head: ValueHead, threshold: float) -> Reference:
+    model = load_model(options.model)
     end = model.generation_config.eos_token_id
-    ends = end if isinstance(end, list) else [end]
-    if ends[0] is None:
+    first = end[0] if isinstance(end, list) else end
+    if first is None:
         msg = f"{options.model}: its generation_config.json states no eos_token_id; add it"
         raise DataError(msg)
-    head, threshold = _head(options)
     return Reference(
         model,
         head,
         threshold,
         max_tokens=options.max_tokens,
-        eos=ends[0],
+        eos=first,
         temperature=options.temperature,
     )
 
@@ -102,9 +96,6 @@ def _head(options: Namespace) -> tuple[ValueHead, float]:
 def _verifier(options: Namespace, stack: ExitStack) -> Verifier:
     if options.unsafe is not None:
         return RegularExpression(options.unsafe, good=False)
-    if options.url is None:
-        msg = "--decode needs a judge: --unsafe with a pattern, or --url"
-        raise SettingsError(msg)
     judge = import_module("value_steer.labels.judge")
     prompts = import_module("value_steer.labels.judge_prompts")
     server = judge_server(options.url, options.judge, options.concurrency, options.judge_max_tokens)

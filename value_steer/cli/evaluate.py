@@ -6,7 +6,6 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from value_steer.errors import SettingsError
 from value_steer.evaluation.abstention import AbstentionSettings, evaluate_abstention
 from value_steer.evaluation.columns import read_columns
 from value_steer.evaluation.generations import read_generations
@@ -24,12 +23,6 @@ if TYPE_CHECKING:
 
 def run(options: Namespace) -> int:
     """Evaluate what is given, print the main figures and write the report."""
-    if options.trajectories is None and not options.generations and options.decode is None:
-        msg = "nothing to evaluate; give --trajectories, --generations or --decode"
-        raise SettingsError(msg)
-    if options.columns is not None and options.trajectories is None:
-        msg = "--columns belongs to --trajectories; give both"
-        raise SettingsError(msg)
     found = Evaluation(
         None if options.trajectories is None else _abstention(options),
         _steering(options) if options.generations or options.decode is not None else None,

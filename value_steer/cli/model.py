@@ -1,16 +1,25 @@
-"""What a model's own configuration says of it."""
+"""What is in the folder of a model: what its configuration says of it, its tokenizer, itself."""
 
 from __future__ import annotations
 
 import hashlib
+from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING
 
+from value_steer.cli.one_line import one_line
 from value_steer.errors import DataError
 from value_steer.records.codec import parse_json
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    import torch
+
+    from value_steer.features.engine import Tokenizer
+    from value_steer.features.prefill import CausalLM
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +33,56 @@ class Model:
 
     hidden_size: int
     architectures: tuple[str, ...]
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """The tokenizer in a model's folder; nothing is asked of a network.
+
+    Raises:
+        DataError: There is none, or it cannot be loaded.
+    """
+    transformers = import_module("transformers")
+    with _loading(folder, "tokenizer"):
+        tokenizer: Tokenizer = transformers.AutoTokenizer.from_pretrained(
+            folder, local_files_only=True
+        )
+    return tokenizer
+
+
+def load_model(folder: Path, dtype: torch.dtype | None = None) -> CausalLM:
+    """The causal language model in a folder, ready to be read from; see :func:`load_tokenizer`.
+
+    Args:
+        folder: Of the model.
+        dtype: Of its weights; ``None`` for the one they are stored in.
+
+    Raises:
+        DataError: There is none, or it cannot be loaded.
+    """
+    transformers = import_module("transformers")
+    with _loading(folder, "model"):
+        model: CausalLM = transformers.AutoModelForCausalLM.from_pretrained(
+            folder, local_files_only=True, **({} if dtype is None else {"dtype": dtype})
+        ).eval()
+    return model
+
+
+@contextmanager
+def _loading(folder: Path, what: str) -> Iterator[None]:
+    # It writes pages of advice and progress to standard error.
+    logs = import_module("transformers").utils.logging
+    logs.set_verbosity_error()
+    logs.disable_progress_bar()
+    try:
+        yield
+    except ModuleNotFoundError:
+        raise
+    # What is wrong in a folder comes out of transformers, and the libraries below it, as any of
+    # Python's errors, and as some that share no other base.
+    except Exception as error:
+        why = one_line(str(error)).partition(". ")[0] or type(error).__name__
+        msg = f"{folder}: its {what} cannot be loaded ({why}); give the folder of a whole model"
+        raise DataError(msg) from error
 
 
 _SAMPLES, _SAMPLE = 64, 1 << 16

@@ -15,6 +15,7 @@ from value_steer.cli.arguments import (
     label,
     train,
 )
+from value_steer.cli.one_line import Parser
 
 SUBCOMMANDS = (
     capture.SUBCOMMAND,
@@ -29,9 +30,9 @@ SUBCOMMANDS = (
 """In the order in which they are used."""
 
 
-def build() -> argparse.ArgumentParser:
+def build() -> Parser:
     """The parser with every subcommand."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="value-steer",
         description="From labels to a calibrated value head, and what it is worth.",
         epilog="Exit code: 0 done; 1 it failed; 2 wrong usage. COMMAND --help shows examples.",
@@ -47,4 +48,5 @@ def build() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         subcommand.add(own)
+        own.set_defaults(subcommand=subcommand)
     return parser

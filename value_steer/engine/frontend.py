@@ -11,10 +11,11 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from vllm.exceptions import VLLMValidationError
 from vllm.sampling_params import SamplingParams
 
 from value_steer.engine.requests import check_candidates
-from value_steer.errors import SettingsError
+from value_steer.errors import CalibrationError, SettingsError
 from value_steer.operating_point import resolve_vfd_request, resolve_vfd_threshold
 from value_steer.request_settings import RequestSettings, Trial, parse_request
 from value_steer.value_probe import load_value_head
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
     from value_steer.value_probe import HeadCard
 
 _MARK = "_value_steer"
+
+
+# From vLLM 0.27 on the server takes any error but its own for a failure: 500, without a word.
+class RequestRefusedError(VLLMValidationError, SettingsError):  # type: ignore[misc]  # the host's
+    """A request asks for what its engine does not allow."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +102,9 @@ def _checking(verify: Callable[..., None]) -> Callable[..., None]:
         verify(self, model_config, *args, **kwargs)
         check = _CHECKS.get(id(model_config))
         if check is not None:
-            check(self)
+            try:
+                check(self)
+            except (SettingsError, CalibrationError) as error:
+                raise RequestRefusedError(str(error)) from error
 
     return checked

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from value_steer.errors import DataError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -90,6 +92,9 @@ def prompt_tokens(tokenizer: Tokenizer, prompt: Prompt, *, chat: bool) -> list[i
     said = [*prompt.history, prompt.text]
     if not chat:
         return tokenizer.encode("\n".join(said), add_special_tokens=True)
+    if tokenizer.chat_template is None:
+        msg = "the model's tokenizer has no chat template; capture and decode with --raw"
+        raise DataError(msg)
     turns = [
         {"role": ("user", "assistant")[place % 2], "content": text}
         for place, text in enumerate(said)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
 import torch
 
-from value_steer.errors import DataError
 from value_steer.features.errors import FeatureCacheError
 from value_steer.trajectories import (
     Trajectory,
@@ -15,6 +13,7 @@ from value_steer.trajectories import (
     write_trajectories,
 )
 from value_steer.value_probe import Polarity
+from value_steer.value_probe.digest import weights_digest
 
 if TYPE_CHECKING:
     import os
@@ -63,32 +62,6 @@ def score(
                 prompt=response.prompt,
                 response=response.text,
             )
-
-
-def weights_digest(head: ValueHead) -> str:
-    """Says whether two heads have the same weights; card and device aside."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(head.state_dict().items()):
-        digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().float().cpu().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def require_head(header: TrajectoryHeader, head: ValueHead, at: str) -> None:
-    """Check that trajectories are values of this head, if their file says whose they are.
-
-    Args:
-        header: Of the file.
-        head: Whose they should be.
-        at: Path of the file, for the message.
-
-    Raises:
-        DataError: They are another's.
-    """
-    stated, own = header.head, weights_digest(head)
-    if stated is not None and stated != own:
-        msg = f"{at} holds values of another head: {stated[:12]} → {own[:12]}; score it anew"
-        raise DataError(msg)
 
 
 def write_scores(

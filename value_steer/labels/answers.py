@@ -24,6 +24,7 @@ by and or to & und oder bis et ou à y o e и или до 和 或 と through
 _SIGN_WORDS = """
 mod >= <= log ln sin cos tan cot exp sqrt root power base exponent
 - + / × * ^ < > ± ~ ≈ √ ≤ ≥ | % minus negative plus moins menos meno
+twice thrice double triple quadruple half
 """  # noqa: RUF001
 _AFTER_WORDS = """
 sqrt root
@@ -31,7 +32,8 @@ sqrt root
 hundred hundreds trillion trillions dozen dozens mio mio. mrd mrd. mln mld k m bn million.
 million, billion. thousand. dozen. half millionen milliarden millones milhões milioni
 tausend mil mille lakh lakhs crore crores тысяч тысячи миллион миллиона миллионов млн млрд
-тыс тыс. squared cubed factorial choose mod or e
+тыс тыс. squared cubed factorial choose mod or e ! halves thirds quarters fourths fifths sixths
+sevenths eighths ninths tenths hundredths thousandths
 """  # noqa: RUF001
 _LEFT = re.compile(r"[\w\s.,+\-×*/^(){}']*")  # noqa: RUF001  (what an equation may begin with)
 _JOINS, _SIGNS, _AFTER = (
@@ -40,7 +42,15 @@ _JOINS, _SIGNS, _AFTER = (
 _COPULA_WORDS = (
     "is are was were equals equal gives makes leaves yields has have be = := -> => → ⇒ :"
 )
-_OF_WORDS = "root square power cube logarithm log half third quarter out sine cosine multiple"
+_OF_WORDS = """
+root square power cube logarithm log half third quarter out sine cosine multiple twice double
+halves thirds quarters fourth fifth sixth seventh eighth ninth tenth fourths fifths sixths sevenths
+eighths ninths tenths
+one two three four five six seven eight nine ten eleven twelve dozen hundred thousand
+"""
+_GLUED = re.compile(r"[A-Za-z]+(?:_?\{?\d+\}?|[₀-₉]+)|[-+]?\d[\d.,/]*[^\W\d_]+\.?")
+"""A name with a number in it, as ``log2``, or a number that its unit touches, as ``5ft``."""
+_ASSIGNING = frozenset({"=", ":=", "≈"})
 _COPULAS, _OF = frozenset(_COPULA_WORDS.split()), frozenset(_OF_WORDS.split())
 _STOPS = (".", ",", ";", ":", "?")
 _TRAILING = ".,;:?\"'»”’"  # noqa: RUF001  (marks as they are typeset)
@@ -152,12 +162,24 @@ def _joined(tokens: list[str], at: int, token: str) -> str | None:
         return f"{token} %"
     if after and _goes_on(after):
         return None
+    if _is_one_of_several(tokens[:at]):
+        return None
     # What stands before it in the same clause, the nearest last.
     before = tokens[max(0, at - 3) : at]
     clause = [place for place, one in enumerate(before) if one.endswith(_STOPS) and one != ":"]
     if clause and clause[-1] == len(before) - 1 and before[-1].endswith(","):
         return None if _DIGIT.search(before[-1]) and not _is_apart(before[-1], token) else token
     return _after(before[clause[-1] + 1 if clause else 0 :], token)
+
+
+def _is_one_of_several(before: list[str]) -> bool:
+    """Whether a number is the second that is assigned in one breath: x = 3 or x = 5."""
+    if len(before) < 4 or before[-1] not in _ASSIGNING:
+        return False
+    if before[-3].endswith(","):
+        return before[-4] in _ASSIGNING and _DIGIT.search(before[-3]) is not None
+    joined = before[-3].casefold() in _JOINS and _DIGIT.search(before[-4]) is not None
+    return joined and before[-5:-4] != [] and before[-5] in _ASSIGNING
 
 
 def _goes_on(after: list[str]) -> bool:
@@ -170,6 +192,8 @@ def _goes_on(after: list[str]) -> bool:
 def _after(before: list[str], token: str) -> str | None:
     """A token with what stands before it in its clause; see :func:`_joined`."""
     words = [_stripped(one).casefold() for one in before]
+    if before[-1:] == [":"] and any(_DIGIT.search(word) for word in words[-2:]):
+        return None  # 3 : 4
     if not words or not words[-1]:
         return token
     last, two = words[-1], words[-2] if len(words) > 1 else ""
@@ -181,11 +205,13 @@ def _after(before: list[str], token: str) -> str | None:
         return None
     if last in _JOINS:
         parts = "/" in token or any(_DIGIT.search(word) for word in words)
+    elif _GLUED.fullmatch(last) or re.fullmatch(r"\d+'", before[-1]):
+        parts = True
     elif _DIGIT.search(last):
         parts = not _is_apart(last, token)
     else:
         counted = two in _OF or any(_DIGIT.search(word) for word in words)
-        powered = (two == "to" and last == "the") or (last == "of" and counted)
+        powered = (two == "to" and last == "the") or (last in {"of", "in", "than"} and counted)
         parts = powered or (_DIGIT.search(two) is not None and last not in _COPULAS)
     return None if parts else token
 

@@ -35,7 +35,7 @@ FORMAT = 2
 MAX_UNREADABLE = 0.02
 """Share of responses whose verdict may be unreadable, if nothing else is asked for."""
 
-_NAME = re.compile(r"[\w.-]+")
+_NAME = re.compile(r"[\w.-]{1,120}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from value_steer.calibration import is_held_out, write_training_prompts
 from value_steer.errors import SettingsError
 from value_steer.features import FeatureCache, FeatureDataset, loader
 from value_steer.training.checkpoint import save_probe_checkpoint
+from value_steer.training.device import require_device
 from value_steer.training.errors import TrainingError
 from value_steer.training.loop import Trainer
 from value_steer.training.options import FILTERING
@@ -53,7 +54,8 @@ class FeatureTraining:
         workers: Processes that read the cache.
 
     Raises:
-        SettingsError: A share is outside [0, 1), or the batch size is below 1.
+        SettingsError: A share is outside [0, 1), the batch size is below 1, or torch has no such
+            device here.
     """
 
     scores: Polarity
@@ -74,6 +76,7 @@ class FeatureTraining:
         if self.batch_size < 1:
             msg = f"batch_size = {self.batch_size} must be at least 1"
             raise SettingsError(msg)
+        require_device(self.device)
 
     def trains(self, prompt_id: str) -> bool:
         """Whether the weights are fitted to a prompt."""

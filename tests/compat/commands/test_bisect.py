@@ -85,7 +85,8 @@ def bisect(
             device=lambda: "cpu", choose=lambda *_, **__: Choice(FakeIsolation(), "")
         )
         code = cli.main(arguments, services)
-        return code, " ".join(capsys.readouterr().out.split())
+        streams = capsys.readouterr()
+        return code, " ".join(f"{streams.out} {streams.err}".split())
 
     return command
 

@@ -57,8 +57,8 @@ def test_the_plan_is_printed_and_is_the_committed_one(capsys: pytest.CaptureFixt
         (["plan", "0.33", "--device", "cpu"], "the plan is empty"),
         (["plan", "9.9"], "not among the candidates"),
         (["plan", "--github-output"], "GITHUB_OUTPUT is not set"),
-        (["record", "nowhere"], "no such folder"),
-        (["gate", "--plan", "nowhere.json"], "cannot be read as JSON"),
+        (["record", "nowhere"], "fragments nowhere: cannot be used"),
+        (["gate", "--plan", "nowhere.json"], "--plan nowhere.json: cannot be used"),
         (["run", "0.28", "--lane", "cuda-sm80", "--out", "out"], "is lane cpu, not cuda-sm80"),
         (["run", "0.28", "--lane", "cpu-interpreted", "--out", "out"], "is lane cpu, not"),
         (["run", "0.28", "--lane", "cpu-turbo", "--out", "out"], "no lane of a CPU; there are cpu"),
@@ -82,7 +82,7 @@ def test_a_wrong_order_is_one_clear_error(
     services = Services(device=lambda: "cpu")
 
     assert cli.main(arguments, services) not in (ExitCode.PASSED, ExitCode.FAILED)
-    assert told in capsys.readouterr().out.replace("\n", " ")
+    assert told in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -151,7 +151,7 @@ def test_recording_merges_and_tells_what_is_missing(
     arguments = ["--registry", str(registry), "record", str(tmp_path / "jobs")]
 
     assert cli.main([*arguments, "--plan", str(plan_file)]) == ExitCode.NO_EVIDENCE
-    assert "nothing came back from 0.29.0-cpu-default (abstain)" in capsys.readouterr().out
+    assert "nothing came back from 0.29.0-cpu-default (abstain)" in capsys.readouterr().err
     assert len(store.load(registry)) == 4
     assert cli.main(arguments) == ExitCode.PASSED
 

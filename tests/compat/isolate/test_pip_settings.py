@@ -75,10 +75,12 @@ def test_the_first_bundle_that_exists_is_trusted(
     assert (pip_settings.CERT_INSIDE in settings.render("http://x")) == (expected is not None)
 
 
-@pytest.mark.parametrize("line", ["global.timeout", "global.timeout=five", "global.timeout='"])
+@pytest.mark.parametrize(
+    "line", ["global.timeout", "global.timeout=five", "global.timeout='", "global.timeout='five'"]
+)
 def test_unknown_output_of_pip_is_an_error(line: str) -> None:
     """A line that is no setting is not skipped: the build would look elsewhere for packages."""
-    with pytest.raises(InfraError, match="pip config list"):
+    with pytest.raises(InfraError, match=r"pip config list|pip config unset"):
         pip_settings.parse(line, {})
 
 
@@ -90,3 +92,26 @@ def test_settings_are_read_from_pip_itself(tmp_path: Path) -> None:
     settings = pip_settings.read({"PIP_CONFIG_FILE": str(config), "HOME": str(tmp_path)})
 
     assert Path(settings.values["find-links"][0]) == tmp_path
+
+
+def test_the_proxy_does_not_stand_before_this_machine() -> None:
+    """Folders are served on the loopback address; pip's option would ask the proxy for them."""
+    settings = pip_settings.parse("global.proxy='http://proxy.example:3128'\n", {})
+
+    assert "proxy" not in settings.render("http://127.0.0.1:1")
+    assert settings.proxy_variables() == {
+        "HTTP_PROXY": "http://proxy.example:3128",
+        "HTTPS_PROXY": "http://proxy.example:3128",
+        "NO_PROXY": "127.0.0.1",
+    }
+    assert pip_settings.parse("", {}).proxy_variables() == {}
+
+
+def test_files_of_this_machine_stay_here() -> None:
+    """No private key goes into an image, and a lock leaves nothing to constrain."""
+    listing = "global.client-cert='/me.pem'\ninstall.constraint='/c.txt'\n"
+    settings = pip_settings.parse(listing, {})
+
+    assert settings.values == {"constraint": ("/c.txt",), "client-cert": ("/me.pem",)}
+    assert "/me.pem" not in settings.render("x")
+    assert "/c.txt" not in settings.render("x")

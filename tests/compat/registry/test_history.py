@@ -222,7 +222,7 @@ def test_a_malformed_history_is_named_and_not_written(
     with pytest.raises(RecordError, match=message):
         store.load_history(registry)
     assert cli.main(["--registry", str(registry), "registry"]) == ExitCode.USAGE
-    assert "error" in capsys.readouterr().out
+    assert "error" in capsys.readouterr().err
     if "lane" not in message:
         with pytest.raises(RecordError, match=message):
             store.append(registry, [at(1), at(2)])

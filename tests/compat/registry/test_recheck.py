@@ -16,7 +16,7 @@ from compat.releases import discover
 from tests.compat.checkouts import evidence
 from tests.compat.samples import CELL, HASH, PASSED, failed
 from value_steer import versions
-from value_steer.contracts.sources import index
+from value_steer.contracts.sources import index, pip_config
 from value_steer.contracts.sources.index import IndexWheel
 from value_steer.errors import ContractError
 from value_steer.registry.model import Upstream, Verdict
@@ -98,7 +98,7 @@ def test_the_command_records_the_withdrawal(
         asked.append(name)
         return pages(wheel(yanked=True))[name]
 
-    monkeypatch.setattr(index, "pip_settings", index.IndexSettings)
+    monkeypatch.setattr(pip_config, "pip_settings", pip_config.IndexSettings)
     monkeypatch.setattr(index, "project_wheels", listed)
 
     assert cli.main(["--registry", str(registry), "recheck"]) == ExitCode.FAILED
@@ -116,7 +116,7 @@ def test_an_index_that_does_not_answer_withdraws_nothing(
         msg = "pip does not tell"
         raise ContractError(msg)
 
-    monkeypatch.setattr(index, "pip_settings", refuse)
+    monkeypatch.setattr(pip_config, "pip_settings", refuse)
     before = registry.read_bytes()
 
     assert cli.main(["--registry", str(registry), "recheck"]) == ExitCode.INFRA

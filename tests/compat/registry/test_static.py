@@ -23,8 +23,8 @@ from value_steer.contracts.history.snapshot import ContractState, Snapshot
 from value_steer.contracts.report import Status
 from value_steer.contracts.rows import SURFACES
 from value_steer.contracts.runner_default import Rule, RunnerDefault
-from value_steer.contracts.sources import index
-from value_steer.contracts.sources.index import IndexSettings
+from value_steer.contracts.sources import index, pip_config
+from value_steer.contracts.sources.pip_config import IndexSettings
 from value_steer.contracts.surface import Mode, Runner
 from value_steer.errors import RegistryError
 from value_steer.registry.model import StaticCheck
@@ -51,7 +51,7 @@ def snap(version: str, *missing: str) -> Snapshot:
 @pytest.fixture
 def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A registry with a row, and an index with two releases, one of which lacks something."""
-    monkeypatch.setattr(index, "pip_settings", IndexSettings)
+    monkeypatch.setattr(pip_config, "pip_settings", IndexSettings)
     monkeypatch.setattr(index, "project_wheels", lambda *_: tuple(WHEELS))
     monkeypatch.setattr(static, "sweep", lambda *_: (snap("0.28.0"), snap("0.33.0", GONE.id)))
     path = tmp_path / "validated_versions.json"
@@ -110,7 +110,8 @@ def test_a_survey_replaces_the_one_before_and_keeps_the_evidence(
     assert broken.broken == (GONE.id,)
     assert 0 < len(broken.broken) < broken.checked
     assert (broken.wheel, broken.wheel_sha256) == (WHEELS[1].filename, HASH)
-    told = capsys.readouterr().out.replace("\n", " ")
+    streams = capsys.readouterr()
+    told = (streams.out + streams.err).replace("\n", " ")
     assert f"vLLM 0.33.0 (v2, vfd): does not have what {GONE.id} needs" in told
 
 
@@ -160,7 +161,7 @@ def test_a_release_that_the_index_lacks_changes_nothing(
     before = registry.read_bytes()
 
     assert survey(registry) == ExitCode.INFRA
-    assert "the index has no wheel of vLLM 0.33.0" in capsys.readouterr().out.replace("\n", " ")
+    assert "the index has no wheel of vLLM 0.33.0" in capsys.readouterr().err.replace("\n", " ")
     assert registry.read_bytes() == before
 
 

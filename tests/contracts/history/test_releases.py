@@ -17,9 +17,9 @@ from value_steer.contracts.history.releases import Selection, Sweep
 from value_steer.contracts.history.snapshot import ContractState, Snapshot
 from value_steer.contracts.report import Status
 from value_steer.contracts.runner_default import Rule, RunnerDefault
-from value_steer.contracts.sources import index
+from value_steer.contracts.sources import index, pip_config
 from value_steer.contracts.sources.archive import archive_tree
-from value_steer.contracts.sources.index import IndexSettings
+from value_steer.contracts.sources.pip_config import IndexSettings
 from value_steer.contracts.sources.wheel import WheelTree
 from value_steer.contracts.surface import Mode, Runner
 from value_steer.errors import ContractError
@@ -164,7 +164,7 @@ def test_an_unreleased_tree_is_compared_with_the_newest_release(
 ) -> None:
     """A tarball of a branch comes last, under the name unreleased."""
     path = tarball(tmp_path / "main.tar.gz", {"vllm-main/vllm/__init__.py": ""})
-    monkeypatch.setattr(index, "pip_settings", IndexSettings)
+    monkeypatch.setattr(pip_config, "pip_settings", IndexSettings)
     monkeypatch.setattr(index, "project_wheels", lambda *_: tuple(WHEELS))
     newest = snapshot.take(archive_tree(path))
     monkeypatch.setattr(releases, "sweep", lambda *_: (newest,))

@@ -20,7 +20,7 @@ from value_steer.contracts.lookup import FileUnreadableError, parse
 from value_steer.contracts.sources import archive, bounded, index, wheel
 from value_steer.contracts.sources.archive import archive_tree
 from value_steer.contracts.sources.bounded import LARGEST_SOURCE
-from value_steer.contracts.sources.index import IndexSettings
+from value_steer.contracts.sources.pip_config import IndexSettings
 from value_steer.contracts.sources.tree import directory_tree, stated_version
 from value_steer.contracts.sources.wheel import WheelTree
 from value_steer.contracts.surface import Mode

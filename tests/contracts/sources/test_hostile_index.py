@@ -6,7 +6,10 @@ import gzip
 import hashlib
 import itertools
 import json
+import os
 import time
+from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,19 +17,21 @@ from packaging.version import Version
 
 from tests.contracts.hostile_server import Reply, answering
 from tests.contracts.release_server import wheel_bytes
-from value_steer.contracts.sources import index, ranges, wheel
-from value_steer.contracts.sources.index import IndexSettings, IndexWheel, project_wheels
+from value_steer.contracts.sources import index, pages, ranges, wheel
+from value_steer.contracts.sources.index import IndexWheel, project_wheels
+from value_steer.contracts.sources.pip_config import IndexSettings
 from value_steer.contracts.sources.wheel import WheelTree
 from value_steer.errors import ContractError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 CONTENT = wheel_bytes({"vllm/a.py": "a = 1\n", "vllm/b.py": "b = 2\n"})
 SIZE = len(CONTENT)
 NAME = "vllm-1.2.3-cp38-abi3-manylinux_2_28_x86_64.whl"
 JSON = "application/vnd.pypi.simple.v1+json"
+ONCE = IndexSettings(retries=0)
 
 
 @pytest.fixture(autouse=True)
@@ -47,10 +52,10 @@ def entry(url: str, sha256: str = "0" * 64) -> IndexWheel:
     return IndexWheel(NAME, Version("1.2.3"), 0, "any", url, sha256, "", False, None)  # noqa: FBT003
 
 
-def refusal(reply: Callable[[str, str], Reply], cache: Path) -> str:
+def refusal(reply: Callable[[str, str], Reply], cache: Path, settings: IndexSettings = ONCE) -> str:
     """What reading a file of the wheel at such a server ends with."""
     with answering(reply) as address:
-        tree = WheelTree(entry(f"{address}{NAME}?token=hidden"), IndexSettings(), cache)
+        tree = WheelTree(entry(f"{address}{NAME}?token=hidden"), settings, cache)
         with pytest.raises(ContractError) as error:
             tree.read("vllm/a.py")
     text = str(error.value)
@@ -201,6 +206,33 @@ def test_an_error_of_the_server_names_its_status(status: int, tmp_path: Path) ->
     assert f"status {status}" in refusal(lambda *_: Reply([b"no"], status), tmp_path)
 
 
+def test_an_error_is_tried_again_without_reading_its_page(tmp_path: Path) -> None:
+    """As often as pip would; a page without an end is no reason to wait."""
+    asked: list[str] = []
+
+    def reply(_: str, span: str) -> Reply:
+        asked.append(span)
+        return Reply(endless(), 503)
+
+    started = time.monotonic()
+    assert "status 503" in refusal(reply, tmp_path, IndexSettings(retries=2))
+    assert len(asked) == 3
+    assert time.monotonic() - started < 5
+
+
+def test_silence_is_waited_for_as_long_as_pip_would(tmp_path: Path) -> None:
+    """The time-out of its configuration holds for pages and for parts."""
+
+    def reply(*_: str) -> Reply:
+        time.sleep(1)
+        return Reply()
+
+    settings = IndexSettings(timeout=0.2, retries=0)
+    assert "ConnectionError" in refusal(reply, tmp_path, settings)
+    with answering(reply) as address, pytest.raises(ContractError, match="ConnectionError"):
+        project_wheels("vllm", replace(settings, address=address))
+
+
 @pytest.mark.parametrize("encoding", ["br", "gzip, gzip", "gzip"])
 def test_a_part_is_not_inflated(encoding: str, tmp_path: Path) -> None:
     """A content encoding that was not asked for could make much out of little."""
@@ -221,11 +253,20 @@ def page(*files: object) -> bytes:
     return json.dumps({"meta": meta, "name": "vllm", "versions": [], "files": files}).encode()
 
 
-def listed(body: bytes, kind: str = JSON, **headers: str) -> tuple[IndexWheel, ...]:
-    """The wheels of a page that is served."""
+def listed(
+    body: bytes,
+    kind: str = JSON,
+    headers: Mapping[str, str] = MappingProxyType({}),
+    *,
+    links: bool = False,
+) -> tuple[IndexWheel, ...]:
+    """The wheels of a page that is served, by an index or as a page of links."""
     reply = Reply([body], headers={"Content-Type": kind, **headers})
     with answering(lambda *_: reply) as address:
-        return project_wheels("vllm", IndexSettings(f"{address}simple/"))
+        settings = IndexSettings(f"{address}simple/", retries=0)
+        if links:
+            settings = IndexSettings(no_index=True, find_links=(f"{address}links",), retries=0)
+        return project_wheels("vllm", settings)
 
 
 @pytest.mark.parametrize(
@@ -289,37 +330,41 @@ def test_a_page_that_is_none_is_one_clear_error(body: bytes, kind: str) -> None:
 
 def test_a_page_that_takes_its_parser_hours_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Python's parser of HTML takes the square of the length of some pages."""
-    monkeypatch.setattr(index, "_PARSING_SECONDS", 0.3)
+    monkeypatch.setattr(pages, "_PARSING_SECONDS", 0.3)
 
     with pytest.raises(ContractError, match="takes more than 0 s to parse"):
         listed(b"<a" * 60_000, "text/html")
 
 
-def test_a_page_is_read_up_to_its_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("links", [False, True])
+def test_a_page_is_read_up_to_its_bounds(
+    links: bool,  # noqa: FBT001
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The largest page is read, one byte more is not; for HTML there is a smaller bound."""
     body, html = page(file()), f'<a href="x#sha256={"0" * 64}">{NAME}</a>'.encode()
-    monkeypatch.setattr(index, "LARGEST_PAGE", len(body))
-    monkeypatch.setattr(index, "LARGEST_HTML", len(html))
+    monkeypatch.setattr(pages, "LARGEST_PAGE", len(body))
+    monkeypatch.setattr(pages, "LARGEST_HTML", len(html))
 
-    assert len(listed(body)) == 1
-    assert len(listed(html, "text/html")) == 1
+    assert len(listed(body, links=links)) == 1
+    assert len(listed(html, "text/html", links=links)) == 1
     with pytest.raises(ContractError, match=f"sends more than {len(body):,} bytes"):
-        listed(body + b" ")
+        listed(body + b" ", links=links)
     with pytest.raises(ContractError, match=f"HTML has more than {len(html):,} bytes"):
-        listed(html + b" ", "text/html")
+        listed(html + b" ", "text/html", links=links)
 
 
 def test_a_page_may_be_compressed_and_is_counted_inflated(monkeypatch: pytest.MonkeyPatch) -> None:
     """A page that inflates beyond the bound is refused as any other."""
     body = page(file())
     compressed = {"Content-Encoding": "gzip"}
-    assert len(listed(gzip.compress(body), **compressed)) == 1
+    assert len(listed(gzip.compress(body), headers=compressed)) == 1
 
-    monkeypatch.setattr(index, "LARGEST_PAGE", 1 << 16)
+    monkeypatch.setattr(pages, "LARGEST_PAGE", 1 << 16)
     with pytest.raises(ContractError, match="sends more than 65,536 bytes"):
-        listed(gzip.compress(body + b" " * (1 << 20)), **compressed)
+        listed(gzip.compress(body + b" " * (1 << 20)), headers=compressed)
     with pytest.raises(ContractError, match="ContentDecodingError"):
-        listed(gzip.compress(body)[:10] + b"\xff" * 40, **compressed)
+        listed(gzip.compress(body)[:10] + b"\xff" * 40, headers=compressed)
 
 
 def test_a_time_without_a_zone_is_compared_as_utc() -> None:
@@ -328,3 +373,72 @@ def test_a_time_without_a_zone_is_compared_as_utc() -> None:
 
     assert found.uploaded is not None
     assert found.uploaded.utcoffset() is not None
+
+
+@pytest.mark.parametrize("links", [False, True])
+def test_a_page_of_a_server_names_no_file_of_this_machine(
+    links: bool,  # noqa: FBT001
+    tmp_path: Path,
+) -> None:
+    """Who serves a page does not choose what is opened here."""
+    here = tmp_path / NAME
+    here.write_bytes(CONTENT)
+    body = page(file(url=here.as_uri()), file(name=NAME.replace("1.2.3", "1.2.4")))
+
+    assert [str(w.version) for w in listed(body, links=links)] == ["1.2.4"]
+
+
+def linked(place: Path) -> tuple[IndexWheel, ...]:
+    """The wheels of a folder or a page on this machine."""
+    return project_wheels("vllm", IndexSettings(no_index=True, find_links=(str(place),)))
+
+
+def test_a_page_of_this_machine_has_the_bound_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The largest is read, one byte more is not."""
+    (tmp_path / NAME).write_bytes(CONTENT)
+    text = f'<a href="{NAME}">it</a>'
+    (tmp_path / "page.html").write_text(text, encoding="utf-8")
+    monkeypatch.setattr(pages, "LARGEST_HTML", len(text))
+    assert len(linked(tmp_path / "page.html")) == 1
+
+    monkeypatch.setattr(pages, "LARGEST_HTML", len(text) - 1)
+    with pytest.raises(ContractError, match=r"page\.html is no page .*its HTML has more than"):
+        linked(tmp_path / "page.html")
+
+
+def test_a_folder_is_read_for_its_files(tmp_path: Path) -> None:
+    """A pipe that is named as a wheel would be read without end; alone it is told."""
+    os.mkfifo(tmp_path / NAME.replace("1.2.3", "1.2.2"))
+    (tmp_path / NAME).write_bytes(CONTENT)
+
+    assert [str(w.version) for w in linked(tmp_path)] == ["1.2.3"]
+    with pytest.raises(ContractError, match="neither a file nor a folder"):
+        linked(tmp_path / NAME.replace("1.2.3", "1.2.2"))
+
+
+def test_a_wheel_of_this_machine_is_bounded_as_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In its size, in that of its files, and in being the one that was listed."""
+    here = tmp_path / NAME
+    here.write_bytes(CONTENT)
+    (found,) = linked(tmp_path)
+
+    def text() -> str | None:
+        return WheelTree(found, ONCE, tmp_path / "cache").read("vllm/a.py")
+
+    monkeypatch.setattr(wheel, "LARGEST_SOURCE", 8)
+    monkeypatch.setattr(wheel, "LARGEST_WHEEL", SIZE)
+    assert text() == "a = 1\n"
+    monkeypatch.setattr(wheel, "LARGEST_SOURCE", 7)
+    with pytest.raises(ContractError, match="7 are the most that are read"):
+        text()
+    monkeypatch.setattr(wheel, "LARGEST_WHEEL", SIZE - 1)
+    with pytest.raises(ContractError, match="at most; check pip's find-links"):
+        text()
+    monkeypatch.setattr(wheel, "LARGEST_WHEEL", SIZE)
+    here.write_bytes(CONTENT[:-1] + b"x")
+    with pytest.raises(ContractError, match="does not have the hash"):
+        text()

@@ -6,8 +6,9 @@ import pytest
 from packaging.version import Version
 from pypi_simple import ProjectPage
 
-from value_steer.contracts.sources import index
-from value_steer.contracts.sources.index import IndexSettings, for_reading, from_packages
+from value_steer.contracts.sources import index, pip_config
+from value_steer.contracts.sources.index import for_reading, from_packages
+from value_steer.contracts.sources.pip_config import IndexSettings
 from value_steer.errors import ContractError
 
 X86, ARM = "manylinux_2_28_x86_64", "manylinux_2_28_aarch64"
@@ -61,6 +62,21 @@ def test_one_wheel_speaks_for_a_release() -> None:
     assert found[-1].version == Version("0.20.1")
 
 
+def test_a_build_of_a_release_is_none_of_its_own() -> None:
+    """A mirror's flavour speaks for its release where nothing else does; Linux comes first."""
+    names = [
+        f"vllm-0.20.0+cu129-cp38-abi3-{X86}.whl",
+        f"vllm-0.20.0-cp38-abi3-{X86}.whl",
+        "vllm-0.20.0-cp38-abi3-macosx_11_0_x86_64.whl",
+        f"vllm-0.21.0+cu129-cp38-abi3-{X86}.whl",
+        "vllm-0.21.0-cp38-abi3-win_amd64.whl",
+    ]
+    found = for_reading(from_packages(page(*names).packages))
+
+    assert [wheel.filename for wheel in found] == [names[1], names[3]]
+    assert [str(wheel.version) for wheel in found] == ["0.20.0", "0.21.0"]
+
+
 @pytest.mark.parametrize(
     ("lines", "settings"),
     [
@@ -72,7 +88,7 @@ def test_one_wheel_speaks_for_a_release() -> None:
 )
 def test_the_index_is_the_one_of_pip(lines: list[str], settings: IndexSettings) -> None:
     """Later sections of pip's configuration win; other commands' sections do not count."""
-    assert index.parse_settings(lines) == settings
+    assert pip_config.parse_settings(lines) == settings
 
 
 def test_a_missing_library_is_named_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.contracts.release_server import serve, wheel_bytes
 from value_steer.contracts.sources import index, ranges
-from value_steer.contracts.sources.index import IndexSettings
+from value_steer.contracts.sources.pip_config import IndexSettings
 from value_steer.contracts.sources.wheel import WheelTree, cache_folder
 from value_steer.errors import ContractError
 

@@ -2,45 +2,48 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from value_steer.cli.arguments.numbers import count, seed, share
 from value_steer.cli.arguments.subcommand import Subcommand
+from value_steer.cli.arguments.types import COUNT, LEVEL, PATH, SEED, TEXT
+from value_steer.cli.places import FEATURES, FILE, OWN_FILE, PICTURE
 
 if TYPE_CHECKING:
-    from argparse import ArgumentParser
+    from argparse import ArgumentParser, Namespace
+    from collections.abc import Iterator
 
 
 def _add(command: ArgumentParser) -> None:
     command.add_argument(
         "trajectories",
-        type=Path,
+        type=PATH,
         nargs="?",
         help="the head's values on responses of the unsteered model",
     )
     command.add_argument(
         "--features",
-        type=Path,
+        type=PATH,
         metavar="DIR",
         help="captured states to score instead, of the prompts that train left for this",
     )
-    command.add_argument("--labels", metavar="NAME", help="with --features: which labels")
     command.add_argument(
-        "--head", type=Path, required=True, metavar="FILE", help="the head; its sidecar is replaced"
+        "--labels", type=TEXT, metavar="NAME", help="with --features: which labels"
+    )
+    command.add_argument(
+        "--head", type=PATH, required=True, metavar="FILE", help="the head; its sidecar is replaced"
     )
     command.add_argument(
         "--training-prompts",
-        type=Path,
+        type=PATH,
         metavar="FILE",
         help="the prompt ids that the head was trained on (default: the file beside the head)",
     )
     command.add_argument(
-        "--seed", type=seed, default=0, help="of the choice among several responses"
+        "--seed", type=SEED, default=0, help="of the choice among several responses"
     )
     command.add_argument(
         "--plot",
-        type=Path,
+        type=PATH,
         metavar="FILE.svg",
         help="draw what each level costs, its threshold, and single responses (.svg, .png, .pdf)",
     )
@@ -55,16 +58,16 @@ def _add_bounds(command: ArgumentParser) -> None:
     bounds = command.add_argument_group("bounds on acting on a good response")
     bounds.add_argument(
         "--alpha",
-        type=share,
+        type=LEVEL,
         default=0.05,
         help="the one whose threshold becomes the head's own (default: %(default)s)",
     )
     bounds.add_argument(
-        "--levels", type=share, nargs="+", metavar="ALPHA", help="all of the head's curve"
+        "--levels", type=LEVEL, nargs="+", metavar="ALPHA", help="all of the head's curve"
     )
     bounds.add_argument(
         "--confidence",
-        type=share,
+        type=LEVEL,
         help="hold for this calibration set with that probability, not on average over sets",
     )
 
@@ -72,14 +75,20 @@ def _add_bounds(command: ArgumentParser) -> None:
 def _add_rule(command: ArgumentParser) -> None:
     rule = command.add_argument_group("how abstention will be configured")
     rule.add_argument(
-        "--min-tokens", type=count, default=1, help="first response token that it judges"
+        "--min-tokens", type=COUNT, default=1, help="first response token that it judges"
     )
     rule.add_argument(
-        "--patience",
-        type=count,
-        default=1,
-        help="consecutive low tokens that end a response",
+        "--patience", type=COUNT, default=1, help="consecutive low tokens that end a response"
     )
+
+
+def _problems(options: Namespace) -> Iterator[str]:
+    if (options.trajectories is None) == (options.features is None):
+        yield "give either a file of trajectories or --features"
+    if options.features is not None and options.labels is None:
+        yield "--features needs --labels, the name that label printed"
+    if options.features is None and options.labels is not None:
+        yield "--labels belongs to --features; trajectories have labels of their own"
 
 
 SUBCOMMAND = Subcommand(
@@ -91,4 +100,12 @@ SUBCOMMAND = Subcommand(
         "value-steer calibrate trajectories.jsonl --head vhead.safetensors --plot head.svg",
     ),
     _add,
+    {
+        "trajectories": FILE,
+        "--features": FEATURES,
+        "--head": OWN_FILE,
+        "--training-prompts": FILE,
+        "--plot": PICTURE,
+    },
+    _problems,
 )

@@ -6,8 +6,18 @@ from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from value_steer.cli.arguments.numbers import amount, count, seed, share, whole_from
 from value_steer.cli.arguments.subcommand import Subcommand
+from value_steer.cli.arguments.types import (
+    COUNT,
+    FROM_ZERO,
+    NOT_NEGATIVE,
+    PATH,
+    POSITIVE,
+    SEED,
+    SHARE,
+    TOP_P,
+)
+from value_steer.cli.places import FILES, MODEL, OUTPUT_FOLDER
 from value_steer.records.codec import parse_json
 
 if TYPE_CHECKING:
@@ -27,7 +37,7 @@ _OWN = {"additional_config", "async_scheduling", "dtype", "model", "worker_cls"}
 
 def _add(command: ArgumentParser) -> None:
     command.add_argument(
-        "prompts", type=Path, metavar="PROMPTS", help="a file of prompts, or a folder of such files"
+        "prompts", type=PATH, metavar="PROMPTS", help="a file of prompts, or a folder of such files"
     )
     command.add_argument(
         "--dataset",
@@ -35,21 +45,26 @@ def _add(command: ArgumentParser) -> None:
         default="prompts",
         help="whose columns the file has; prompts: prompt and maybe reference (default)",
     )
-    command.add_argument("--limit", type=count, help="prompts at most")
+    command.add_argument("--limit", type=COUNT, help="prompts at most")
     command.add_argument(
         "--skip-bad",
         action="store_true",
         help="leave out rows that cannot be used and say how many; else the first one stops",
     )
     command.add_argument(
-        "--model", type=Path, required=True, metavar="DIR", help="folder of the model"
+        "--model", type=PATH, required=True, metavar="DIR", help="folder of the model"
     )
     command.add_argument(
         "--out",
-        type=Path,
+        type=PATH,
         default=Path("features"),
         metavar="DIR",
         help="where the features go (default: %(default)s); what is there is not made again",
+    )
+    command.add_argument(
+        "--any-disk",
+        action="store_true",
+        help="start even where the longest responses would not fit on the disk",
     )
     _add_sampling(command)
     _add_engine(command)
@@ -58,12 +73,14 @@ def _add(command: ArgumentParser) -> None:
 
 def _add_sampling(command: ArgumentParser) -> None:
     sampling = command.add_argument_group("sampling, as it will be served")
-    sampling.add_argument("--samples", type=count, default=1, help="responses to each prompt")
-    sampling.add_argument("--max-tokens", type=count, default=400, help="default: %(default)s")
-    sampling.add_argument("--temperature", type=amount, default=1.0, help="default: %(default)s")
-    sampling.add_argument("--top-p", type=share, default=1.0, help="default: %(default)s")
-    sampling.add_argument("--top-k", type=whole_from(0), default=0, help="0 is off (default)")
-    sampling.add_argument("--min-p", type=share, default=0.0, help="0 is off (default)")
+    sampling.add_argument("--samples", type=COUNT, default=1, help="responses to each prompt")
+    sampling.add_argument("--max-tokens", type=COUNT, default=400, help="default: %(default)s")
+    sampling.add_argument(
+        "--temperature", type=NOT_NEGATIVE, default=1.0, help="default: %(default)s"
+    )
+    sampling.add_argument("--top-p", type=TOP_P, default=1.0, help="default: %(default)s")
+    sampling.add_argument("--top-k", type=FROM_ZERO, default=0, help="0 is off (default)")
+    sampling.add_argument("--min-p", type=SHARE, default=0.0, help="0 is off (default)")
     sampling.add_argument("--raw", action="store_true", help="without the model's chat template")
     sampling.add_argument(
         "--seed",
@@ -96,14 +113,11 @@ def _add_engine(command: ArgumentParser) -> None:
         help='further arguments of vllm.LLM: {"tensor_parallel_size": 2}',
     )
     engine.add_argument(
-        "--batch",
-        type=count,
-        default=256,
-        help="responses at a time (default: %(default)s)",
+        "--batch", type=COUNT, default=256, help="responses at a time (default: %(default)s)"
     )
     engine.add_argument(
         "--mismatch",
-        type=whole_from(0),
+        type=FROM_ZERO,
         default=0,
         metavar="N",
         help="with vllm: on N responses, how far the states are from those of transformers",
@@ -112,13 +126,17 @@ def _add_engine(command: ArgumentParser) -> None:
 
 def _add_replicas(command: ArgumentParser) -> None:
     replicas = command.add_argument_group("engines side by side, on the machines of a Ray cluster")
-    replicas.add_argument("--replicas", type=count, default=1, help="default: %(default)s")
-    replicas.add_argument("--cpus-per-replica", type=amount, default=1, help="default: %(default)s")
-    replicas.add_argument("--gpus-per-replica", type=amount, default=0, help="default: %(default)s")
+    replicas.add_argument("--replicas", type=COUNT, default=1, help="default: %(default)s")
+    replicas.add_argument(
+        "--cpus-per-replica", type=POSITIVE, default=1, help="default: %(default)s"
+    )
+    replicas.add_argument(
+        "--gpus-per-replica", type=NOT_NEGATIVE, default=0, help="default: %(default)s"
+    )
 
 
 def _seed(text: str) -> int | None:
-    return None if text == "none" else seed(text)
+    return None if text == "none" else SEED(text)
 
 
 def _llm(text: str) -> dict[str, object]:
@@ -146,4 +164,5 @@ SUBCOMMAND = Subcommand(
         "value-steer capture prompts.jsonl --model ./my-model --replicas 8 --gpus-per-replica 1",
     ),
     _add,
+    {"prompts": FILES, "--model": MODEL, "--out": OUTPUT_FOLDER},
 )

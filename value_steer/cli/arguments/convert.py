@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from value_steer.cli.arguments.subcommand import Subcommand
+from value_steer.cli.arguments.types import PATH, TEXT
+from value_steer.cli.places import FILE, HEAD_FILE
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -14,11 +15,11 @@ if TYPE_CHECKING:
 def _add(command: ArgumentParser) -> None:
     command.add_argument(
         "file",
-        type=Path,
+        type=PATH,
         help=".npz with coef_ and intercept_, or .safetensors, .pt, .pth, .bin with linear layers",
     )
     command.add_argument(
-        "--out", type=Path, required=True, metavar="FILE", help="the head: .safetensors, .pt, .bin"
+        "--out", type=PATH, required=True, metavar="FILE", help="the head: .safetensors, .pt, .bin"
     )
     command.add_argument(
         "--scores",
@@ -30,7 +31,9 @@ def _add(command: ArgumentParser) -> None:
         choices=("tanh", "relu", "tanh-relu"),
         help="what follows the inner layers, where there are two or three",
     )
-    command.add_argument("--backbone", metavar="NAME", help="the model that it was trained on")
+    command.add_argument(
+        "--backbone", type=TEXT, metavar="NAME", help="the model that it was trained on"
+    )
 
 
 SUBCOMMAND = Subcommand(
@@ -42,4 +45,5 @@ SUBCOMMAND = Subcommand(
         "value-steer convert mlp.pt --out vhead.safetensors --scores p_good --activation relu",
     ),
     _add,
+    {"file": FILE, "--out": HEAD_FILE},
 )

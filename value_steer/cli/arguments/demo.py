@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from value_steer.cli.arguments.numbers import seed, share
 from value_steer.cli.arguments.subcommand import Subcommand
+from value_steer.cli.arguments.types import LEVEL, PATH, SEED
+from value_steer.cli.places import OUTPUT_FOLDER
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 def _add(command: ArgumentParser) -> None:
     command.add_argument(
         "--out",
-        type=Path,
+        type=PATH,
         default=Path("value-steer-demo"),
         metavar="DIR",
         help="folder for the model, the head and the picture (default: %(default)s)",
@@ -27,11 +28,11 @@ def _add(command: ArgumentParser) -> None:
     )
     command.add_argument(
         "--alpha",
-        type=share,
+        type=LEVEL,
         default=0.05,
         help="bound on the share of good texts that value filtering touches (default: %(default)s)",
     )
-    command.add_argument("--seed", type=seed, default=0, help="of everything")
+    command.add_argument("--seed", type=SEED, default=0, help="of everything")
 
 
 SUBCOMMAND = Subcommand(
@@ -39,4 +40,5 @@ SUBCOMMAND = Subcommand(
     "train, calibrate and serve on a task whose true values are known; downloads nothing",
     ("value-steer demo", "value-steer demo --backend reference --alpha 0.1 --out here"),
     _add,
+    {"--out": OUTPUT_FOLDER},
 )

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from argparse import ArgumentParser
-    from collections.abc import Callable
+    from argparse import ArgumentParser, Namespace
+    from collections.abc import Callable, Iterable, Mapping
+
+    from value_steer.cli.places import Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +21,13 @@ class Subcommand:
         summary: What it does, in words that may follow its name.
         examples: Commands, for its help.
         add: Adds its options.
+        places: What the paths among them must be, by option as it is typed.
+        problems: What is wrong with the options that were given together.
     """
 
     name: str
     summary: str
     examples: tuple[str, ...]
     add: Callable[[ArgumentParser], None]
+    places: Mapping[str, Place]
+    problems: Callable[[Namespace], Iterable[str]] = lambda _: ()

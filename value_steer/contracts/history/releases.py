@@ -12,7 +12,7 @@ from value_steer.contracts.history.changes import changes, default_changes
 from value_steer.contracts.history.sweep import sweep
 from value_steer.contracts.report import Status
 from value_steer.contracts.rows import SURFACES
-from value_steer.contracts.sources import index
+from value_steer.contracts.sources import index, pip_config
 from value_steer.contracts.sources.archive import archive_tree
 from value_steer.contracts.sources.tree import directory_tree
 from value_steer.contracts.sources.wheel import cache_folder
@@ -118,7 +118,7 @@ def run(
     """
     # A path is wrong more often than the network, and faster to find out.
     unreleased = () if selection.against is None else (_unreleased(selection.against),)
-    settings = index.pip_settings()
+    settings = pip_config.pip_settings()
     wheels = index.for_reading(index.project_wheels(_PROJECT, settings))
     history = sweep(select(selection, wheels), settings, cache_folder())
     return Sweep(modes, (*history, *unreleased), selection.architectures, runners)

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from value_steer.contracts.history.snapshot import Snapshot
-    from value_steer.contracts.sources.index import IndexSettings, IndexWheel
+    from value_steer.contracts.sources.index import IndexWheel
+    from value_steer.contracts.sources.pip_config import IndexSettings
 
 # Each holds the syntax trees of one release, which take 100 MiB.
 _MOST_WORKERS = 3

@@ -52,6 +52,14 @@ ROWS: tuple[Surface, ...] = (
         why="It decides which model runner is built where the configuration does not.",
     ),
     _ROW(
+        id="exceptions.validation_error",
+        path="vllm/exceptions.py",
+        symbol="VLLMValidationError",
+        need=Exists(),
+        used_by="value_steer.engine.frontend.RequestCheck.__call__",
+        why="A server answers it with 400 and its message, and any other error with 500.",
+    ),
+    _ROW(
         id="parallel_config.fields",
         path="vllm/config/parallel.py",
         symbol="ParallelConfig",

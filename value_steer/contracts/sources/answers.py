@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-TIMEOUT = (10, 30)
-"""Seconds to wait for a connection, and for each sign of life over it."""
-
 # A piece that is compressed inflates at most a thousandfold before it is counted.
 _PIECE = 1 << 14
+_NOT_THERE = 404
+
+
+class NotThereError(ContractError):
+    """The server answers that there is no such file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +48,19 @@ class Question:
 
     @property
     def shown(self) -> str:
-        """The address for a message: without a name, a password or a token in it."""
-        try:
-            parts = urlsplit(self.address)
-        except ValueError:  # brackets that do not match
-            return "an address that is none"
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"[:300]
+        """The address for a message."""
+        return shown_address(self.address)
+
+
+def shown_address(address: str) -> str:
+    """An address or a path for a message: without a name, a password or a token in it."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:  # brackets that do not match
+        return "an address that is none"
+    if not parts.scheme:
+        return address[:300]
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"[:300]
 
 
 def ask(
@@ -63,7 +72,7 @@ def ask(
     """Ask, and hand on the answer's content piece by piece.
 
     Args:
-        session: To ask with.
+        session: To ask with; it gives up by itself where nothing is heard for long.
         question: What is asked.
         take: Gets each piece.
         accept: Sees the answer's status and headers before anything of its content is read.
@@ -72,6 +81,7 @@ def ask(
         The answer; its content has been read.
 
     Raises:
+        NotThereError: There is no such file.
         ContractError: No good answer came, or one beyond what is allowed.
     """
     # A server can keep a reader waiting with a byte now and then, in the headers too, and no
@@ -118,7 +128,7 @@ def _read(
     if question.span:
         headers["Range"] = question.span
     try:
-        with session.get(question.address, headers=headers, timeout=TIMEOUT, stream=True) as answer:
+        with session.get(question.address, headers=headers, stream=True) as answer:
             answer.raise_for_status()
             if accept is not None:
                 accept(answer)
@@ -126,10 +136,11 @@ def _read(
     except requests.HTTPError as error:
         status = error.response.status_code
         msg = f"{question.shown} answered with status {status}; check the address, or try again"
-        raise ContractError(msg) from None  # its text has the address as it is
+        kind = NotThereError if status == _NOT_THERE else ContractError
+        raise kind(msg) from None  # its text has the address as it is
     except requests.RequestException as error:
-        kind = type(error).__name__
-        msg = f"{question.shown} cannot be read ({kind}); check pip's index-url and the network"
+        why = type(error).__name__
+        msg = f"{question.shown} cannot be read ({why}); check pip's configuration and the network"
         raise ContractError(msg) from None  # the same
     return answer
 

@@ -19,7 +19,8 @@ from value_steer.contracts.sources.bounded import (
     MOST_SOURCES,
     BoundedFile,
 )
-from value_steer.contracts.sources.index import IndexSettings, shared_session
+from value_steer.contracts.sources.index import shared_session
+from value_steer.contracts.sources.pip_config import local_path, redacted
 from value_steer.contracts.sources.ranges import LARGEST_WHEEL, RangeFile, RangesUnsupportedError
 from value_steer.errors import ContractError
 from value_steer.records.codec import parse_json
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     import requests
 
     from value_steer.contracts.sources.index import IndexWheel
+    from value_steer.contracts.sources.pip_config import IndexSettings
 
 _LOCAL_HEADER = 30
 # Extra fields of a local header are not in the table of contents.
@@ -106,7 +108,8 @@ class WheelTree:
                 msg = f"{self._wheel.filename}: {path} cannot be read: {err}"
                 raise ContractError(msg) from err
             except _DAMAGE as err:
-                msg = f"{self._wheel.filename}: {path} cannot be read ({err!r}); try again"
+                why = redacted(repr(err))
+                msg = f"{self._wheel.filename}: {path} cannot be read ({why}); try again"
                 raise ContractError(msg) from err
             self._texts[path] = text
             self._fetched = True
@@ -132,7 +135,7 @@ class WheelTree:
             msg = f"{self._wheel.filename} cannot be read: {err}"
             raise ContractError(msg) from err
         except _DAMAGE as err:
-            msg = f"{self._wheel.filename} cannot be read ({err!r}); try again"
+            msg = f"{self._wheel.filename} cannot be read ({redacted(repr(err))}); try again"
             raise ContractError(msg) from err
 
     def save(self) -> None:
@@ -181,12 +184,27 @@ class WheelTree:
         return self._archive
 
     def _file(self) -> BinaryIO | RangeFile:
+        local = local_path(self._wheel.url)
+        if local is not None:
+            return self._local(local)
         session = shared_session(self._settings)
         try:
             self._ranges = RangeFile(session, self._wheel.url)
         except RangesUnsupportedError:
             return self._download(session).open("rb")
         return self._ranges
+
+    def _local(self, path: Path) -> BinaryIO:
+        """A wheel on this machine, which has to be the one that was listed."""
+        if not path.is_file() or path.stat().st_size > LARGEST_WHEEL:
+            msg = f"{path} is no file of {LARGEST_WHEEL:,} bytes at most; check pip's find-links"
+            raise ContractError(msg)
+        if _digest(path) != self._wheel.sha256:
+            raise self._another()
+        return path.open("rb")
+
+    def _another(self) -> ContractError:
+        return ContractError(f"{self._wheel.filename} does not have the hash that the index states")
 
     def _download(self, session: requests.Session) -> Path:
         """The whole wheel, in the cache, with the hash that the index states."""
@@ -198,8 +216,7 @@ class WheelTree:
             ask(session, Question(self._wheel.url, LARGEST_WHEEL, _DOWNLOAD_SECONDS), file.write)
             file.flush()
             if _digest(Path(file.name)) != self._wheel.sha256:
-                msg = f"{self._wheel.filename} does not have the hash that the index states"
-                raise ContractError(msg)
+                raise self._another()
         return target
 
 

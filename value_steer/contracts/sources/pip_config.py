@@ -1,0 +1,151 @@
+"""What pip is configured for: where packages come from, and how they are asked for."""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from value_steer.errors import ContractError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+# Later sections of pip's configuration override earlier ones.
+_SECTIONS = ("global", "install", ":env:")
+_RETRIES = 5
+_MOST = 1_000_000
+_TRUE = {"y", "yes", "t", "true", "on", "1"}
+_CREDENTIALS = re.compile(r"(?<=://)[^/\s'\"]*@")
+
+
+@dataclass(frozen=True, slots=True)
+class IndexSettings:
+    """Where and how to ask: ``None`` leaves it to the libraries' defaults.
+
+    Addresses may hold credentials, so they are not shown.
+
+    Attributes:
+        address: Of the package index.
+        certificates: File of those that are trusted.
+        more: Addresses of further indexes.
+        find_links: Folders, files and pages that list packages themselves.
+        no_index: Nothing but those is asked.
+        proxy: Empty for none, whatever the environment says.
+        trusted_hosts: Whose certificates are not checked.
+        client_certificate: Shown to servers.
+        timeout: Seconds of silence after which a request has failed.
+        retries: How often one is made again.
+    """
+
+    address: str | None = field(default=None, repr=False)
+    certificates: str | None = None
+    more: tuple[str, ...] = field(default=(), repr=False)
+    find_links: tuple[str, ...] = field(default=(), repr=False)
+    no_index: bool = False
+    proxy: str | None = field(default=None, repr=False)
+    trusted_hosts: tuple[str, ...] = ()
+    client_certificate: str | None = None
+    timeout: float | None = None
+    retries: int = _RETRIES
+
+
+def pip_settings() -> IndexSettings:
+    """What pip is configured for, by its files and by variables of the environment.
+
+    Raises:
+        ContractError: pip does not tell.
+    """
+    command = [sys.executable, "-m", "pip", "config", "list"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        why = redacted(done.stderr.strip())
+        msg = (
+            f"`pip config list` failed: {why}; is pip installed here, and its configuration sound?"
+        )
+        raise ContractError(msg)
+    return parse_settings(done.stdout.splitlines())
+
+
+def pip_options(listing: str) -> dict[str, str]:
+    """The options in the output of ``pip config list``, as they hold for ``pip install``.
+
+    Raises:
+        ContractError: A line is no ``section.option='value'``.
+    """
+    sections: dict[str, dict[str, str]] = {section: {} for section in _SECTIONS}
+    for line in filter(None, map(str.strip, listing.splitlines())):
+        key, _, value = line.partition("=")
+        section, _, option = key.rpartition(".")
+        try:
+            text = str(ast.literal_eval(value))
+        except (SyntaxError, ValueError) as error:
+            msg = f"`pip config list` printed {redacted(line)!r}, no section.option='value'"
+            raise ContractError(msg) from error
+        if section in sections:
+            sections[section][option] = text
+    return {name: text for section in _SECTIONS for name, text in sections[section].items()}
+
+
+def parse_settings(lines: Sequence[str]) -> IndexSettings:
+    """Settings from the lines that ``pip config list`` prints.
+
+    Raises:
+        ContractError: One has no value that pip would take.
+    """
+    merged = pip_options("\n".join(lines))
+    timeout = _number(merged, "timeout", _number(merged, "default-timeout", None))
+    retries = _number(merged, "retries", None)
+    return IndexSettings(
+        address=merged.get("index-url"),
+        certificates=merged.get("cert"),
+        more=tuple(merged.get("extra-index-url", "").split()),
+        find_links=tuple(merged.get("find-links", "").split()),
+        no_index=is_set(merged, "no-index"),
+        proxy=merged.get("proxy"),
+        trusted_hosts=tuple(merged.get("trusted-host", "").split()),
+        client_certificate=merged.get("client-cert"),
+        timeout=timeout,
+        retries=_RETRIES if retries is None else int(retries),
+    )
+
+
+def is_set(options: Mapping[str, str], name: str) -> bool:
+    """Whether a flag is on, in any of the words that pip takes for it."""
+    return options.get(name, "").strip().lower() in _TRUE
+
+
+def redacted(text: str) -> str:
+    """A text without the credentials of the addresses in it."""
+    return _CREDENTIALS.sub("****@", text)
+
+
+def local_path(address: str) -> Path | None:
+    """The path behind a ``file:`` address or a plain path, ``None`` for a remote address."""
+    parts = urlsplit(address)
+    if parts.scheme == "file":
+        return Path(unquote(parts.path))
+    return None if parts.scheme else Path(address).expanduser().resolve()
+
+
+def _number(options: Mapping[str, str], name: str, default: float | None) -> float | None:
+    text = options.get(name)
+    if text is None:
+        return default
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= _MOST:
+        msg = (
+            f"pip's option {name} is {text[:40]!r}, which is no number from 0 to {_MOST:,}; "
+            "`pip config unset` removes it"
+        )
+        raise ContractError(msg)
+    return number
