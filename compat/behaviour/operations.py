@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +63,8 @@ def converse(engine: LLM, call: dict[str, Any]) -> list[list[int]]:
 
     def queue(entered: Any) -> None:
         host.output_processor.add_request(entered, None)
-        host.engine_core.add_request(entered)
+        # Either side extends its own list of prompt tokens.
+        host.engine_core.add_request(copy.deepcopy(entered))
 
     last = enter(call["chunks"][0], name, resumable=False)
     host.input_processor.assign_request_id(last)

@@ -116,6 +116,36 @@ def test_bad_words_see_the_tokens_that_were_given_out(
     _assert_best(forbidding, filtering, model_of("mistral"))
 
 
+@pytest.mark.mode("vfd")
+@pytest.mark.detects_dead
+@pytest.mark.parametrize("params", [*_MIXES.values()], ids=[*_MIXES])
+def test_penalties_do_not_see_a_token_that_was_refused(
+    params: dict[str, Any],
+    pool: EnginePool,
+    model_of: Callable[[str], Path],
+    constant_head: Callable[[float], str],
+) -> None:
+    """One that would be accepted later: it was refused as a test, not for what it is."""
+    engine = pool.get(EngineSpec(vfd={"value_head_path": constant_head(0.9), "threshold": 0.5}))
+    own = {**params, "extra_args": {"steer_test": "intervene"}, "max_tokens": batches.USUAL // 2}
+    batch = [Request(r.prompt, {**r.params, **own}) for r in batches.greedy()]
+
+    answers = [answer.tokens for answer in engine.generate(batch)]
+
+    expected, other = [], 0
+    for request, tokens in zip(batch, answers, strict=True):
+        rows = _logits(model_of("mistral"), request.prompt, tokens)
+        refused, first = _processed(rows[0], request, []).topk(2).indices.tolist()
+        best = [int(_processed(row, request, tokens[:i]).argmax()) for i, row in enumerate(rows)]
+        expected.append([first, *best[1:]])
+        other += best[1:] != [
+            int(_processed(row, request, [refused, *tokens[:i]]).argmax())
+            for i, row in enumerate(rows[1:], start=1)
+        ]
+    assert answers == expected
+    assert other > 0
+
+
 def _filtered_requests(**params: object) -> list[Request]:
     own = {"extra_args": batches.MANY_CANDIDATES, **params}
     return [

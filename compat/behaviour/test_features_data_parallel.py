@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from compat.behaviour import batches
-from compat.behaviour.messages import Request
 from compat.behaviour.oracle import ended_at_first_bad
 from compat.behaviour.server import Server
 from compat.behaviour.test_tensor_parallel import CORES
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from openai import OpenAI
 
     from compat.behaviour.engines import Engine, PlainEngine
+    from compat.behaviour.messages import Request
 
 pytestmark = [pytest.mark.depth("equal"), pytest.mark.detects_dead]
 

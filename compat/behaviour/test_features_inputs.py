@@ -76,30 +76,30 @@ def test_prompts_may_be_embeddings_where_requests_are_ended(
 @pytest.mark.detects_dead
 def test_requests_with_an_adapter_share_a_batch_with_others(
     pool: EnginePool,
-    filtering: Engine,
     section: dict[str, object],
     constant_head: Callable[[float], str],
     workshop: Path,
 ) -> None:
-    """A head that never objects changes none; those without one are filtered as ever."""
+    """A head that never objects changes none; each is ended, or filtered as it is alone."""
     adapter = str(tiny_models.adapter(workshop / "adapter"))
-    base = batches.greedy(_TOKENS)
     mixed = [
-        Request(r.prompt, r.params, adapter=adapter if i % 2 else None) for i, r in enumerate(base)
+        Request(r.prompt, r.params, adapter=adapter if i % 2 else None)
+        for i, r in enumerate(batches.greedy(_TOKENS))
     ]
     natural = _answers(pool, EngineSpec(options=_ADAPTERS), mixed)
     tame = {"value_head_path": constant_head(0.9), "threshold": 0.5}
 
     never = _answers(pool, EngineSpec(abstain=tame, vfd=tame, options=_ADAPTERS), mixed)
-    filtered = _answers(pool, EngineSpec(vfd=section, options=_ADAPTERS), mixed)
     ended = _answers(pool, EngineSpec(abstain=section, options=_ADAPTERS), mixed)
+    spec = EngineSpec(vfd=section, options=_ADAPTERS)
+    # On a CPU vLLM itself gives requests without an adapter other tokens beside those with one.
+    alone = [pool.get(spec).generate([request])[0].tokens for request in mixed[1::2]]
+    filtered = _answers(pool, spec, mixed)
 
     assert never == natural
-    without = [answer.tokens for answer in filtering.generate(base)]
-    assert filtered[::2] == without[::2]
-    assert all(a != n for a, n in zip(filtered[1::2], natural[1::2], strict=True))
-    assert ended == [ended_at_first_bad(tokens) for tokens in natural]
-    assert all(n != w for n, w in zip(natural[1::2], without[1::2], strict=True))
+    assert ended == [ended_at_first_bad(tokens) for tokens in natural] != natural
+    assert filtered[1::2] == alone
+    assert all(a != n for a, n in zip(filtered, natural, strict=True))
 
 
 def _answers(pool: EnginePool, spec: EngineSpec, batch: list[Request]) -> list[list[int]]:
