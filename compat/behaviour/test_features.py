@@ -127,7 +127,12 @@ def test_penalties_do_not_see_a_token_that_was_refused(
 ) -> None:
     """One that would be accepted later: it was refused as a test, not for what it is."""
     engine = pool.get(EngineSpec(vfd={"value_head_path": constant_head(0.9), "threshold": 0.5}))
-    own = {**params, "extra_args": {"steer_test": "intervene"}, "max_tokens": batches.USUAL // 2}
+    own = {
+        **params,
+        "allowed_token_ids": [EOS, *range(100, 112)],  # so few that they come again
+        "extra_args": {"steer_test": "intervene"},
+        "max_tokens": batches.USUAL // 2,
+    }
     batch = [Request(r.prompt, {**r.params, **own}) for r in batches.greedy()]
 
     answers = [answer.tokens for answer in engine.generate(batch)]
@@ -200,6 +205,10 @@ def _processed(row: Tensor, request: Request, given: list[int]) -> Tensor:
         row[int(token)] += bias
     if len(given) < params.get("min_tokens", 0):
         row[[EOS, SECOND_EOS]] = -torch.inf
+    if "allowed_token_ids" in params:
+        forbidden = torch.ones_like(row, dtype=torch.bool)
+        forbidden[params["allowed_token_ids"]] = False
+        row[forbidden] = -torch.inf
     last = f"w{given[-1]:03} " if given else "nothing"
     ends = [int(pair[6:]) for pair in params.get("bad_words", ()) if pair.startswith(last)]
     row[ends] = -torch.inf
