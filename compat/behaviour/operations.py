@@ -7,6 +7,8 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
     from vllm import LLM, SamplingParams
 
@@ -68,7 +70,7 @@ def converse(engine: LLM, call: dict[str, Any]) -> list[list[int]]:
 
     last = enter(call["chunks"][0], name, resumable=False)
     host.input_processor.assign_request_id(last)
-    answers = []
+    answers: list[list[int]] = []
     for chunk in call["chunks"]:
         entered = enter(chunk, last.request_id, resumable=True)
         entered.external_req_id = name
@@ -122,7 +124,7 @@ def _resume(engine: LLM, tags: list[str] | None) -> None:
     engine.wake_up(tags)
 
 
-EVENTS = {
+EVENTS: dict[str, Callable[[LLM, Any], None]] = {
     "scale": _scale,
     "reload": _reload,
     "reset_cache": _reset_cache,

@@ -41,6 +41,7 @@ def section(recognising_head: Callable[[str], str]) -> dict[str, object]:
 
 @pytest.mark.mode("vfd")
 @pytest.mark.detects_dead
+@pytest.mark.compiled  # Model Runner V2 takes no embeddings, where it is demanded
 def test_prompts_may_be_embeddings_where_tokens_are_filtered(
     pool: EnginePool, filtering: Engine, section: dict[str, object]
 ) -> None:
@@ -57,6 +58,7 @@ def test_prompts_may_be_embeddings_where_tokens_are_filtered(
 
 @pytest.mark.mode("abstain")
 @pytest.mark.detects_dead
+@pytest.mark.compiled  # Model Runner V2 takes no embeddings, where it is demanded
 def test_prompts_may_be_embeddings_where_requests_are_ended(
     pool: EnginePool, plain: PlainEngine, section: dict[str, object]
 ) -> None:
