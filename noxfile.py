@@ -35,6 +35,7 @@ LIGHT_TESTS = (
 )
 PARALLEL = ("--numprocesses", "auto", "--dist", "worksteal")
 SAMPLE = "0.28.0"  # of vLLM, where one release stands for all
+AXE = "axe-core@4.14.1"  # what finds a page's barriers; used in tests alone
 GITHUB = Path(".github")
 # What each of GitHub's schemas describes, as check-jsonschema names them.
 GITHUB_SCHEMAS = {
@@ -86,6 +87,15 @@ def coverage(session: nox.Session) -> None:
     install(session, "test")
     session.install("--no-deps", "-e", ".")
     session.run("pytest", *PARALLEL, "--cov", *session.posargs)
+
+
+@nox.session(default=False)
+def faults(session: nox.Session) -> None:
+    """Kill every writer at random points, damage what it wrote: ``-- --trials 300 --seed 1``."""
+    install(session, "test")
+    session.install("--no-deps", "-e", ".")
+    session.run("pytest", "tests/faults/test_damage.py", env={"VALUE_STEER_FAULTS": "200"})
+    session.run("python", "-W", "ignore", "-m", "tests.faults", *session.posargs)
 
 
 @nox.session(python=PYTHONS, default=False)
@@ -194,7 +204,7 @@ def lock(session: nox.Session) -> None:
 
 @nox.session(name="compat-all", default=False)
 def compat_all(session: nox.Session) -> None:
-    """Validate every release on every lane of this machine; resumes where it was stopped."""
+    """Validate every release on every lane of this machine, or ``-- --async``; resumes."""
     machine(session, "sweep")
 
 
@@ -206,7 +216,7 @@ def plan(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def compat(session: nox.Session) -> None:
-    """Validate one cell: ``-- 0.28.0 --lane cpu --runner default --fragment out/fragment.json``."""
+    """Validate one cell: ``-- 0.28.0 --lane cpu-async --runner default --fragment out/f.json``."""
     machine(session, "run")
 
 
@@ -252,8 +262,27 @@ def recheck(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def derive(session: nox.Session) -> None:
-    """Write what follows from the registry: the extra, the README's table, badges, the matrix."""
+    """Write what follows from the registry: the extra, the tables, badges, the matrix."""
     machine(session, "derive")
+
+
+@nox.session(default=False)
+def report(session: nox.Session) -> None:
+    """Write the compatibility page, one file of HTML, into out/report."""
+    machine(session, "report")
+
+
+@nox.session(default=False)
+def page(session: nox.Session) -> None:
+    """The compatibility page in a real Chromium: keyboard, phone, dark, no script, axe."""
+    install(session, "page")
+    folder = session.create_tmp()
+    session.run(
+        "npm", "install", "--ignore-scripts", "--no-save", "--prefix", folder, AXE, external=True
+    )
+    axe = Path(folder, "node_modules", "axe-core", "axe.min.js").resolve()
+    session.env["VALUE_STEER_AXE"] = str(axe)
+    session.run("pytest", "tests/compat/report/test_browser.py", *session.posargs)
 
 
 @nox.session(default=False)

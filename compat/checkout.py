@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from compat import git
+from compat import git, lanes
 from compat.errors import UsageError
 from value_steer import versions
 from value_steer.registry import digests
@@ -24,11 +24,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 SUITE = Path("compat") / "behaviour"
 CONTRACTS = Path("value_steer") / "contracts" / "rows"
-INTERPRETED = "cpu-interpreted"
-"""The lane in which Triton's kernels are interpreted, because nothing compiles them for a CPU."""
-
-_ONLY_ON = {"interpreter": INTERPRETED}
-"""Folders of the suite that one lane alone uses."""
 _EVIDENCE_SOURCES = ("value_steer", "compat", "matrix", "pyproject.toml")
 
 
@@ -147,7 +142,7 @@ def _digest(folder: Path) -> str:
 
 def _suite_digest(folder: Path, lane: str) -> str:
     """Digest of the suite without the folders that only other lanes use."""
-    unused = [name for name, only in _ONLY_ON.items() if only != lane]
+    unused = set(lanes.STAND_INS) - set(lanes.parse(lane).stand_ins)
     files = _files(folder).items()
     return digest({p: c for p, c in files if PurePosixPath(p).parts[0] not in unused})
 

@@ -59,10 +59,12 @@ def test_training_needs_no_more_than_the_core_install() -> None:
 
 LAYERS = (
     ("errors",),
+    ("lanes",),
     ("checkout", "console", "git", "releases", "schema"),
     ("isolate",),
     ("cell",),
     ("registry",),
+    ("report",),
     ("release",),
     ("commands",),
     ("cli",),

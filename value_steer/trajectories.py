@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from value_steer.errors import DataError
-from value_steer.records.fields import PROBABILITY, TEXT, Field, member_of, optional, read
+from value_steer.records.fields import PROBABILITY, TEXT, Field, member_of, optional, read, shown
 from value_steer.records.files import replacing
 from value_steer.records.lines import json_lines
 from value_steer.threshold import is_probability
@@ -79,8 +79,9 @@ class Trajectory:
     def __post_init__(self) -> None:
         try:
             with np.errstate(over="ignore"):  # infinity is refused below
-                values = np.array(self.values, dtype=np.float32)
-        except (OverflowError, TypeError, ValueError) as error:
+                values = np.array(_real(self.values), dtype=np.float32)
+        # RuntimeError is what torch raises for a tensor that numpy cannot share.
+        except (OverflowError, TypeError, ValueError, RuntimeError) as error:
             msg = f"values must be a list of numbers ({error})"
             raise DataError(msg) from error
         if values.ndim != 1 or values.size == 0:
@@ -91,7 +92,8 @@ class Trajectory:
             msg = "values must be probabilities, numbers from 0 to 1"
             raise DataError(msg)
         if not is_probability(self.label) or not (self.prior is None or is_probability(self.prior)):
-            msg = f"label {self.label!r} and prior {self.prior!r} must be numbers from 0 to 1"
+            label, prior = shown(self.label), shown(self.prior)
+            msg = f"label {label} and prior {prior} must be numbers from 0 to 1"
             raise DataError(msg)
         values.setflags(write=False)
         object.__setattr__(self, "values", values)
@@ -157,6 +159,14 @@ def _trajectory(body: object, at: str) -> Trajectory:
         msg = f"{at}: {'; '.join(problems)}"
         raise DataError(msg)
     return Trajectory(**known)
+
+
+def _real(values: NDArray[np.float32]) -> NDArray[Any]:
+    array = np.asarray(values)
+    if array.dtype.kind not in "fiub":
+        msg = f"they are {array.dtype}"
+        raise TypeError(msg)
+    return array
 
 
 def _line(body: object) -> bytes:

@@ -6,6 +6,7 @@ one): a crash is an observation, not the end of the suite.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import socket
@@ -15,10 +16,12 @@ import traceback
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from compat.behaviour.messages import CACHE_TOKENS, SMALLEST, Answer
+from compat.behaviour.messages import CACHE_TOKENS, SMALLEST, Answer, Scheduling
 from compat.behaviour.operations import EVENTS, converse, params_of, prompt_of, search_beams
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from vllm import LLM, RequestOutput
     from vllm.lora.request import LoRARequest
 
@@ -85,7 +88,22 @@ def _smallest_block() -> int:
 
 
 def _generate(engine: LLM, call: dict[str, Any]) -> list[dict[str, Any]]:
-    return [asdict(_answer(output)) for output in _outputs(engine, call)]
+    with contextlib.nullcontext() if call["checked"] else _unchecked():
+        outputs = _outputs(engine, call)
+    return [asdict(_answer(output)) for output in outputs]
+
+
+@contextlib.contextmanager
+def _unchecked() -> Iterator[None]:
+    """Let requests through as a process does in which value-steer was not loaded."""
+    from value_steer.engine import frontend
+
+    checks = dict(frontend._CHECKS)  # noqa: SLF001  (no other way to be such a process)
+    frontend._CHECKS.clear()  # noqa: SLF001
+    try:
+        yield
+    finally:
+        frontend._CHECKS.update(checks)  # noqa: SLF001
 
 
 def _generate_many(engine: LLM, call: dict[str, Any]) -> list[list[dict[str, Any]]]:
@@ -97,10 +115,30 @@ def _generate_many(engine: LLM, call: dict[str, Any]) -> list[list[dict[str, Any
 
 def _time(engine: LLM, call: dict[str, Any]) -> dict[str, Any]:
     """How long a batch takes, without what it costs to report it."""
-    started = time.perf_counter()
-    outputs = _outputs(engine, call)
-    seconds = time.perf_counter() - started
-    return {"seconds": seconds, "tokens": sum(len(o.outputs[0].token_ids) for o in outputs)}
+    host, asked = engine.llm_engine, call["requests"]
+    began, used = time.perf_counter(), time.process_time()
+    for request in asked:
+        prompt = prompt_of(engine, request)
+        host.add_request(f"{next(_SCHEDULED)}timed", prompt, params_of(request))
+    seen: dict[str, int] = {}
+    last: dict[str, float] = {}
+    first: list[float] = []
+    between: list[float] = []
+    while host.has_unfinished_requests():
+        outputs = host.step()
+        now = time.perf_counter()
+        for output in outputs:
+            name, tokens = output.request_id, len(output.outputs[0].token_ids)
+            if tokens > seen.get(name, 0):
+                (between if name in last else first).append(now - last.get(name, began))
+                seen[name], last[name] = tokens, now
+    return {
+        "seconds": time.perf_counter() - began,
+        "processor_seconds": time.process_time() - used,
+        "tokens": sum(seen.values()),
+        "first": first,
+        "between": between,
+    }
 
 
 def _run_schedule(engine: LLM, call: dict[str, Any]) -> list[list[int]]:
@@ -170,6 +208,21 @@ def _runner(engine: LLM, _: dict[str, Any]) -> str:
     return runner_kind(engine.llm_engine.vllm_config)
 
 
+def _scheduling(engine: LLM, _: dict[str, Any]) -> dict[str, Any]:
+    from vllm.platforms import current_platform
+    from vllm.v1.core.sched.async_scheduler import AsyncScheduler
+
+    host = engine.llm_engine
+    core: Any = host.engine_core.engine_core  # in this process, whichever its workers run in
+    found = Scheduling(
+        device=current_platform.device_type,
+        asynchronous=host.vllm_config.scheduler_config.async_scheduling,
+        queued=core.batch_queue is not None,
+        ahead=isinstance(core.scheduler, AsyncScheduler),
+    )
+    return asdict(found)
+
+
 def _preemptions(engine: LLM, _: dict[str, Any]) -> int:
     counts = [m.value for m in engine.get_metrics() if m.name == "vllm:num_preemptions"]
     return sum(counts)
@@ -189,6 +242,7 @@ _CALLS = {
     "time": _time,
     "rpc": _rpc,
     "runner": _runner,
+    "scheduling": _scheduling,
     "preemptions": _preemptions,
 }
 

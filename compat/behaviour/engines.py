@@ -9,10 +9,18 @@ import socket
 import time
 from collections import OrderedDict
 from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from compat.behaviour import processes
-from compat.behaviour.messages import CACHE_TOKENS, Answer, EngineSpec, Request, Timing
+from compat.behaviour.messages import (
+    CACHE_TOKENS,
+    Answer,
+    EngineSpec,
+    Request,
+    Scheduling,
+    Timing,
+)
 from compat.behaviour.processes import ForkedProcess
 
 if TYPE_CHECKING:
@@ -24,6 +32,9 @@ if TYPE_CHECKING:
 
 WORKER = os.environ.get("VALUE_STEER_SUITE_WORKER", "value_steer.worker.ValueSteerWorker")
 """The worker class under test; the negative control puts a dead one here."""
+
+ASYNCHRONOUS = find_spec("cpu_async_standin") is not None
+"""Whether a CPU is made to schedule as a GPU does by itself."""
 
 _BOOT_SECONDS = 300
 _CALL_SECONDS = 300
@@ -69,9 +80,15 @@ class Engine:
         self._exchange(_llm_options(spec, model))
         self._socket.settimeout(_CALL_SECONDS)
 
-    def generate(self, requests: Sequence[Request]) -> list[Answer]:
-        """Answer all requests, submitted at once."""
-        replies = self._exchange({"call": "generate", "requests": [*map(asdict, requests)]})
+    def generate(self, requests: Sequence[Request], *, checked: bool = True) -> list[Answer]:
+        """Answer all requests, submitted at once.
+
+        Args:
+            requests: The requests.
+            checked: Off: they come from a process in which value-steer was not loaded.
+        """
+        asked = [*map(asdict, requests)]
+        replies = self._exchange({"call": "generate", "requests": asked, "checked": checked})
         return [Answer(**reply) for reply in replies]
 
     def generate_many(self, requests: Sequence[Request]) -> list[list[Answer]]:
@@ -122,9 +139,17 @@ class Engine:
         """The model runner the host built."""
         return self._exchange({"call": "runner"})
 
+    def scheduling(self) -> Scheduling:
+        """How it schedules."""
+        return Scheduling(**self._exchange({"call": "scheduling"}))
+
     def preemptions(self) -> int:
         """How often the scheduler has preempted a request; needs ``disable_log_stats`` false."""
         return self._exchange({"call": "preemptions"})
+
+    def log(self) -> str:
+        """What it has said so far."""
+        return self._log.read_text(errors="replace")
 
     def close(self) -> None:
         """End the engine: by itself, which also completes its log, or else by force."""
@@ -150,7 +175,7 @@ class Engine:
 
     def _died(self, why: str) -> EngineDiedError:
         self.close()
-        return EngineDiedError(f"{why}\n{self._log.read_text(errors='replace')[-30_000:]}")
+        return EngineDiedError(f"{why}\n{self.log()[-30_000:]}")
 
 
 @dataclass

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import sys
 from importlib import metadata
@@ -12,6 +11,9 @@ from pathlib import Path
 import torch
 import vllm
 from vllm.platforms import current_platform
+
+from compat.behaviour.batches import INTERPRETED
+from compat.behaviour.engines import ASYNCHRONOUS
 
 
 def facts() -> dict[str, str | None]:
@@ -30,8 +32,9 @@ def facts() -> dict[str, str | None]:
 
 def _device() -> tuple[str, str, str | None]:
     if not current_platform.is_cuda():
-        interpreted = os.environ.get("TRITON_INTERPRET") == "1"
-        return "cpu-interpreted" if interpreted else "cpu", _cpu_model(), None
+        words = {"interpreted": INTERPRETED, "async": ASYNCHRONOUS}
+        lane = "-".join(["cpu", *(word for word, applies in words.items() if applies)])
+        return lane, _cpu_model(), None
     import pynvml
 
     pynvml.nvmlInit()

@@ -11,6 +11,9 @@ SMALLEST = "smallest"
 CACHE_TOKENS = "cache_tokens"
 """The option that sizes the cache in tokens, whatever a block holds."""
 
+LATE = "the outputs of steps are promises, and are kept late"
+"""What a process of an asynchronous lane says when it keeps the first one."""
+
 
 @dataclass(frozen=True)
 class EngineSpec:
@@ -110,13 +113,36 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Scheduling:
+    """How an engine schedules, by three things that vLLM decides one after the other.
+
+    Attributes:
+        device: ``cpu``, or the kind of accelerator.
+        asynchronous: What its configuration has come to.
+        queued: Whether a step is scheduled while the one before it runs.
+        ahead: Whether its scheduler counts on tokens that are not there yet.
+    """
+
+    device: str
+    asynchronous: bool
+    queued: bool
+    ahead: bool
+
+
+@dataclass(frozen=True)
 class Timing:
     """How fast a batch was answered.
 
     Attributes:
         seconds: From the first request to the last token.
+        processor_seconds: Processor time of the engine's process in between, all threads.
         tokens: Generated tokens of all requests.
+        first: Seconds to the first token, of each request.
+        between: Seconds between two tokens of a request, of all of them.
     """
 
     seconds: float
+    processor_seconds: float
     tokens: int
+    first: list[float]
+    between: list[float]

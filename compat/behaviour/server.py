@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+KEY = "none"
+"""What a client of the server must know; clients that were given no key say it too."""
+
 _BOOT_SECONDS = 300
 _MODULE = "vllm.entrypoints.openai.api_server"
 _OWN_ENVIRONMENT = {
@@ -55,6 +58,7 @@ class Server:
             *("--dtype", "float32", "--max-model-len", "256", "--max-num-seqs", "4"),
             *("--enforce-eager", "--generation-config", "vllm"),
             *("--num-gpu-blocks-override", "128"),  # enough, and soon zeroed
+            *("--middleware", "value_steer.http.Steering", "--api-key", KEY),
             *("--worker-cls", WORKER, "--additional-config", json.dumps(config)),
             *more,
         ]
@@ -69,6 +73,31 @@ class Server:
         """
         _await_health(self._process, f"http://127.0.0.1:{self._port}/health", self._log)
         return f"http://127.0.0.1:{self._port}/v1"
+
+    def log(self) -> str:
+        """What it and its engine have said so far."""
+        return self._log.read_text(errors="replace")
+
+    def ask(self, path: str, body: object = None, key: str = KEY) -> tuple[int, str]:
+        """Status and text of a reply.
+
+        Args:
+            path: Of the request.
+            body: Sent as JSON; ``None``: nothing is sent.
+            key: What the caller knows.
+        """
+        url = self.url().removesuffix("/v1") + path
+        request = urllib.request.Request(url)  # noqa: S310  (our own loopback server)
+        request.add_header("Authorization", f"Bearer {key}")
+        if body is not None:
+            request.add_header("Content-Type", "application/json")
+            request.data = json.dumps(body).encode()
+        try:
+            with urllib.request.urlopen(request, timeout=60) as reply:  # noqa: S310
+                return reply.status, reply.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
 
     def end(self) -> None:
         """Stop it and its engine."""

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
 
-from compat.cell import junit, lanes, steps, verdict
+from compat import lanes
+from compat.cell import host, junit, steps, verdict
 from compat.cell.reports import Facts
 from compat.errors import InstallError, ReportError, ResolveError
 from compat.isolate import recipes
@@ -73,7 +74,7 @@ class Attempt:
             target = self._target
             mounts = Mounts(self._built.site, self._built.suite, target.out)
             with target.isolation.open(self.prepared, mounts) as box:
-                chosen = lanes.environment(target.runner, target.lane, mounts, box)
+                chosen = host.environment(target.runner, target.lane, mounts, box)
                 self._observe(steps.Bench(box, target.out, chosen))
         except ResolveError as error:
             self._early = _failed(Cause.RESOLVE, str(error), Depth.NONE)
@@ -132,7 +133,7 @@ class Attempt:
         with self._progress.step(title, bench.out / "suite.log"):
             seconds = (limits.suite + limits.control) * 60
             # A GPU has not been tried with twice as many engines.
-            at_once = lanes.is_cpu(self._target.lane)
+            at_once = lanes.parse(self._target.lane).is_cpu
             done = steps.behaviour(bench, seconds, side_by_side=at_once)
         if done.timed_out:
             raise self._stopped(done, None, Depth.IMPORTS, "suite.log")

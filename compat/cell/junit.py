@@ -24,6 +24,12 @@ __all__ = ["CaseOutcome", "CaseResult", "ReportError", "SuiteReport", "node_id",
 LARGEST_BYTES = 16 << 20
 """A larger report is refused: 16 MiB."""
 
+MOST_TESTS = 10_000
+"""A report of more tests is refused; the suite has 500."""
+
+LONGEST_NAME = 4096
+"""A test with a longer id is refused, and so is a property with a longer name or value."""
+
 
 class CaseOutcome(str, Enum):
     """How a test ended: ``failed`` in its body, ``error`` in its fixtures."""
@@ -55,8 +61,8 @@ def read_report(path: Path) -> SuiteReport:
     """Read a report.
 
     Raises:
-        ReportError: It is missing, larger than :data:`LARGEST_BYTES`, malformed, has a document
-            type or entities, names a test twice, or holds other than the tests it counts.
+        ReportError: It is missing, beyond a bound, malformed, has a document type or entities,
+            names a test twice, or holds other than the tests it counts.
     """
     try:
         return _suite(_root(_content(path)))
@@ -72,10 +78,10 @@ def node_id(classname: str, name: str) -> str:
     ``Test``.
     """
     parts = classname.split(".")
-    classes: list[str] = []
-    while len(parts) > 1 and parts[-1].startswith("Test"):
-        classes.insert(0, parts.pop())
-    return "::".join(["/".join(parts) + ".py", *classes, name])
+    at = len(parts)
+    while at > 1 and parts[at - 1].startswith("Test"):
+        at -= 1
+    return "::".join(["/".join(parts[:at]) + ".py", *parts[at:], name])
 
 
 def _content(path: Path) -> bytes:
@@ -121,8 +127,10 @@ def _suite(root: Element) -> SuiteReport:
 
 def _cases(elements: Iterable[Element]) -> dict[str, CaseResult]:
     cases: dict[str, CaseResult] = {}
-    for element in elements:
+    for number, element in enumerate(elements, start=1):
+        _require(number <= MOST_TESTS, f"has more than {MOST_TESTS} tests")
         name = node_id(element.get("classname", ""), element.get("name", ""))
+        _require(len(name) <= LONGEST_NAME, f"names a test in more than {LONGEST_NAME} characters")
         case = _case(element)
         former = cases.get(name)
         if former is None:
@@ -158,8 +166,16 @@ def _properties(elements: Iterable[Element]) -> dict[str, str]:
         if name in properties:
             msg = f"states the property {name[:80]!r} twice"
             raise ReportError(msg)
-        properties[name] = element.get("value", "")
+        value = element.get("value", "")
+        longest = max(len(name), len(value))
+        _require(longest <= LONGEST_NAME, f"has a property of more than {LONGEST_NAME} characters")
+        properties[name] = value
     return properties
+
+
+def _require(holds: bool, problem: str) -> None:  # noqa: FBT001  (a condition, not an option)
+    if not holds:
+        raise ReportError(problem)
 
 
 _NUMBER = re.compile(r"\d{1,12}(\.\d{1,9})?", re.ASCII)

@@ -11,7 +11,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from compat.cell import lanes, reuse, steps
+from compat import lanes
+from compat.cell import reuse, steps
 from compat.cell.attempt import Attempt
 from compat.errors import InfraError
 
@@ -94,7 +95,7 @@ def space(out: Path, lane: str, services: Services) -> str:
 
 
 def _needed_gib(lane: str, rules: Policy) -> float:
-    return rules.free_disk_gib.cpu if lanes.is_cpu(lane) else rules.free_disk_gib.cuda
+    return rules.free_disk_gib.cpu if lanes.parse(lane).is_cpu else rules.free_disk_gib.cuda
 
 
 def _require_space(target: RunTarget, services: Services) -> None:

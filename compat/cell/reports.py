@@ -12,6 +12,9 @@ from value_steer.registry.model import Depth  # noqa: TC001  (decode resolves an
 if TYPE_CHECKING:
     from pathlib import Path
 
+LARGEST_BYTES = 16 << 20
+"""A larger file is refused: 16 MiB."""
+
 
 @dataclass(frozen=True, slots=True)
 class CollectedTest:
@@ -80,13 +83,18 @@ def read_facts(path: Path) -> Facts:
 
 def _parsed(path: Path) -> object:
     try:
-        return parse_json(path.read_bytes())
+        with path.open("rb") as file:
+            content = file.read(LARGEST_BYTES + 1)
+        if len(content) <= LARGEST_BYTES:
+            return parse_json(content)
     except FileNotFoundError as error:
         msg = f"{path.name}: was not written; see the log of its step"
         raise ReportError(msg) from error
     except (OSError, ValueError) as error:
         msg = f"{path.name}: cannot be read as JSON ({error}); see the log of its step"
         raise ReportError(msg) from error
+    msg = f"{path.name}: larger than {LARGEST_BYTES >> 20} MiB; see the log of its step"
+    raise ReportError(msg)
 
 
 def _refusal(path: Path, problems: list[str]) -> ReportError:

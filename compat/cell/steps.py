@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from compat.cell import lanes
+from compat.cell import host
 from compat.cell.reports import CollectedTest, Facts, read_collected, read_facts
 from compat.checkout import SUITE
 from compat.errors import UsageError
@@ -54,7 +54,7 @@ def collect(suite: Path, out: Path, lane: str) -> tuple[CollectedTest, ...]:
     done = subprocess.run(
         [*command, "--collected", str(listing)],
         cwd=suite,
-        env={**os.environ, **lanes.kernels(lane), "PYTHONPATH": str(suite)},
+        env={**os.environ, **host.kernels(lane), "PYTHONPATH": str(suite)},
         capture_output=True,
         text=True,
         check=False,

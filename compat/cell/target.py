@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from packaging.specifiers import SpecifierSet
 
-from compat.cell import lanes
+from compat import lanes
 from compat.errors import UsageError
 from compat.releases.candidates import select_release
 
@@ -32,6 +32,7 @@ class RunRequest:
         lane: The lane that this must be, or ``None`` for the one of this machine.
         discard: Whether the environment is removed at the end.
         python: The Python of the environment, such as ``3.12``, or ``None`` for the isolation's.
+        asynchronous: Whether a CPU is to schedule as a GPU does; a lane that does says so too.
     """
 
     wanted: str
@@ -41,6 +42,7 @@ class RunRequest:
     lane: str | None = None
     discard: bool = False
     python: str | None = None
+    asynchronous: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ def resolve(request: RunRequest, services: Services) -> RunTarget:
         msg = f"--python {request.python}: vLLM {candidate.version} needs Python {supported}"
         raise UsageError(msg)
     choice = services.choose(
-        request.isolation, rules, gpu=not lanes.is_cpu(lane), python=request.python
+        request.isolation, rules, gpu=not lanes.parse(lane).is_cpu, python=request.python
     )
     return RunTarget(
         candidate=candidate,
@@ -111,12 +113,14 @@ def lane_of(request: RunRequest, services: Services) -> str:
     """The lane of this machine, which every machine with a GPU may leave for the CPU's.
 
     Raises:
-        UsageError: This machine is another lane than the one that is asked for.
+        UsageError: This machine is another lane than the one that is asked for, or there is none.
     """
-    wanted = request.lane
-    device = "cpu" if wanted is not None and lanes.is_cpu(wanted) else services.device()
-    lane = lanes.lane(device, request.runner)
+    wanted = lanes.parse(request.lane) if request.lane is not None else None
+    machine = lanes.CPU if wanted is not None and wanted.is_cpu else services.device()
+    asynchronous = request.asynchronous or (wanted is not None and wanted.asynchronous)
+    lane = lanes.of(machine, request.runner, asynchronous=asynchronous)
     if wanted not in (None, lane):
-        msg = f"this machine with runner {request.runner} is lane {lane}, not {wanted}"
+        options = f"runner {request.runner}{' and --async' if request.asynchronous else ''}"
+        msg = f"this machine with {options} is lane {lane}, not {wanted}"
         raise UsageError(msg)
-    return lane
+    return str(lane)

@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from compat.cell.junit import CaseResult, SuiteReport
     from compat.cell.reports import CollectedTest
 
-REQUIRED_SENTINELS = {"abstain": ("eos_fires",), "vfd": ("vfd_candidate_filters",)}
-"""Tests without which a mode has no evidence, whatever else passed."""
+REQUIRED_SENTINELS = {
+    "abstain": ("eos_fires", "scheduling"),
+    "vfd": ("vfd_candidate_filters", "scheduling"),
+}
+"""Tests without which a mode has no evidence, whatever else passed: it acts, and where it says."""
 
 LONGEST_REASON = 300
 RUNNERS = ("v1", "v2")

@@ -6,12 +6,13 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from compat.cell import junit, lanes, pipeline, recording
+from compat import lanes
+from compat.cell import junit, pipeline, recording
 from compat.cell.junit import CaseOutcome
 from compat.cell.target import RunRequest, resolve
 from compat.cell.verdict import REQUIRED_SENTINELS
 from compat.checkout import ROOT
-from compat.commands.options import add_place
+from compat.commands.options import add_async, add_place
 from compat.errors import ExitCode, InfraError, ReportError, UsageError
 from compat.registry import store
 from compat.release import bisection
@@ -80,6 +81,7 @@ def add(menu: Menu) -> None:
     bisect.add_argument(
         "--any-code", action="store_true", help="evidence of other code of value-steer counts too"
     )
+    add_async(bisect)
     add_place(bisect)
     bisect.set_defaults(command=find_first_bad)
 
@@ -108,7 +110,7 @@ def find_first_bad(arguments: argparse.Namespace, progress: Progress) -> ExitCod
 
 def _question(arguments: argparse.Namespace) -> Question:
     services: Services = arguments.services
-    lane = arguments.lane or lanes.lane(services.device(), arguments.runner)
+    lane = _lane(arguments)
     candidates = services.candidates()
     good, bad = (select_release(name, candidates) for name in (arguments.good, arguments.bad))
     if good.version >= bad.version:
@@ -116,7 +118,7 @@ def _question(arguments: argparse.Namespace) -> Question:
         raise UsageError(msg)
     for end in (good, bad):
         end.build(lane)
-    family = lane.partition("-")[0]
+    family = lanes.family(lane)
     between = [c for c in candidates if good.version <= c.version <= bad.version]
     return Question(
         releases=tuple(c for c in between if any(b.lane == family for b in c.builds)),
@@ -125,6 +127,19 @@ def _question(arguments: argparse.Namespace) -> Question:
         modes=(arguments.mode,) if arguments.mode else tuple(sorted(REQUIRED_SENTINELS)),
         engine_digest=None if arguments.any_code else versions.engine_digest(ROOT / "value_steer"),
     )
+
+
+def _lane(arguments: argparse.Namespace) -> str:
+    """The lane that is named, whichever machine this is, or else the one of this machine."""
+    services: Services = arguments.services
+    chosen = arguments.asynchronous
+    if arguments.lane is None:
+        return str(lanes.of(services.device(), arguments.runner, asynchronous=chosen))
+    named = lanes.parse(arguments.lane)
+    if chosen and not named.asynchronous:
+        msg = f"--async: the lane {named} does not schedule asynchronously; name one that does"
+        raise UsageError(msg)
+    return str(named)
 
 
 def _refuse_contradictions(question: Question, known: Sequence[State]) -> None:

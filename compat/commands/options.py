@@ -37,6 +37,16 @@ def add_isolation(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_async(command: argparse.ArgumentParser) -> None:
+    """How the host schedules."""
+    command.add_argument(
+        "--async",
+        dest="asynchronous",
+        action="store_true",
+        help="make vLLM schedule asynchronously on a CPU, as it does on a GPU by default",
+    )
+
+
 def add_releases(command: argparse.ArgumentParser, *, nargs: str = "*") -> None:
     """Which releases a command is about."""
     every = "; all if there are none" if nargs == "*" else ""

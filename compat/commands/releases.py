@@ -12,7 +12,7 @@ from compat.commands.options import add_releases, cells
 from compat.errors import ExitCode, UsageError
 from compat.isolate import images, locks, recipes, resolver
 from compat.registry import static, store
-from compat.releases import discover, matrix
+from compat.releases import discover, matrix, upstream
 from compat.releases.candidates import (
     CANDIDATES,
     dump_candidates,
@@ -38,6 +38,9 @@ def add(menu: Menu) -> None:
     discovery.add_argument("--candidates", type=Path, default=CANDIDATES, help="file to write")
     discovery.set_defaults(command=discover_releases)
     survey = menu.add_parser("static", help="check the contracts of every release and record it")
+    survey.add_argument(
+        "--upstream", type=Path, default=upstream.UPSTREAM, help="file for what releases changed"
+    )
     survey.set_defaults(command=survey_contracts)
     lock = menu.add_parser("lock", help="resolve releases and keep what they come to")
     add_releases(lock)
@@ -72,8 +75,10 @@ def discover_releases(arguments: argparse.Namespace, progress: Progress) -> Exit
 
 def survey_contracts(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
     """Check the contracts in the source of every candidate and record what holds."""
-    found = static.survey(arguments.services.candidates())
+    surveyed = static.survey(arguments.services.candidates())
+    found = surveyed.checks
     store.replace_static(arguments.registry, found)
+    write_atomically(arguments.upstream, upstream.dumps(surveyed.upstream).encode())
     broken = [check for check in found if not check.holds]
     for check in broken:
         place = f"vLLM {check.vllm} ({check.runner}, {check.mode})"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from compat.cell import pipeline, recording, reuse
 from compat.cell.target import RunRequest, resolve
-from compat.commands.options import add_place
+from compat.commands.options import add_async, add_place
 from compat.errors import ExitCode
 from compat.registry import fragments, store, tables
 from compat.release import gate
@@ -59,7 +59,10 @@ def add_options(command: argparse.ArgumentParser) -> None:
         default="default",
         help="the model runner that vLLM is made to build; v2 on a CPU runs interpreted",
     )
-    command.add_argument("--lane", help="the lane that this must be (cpu, cuda-sm80), or it stops")
+    command.add_argument(
+        "--lane", help="the lane that this must be (cpu, cpu-async, cuda-sm80), or it stops"
+    )
+    add_async(command)
     command.add_argument("--python", help="make a virtual environment of this Python, such as 3.12")
     command.add_argument("--force", action="store_true", help="run it whatever evidence there is")
     command.add_argument("--discard", action="store_true", help="remove the environment at the end")
@@ -80,6 +83,7 @@ def request_of(arguments: argparse.Namespace, version: str) -> RunRequest:
         lane=arguments.lane,
         discard=arguments.discard,
         python=arguments.python,
+        asynchronous=arguments.asynchronous,
     )
 
 

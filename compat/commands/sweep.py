@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from compat import lanes
 from compat.cell import pipeline
 from compat.cell.target import lane_of
 from compat.commands.options import add_releases
@@ -42,8 +43,8 @@ def run_sweep(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
     cells = sweep.ordered(_cells(arguments), rows)
     out: Path = arguments.out.resolve()
     jobs = arguments.jobs or sweep.at_a_time(cells[0].lane)
-    lanes = dict.fromkeys(cell.lane for cell in cells)
-    progress.note(f"{len(cells)} cells on {' and '.join(lanes)}, {jobs} at a time")
+    named = dict.fromkeys(cell.lane for cell in cells)
+    progress.note(f"{len(cells)} cells on {', '.join(named)}, {jobs} at a time")
     progress.note(f"in this order: {', '.join(cell.name for cell in cells)}")
     progress.note(pipeline.space(out, cells[0].lane, arguments.services))
     durations = sweep.Durations(rows)
@@ -75,17 +76,25 @@ def _options(arguments: argparse.Namespace, out: Path) -> tuple[str, ...]:
 
 
 def _cells(arguments: argparse.Namespace) -> tuple[PlannedCell, ...]:
-    """The cells that are asked for: those of every lane of this machine, of one, or of a runner."""
+    """The cells that are asked for: of every lane of this machine, or of those that are named."""
     services: Services = arguments.services
     candidates = services.candidates()
     wanted = {select_release(name, candidates) for name in arguments.versions} or set(candidates)
-    machine = "cpu" if (arguments.lane or "").startswith("cpu") else services.device()
-    known = sweep.kinds(machine, services.rules().cells)
-    kinds = [kind for kind in known if arguments.lane in (None, kind.lane)]
-    if arguments.runner != "default" or not kinds:
+    of_cpu = lanes.family(arguments.lane or "") == lanes.CPU
+    known = sweep.kinds(lanes.CPU if of_cpu else services.device(), services.rules().cells)
+    kinds = [kind for kind in known if _is_wanted(kind, arguments)]
+    if not kinds:  # the policy has no such cell, which is no reason not to run one
         lane = lane_of(request_of(arguments, ""), services)
         kinds = [CellKind(lane, arguments.runner, since=str(candidates[0].version))]
     return matrix.planned([c for c in candidates if c in wanted], kinds)
+
+
+def _is_wanted(kind: CellKind, arguments: argparse.Namespace) -> bool:
+    return (
+        arguments.lane in (None, kind.lane)
+        and arguments.runner in ("default", kind.runner)
+        and (lanes.parse(kind.lane).asynchronous or not arguments.asynchronous)
+    )
 
 
 def _ending(status: int) -> str:

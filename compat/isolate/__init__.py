@@ -11,8 +11,6 @@ from compat.isolate.container import ContainerIsolation
 from compat.isolate.venv import VenvIsolation
 
 if TYPE_CHECKING:
-    from docker import DockerClient
-
     from compat.isolate.protocol import Isolation
     from compat.releases.policy import Policy
 
@@ -54,22 +52,18 @@ def choose(
         return _venv(rules, python, f"{reason} asks for it")
     try:
         client = container.connect()
+        daemon = container.describe(client)
     except InfraError as error:
         if wanted == "container":
             raise
         return _venv(rules, python, f"{error}, so a virtual environment is used")
-    version = client.version()["Version"]
-    if wanted == "auto" and gpu and not _serves_gpus(client):
-        reason = f"the Docker daemon (version {version}) has no NVIDIA runtime"
+    if wanted == "auto" and gpu and not daemon.serves_gpus:
+        reason = f"the Docker daemon (version {daemon.version}) has no NVIDIA runtime"
         return _venv(rules, python, f"{reason}, so a virtual environment is used")
-    reason = f"a Docker daemon answers (version {version})"
+    reason = f"a Docker daemon answers (version {daemon.version})"
     return Choice(ContainerIsolation(client, rules, gpu=gpu), reason)
 
 
 def _venv(rules: Policy, python: str | None, reason: str) -> Choice:
     interpreter = interpreters.find(python) if python else interpreters.current()
     return Choice(VenvIsolation(rules, interpreter), reason)
-
-
-def _serves_gpus(client: DockerClient) -> bool:
-    return "nvidia" in client.info().get("Runtimes", {})

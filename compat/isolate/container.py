@@ -187,6 +187,26 @@ def _infra(what: str) -> Iterator[None]:
         raise InfraError(msg) from error
 
 
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """What a Docker daemon says of itself."""
+
+    version: str
+    serves_gpus: bool
+
+
+# What docker makes of answers, and what we do, that no daemon gives.
+_NO_DAEMON = (
+    DockerException,
+    RequestException,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ValueError,
+    RecursionError,
+)
+
+
 def connect() -> DockerClient:
     """A client whose daemon answers.
 
@@ -195,6 +215,21 @@ def connect() -> DockerClient:
     """
     try:
         return docker.from_env()
-    except (DockerException, RequestException) as error:
-        msg = f"no Docker daemon answers ({error})"
-        raise InfraError(msg) from error
+    except _NO_DAEMON as error:
+        raise _silent(error) from error
+
+
+def describe(client: DockerClient) -> Daemon:
+    """What the daemon says of itself.
+
+    Raises:
+        InfraError: It does not answer any more, or not as a daemon does.
+    """
+    try:
+        return Daemon(str(client.version()["Version"]), "nvidia" in client.info()["Runtimes"])
+    except _NO_DAEMON as error:
+        raise _silent(error) from error
+
+
+def _silent(error: Exception) -> InfraError:
+    return InfraError(f"no Docker daemon answers ({type(error).__name__}: {str(error)[:200]})")

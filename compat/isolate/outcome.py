@@ -93,7 +93,7 @@ def installed(reports: Iterable[str], recipe: Recipe) -> Installed:
         packages = {
             p.name: p for text in reports for p in map(_package, json.loads(text)["install"])
         }
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         msg = f"pip's installation report cannot be read ({error!r}); prepare it again"
         raise InstallError(msg) from error
     vllm = packages.get(canonicalize_name(recipe.distribution))

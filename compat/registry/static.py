@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import timezone
 from itertools import product
 from typing import TYPE_CHECKING
 
 from compat.checkout import contracts_digest
 from compat.errors import InfraError
+from compat.releases.upstream import Upstream
+from value_steer.contracts.history.changes import changes, default_changes
 from value_steer.contracts.history.sweep import sweep
+from value_steer.contracts.history.text import change_lines, default_lines
 from value_steer.contracts.report import Status
 from value_steer.contracts.sources import index
 from value_steer.contracts.sources.wheel import cache_folder
@@ -17,6 +22,7 @@ from value_steer.registry.model import StaticCheck
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from datetime import datetime
 
     from compat.releases.candidates import Candidate
     from value_steer.contracts.history.snapshot import Snapshot
@@ -25,7 +31,20 @@ if TYPE_CHECKING:
 _PROJECT = "vllm"
 
 
-def survey(candidates: Sequence[Candidate]) -> tuple[StaticCheck, ...]:
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What the sources say.
+
+    Attributes:
+        checks: Whether the contracts hold.
+        upstream: What each release changed, and when it appeared.
+    """
+
+    checks: tuple[StaticCheck, ...]
+    upstream: tuple[Upstream, ...]
+
+
+def survey(candidates: Sequence[Candidate]) -> Survey:
     """Read each release's source out of its wheel and check every contract.
 
     Raises:
@@ -39,8 +58,38 @@ def survey(candidates: Sequence[Candidate]) -> tuple[StaticCheck, ...]:
     except ContractError as error:
         raise InfraError(str(error)) from error
     digest = contracts_digest()
-    pairs = zip(of_candidates, history, strict=True)
-    return tuple(check for wheel, taken in pairs for check in checks(wheel, taken, digest))
+    pairs = tuple(zip(of_candidates, history, strict=True))
+    return Survey(
+        tuple(check for wheel, taken in pairs for check in checks(wheel, taken, digest)),
+        upstream(of_candidates, history),
+    )
+
+
+def upstream(wheels: Sequence[IndexWheel], history: Sequence[Snapshot]) -> tuple[Upstream, ...]:
+    """When each release appeared, and what it changed since the one before it."""
+    rules, names = [*default_changes(history)], [*changes(history)]
+    found = []
+    for wheel, taken in zip(wheels, history, strict=True):
+        lines = (
+            *default_lines(change for change in rules if change.version == taken.version),
+            *change_lines(change for change in names if change.version == taken.version),
+        )
+        prefix = f"changed in {taken.version}: "
+        found.append(
+            Upstream(
+                vllm=str(wheel.version),
+                uploaded=_moment(wheel.uploaded),
+                runner_default=taken.runner_default.condition,
+                changes=tuple(line.removeprefix(prefix) for line in lines),
+            )
+        )
+    return tuple(found)
+
+
+def _moment(uploaded: datetime | None) -> str | None:
+    if uploaded is None:
+        return None
+    return uploaded.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def checks(wheel: IndexWheel, taken: Snapshot, digest: str) -> Iterator[StaticCheck]:

@@ -1,4 +1,4 @@
-"""What is generated from the registry: the extra, the README's table, badges, Actions' matrix.
+"""What is generated from the registry: the extra, two tables, badges, Actions' matrix.
 
 All of it follows from the registry, the candidates, the policy and the overrides, and from neither
 the clock nor the code, so that it drifts only when one of these files changes.
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from compat.release.inventory import Inventory
 
 BADGES = "badges"
+DETAILS = "docs/compatibility.md"
 TABLE_BEGIN = "<!-- registry: begin (python -m compat derive) -->"
 TABLE_END = "<!-- registry: end -->"
 
@@ -52,7 +53,8 @@ def derive(root: Path, known: Inventory) -> tuple[Derived, ...]:
     """
     return (
         Derived(root / "pyproject.toml", _with_extra(root / "pyproject.toml", known)),
-        Derived(root / "README.md", _with_table(root / "README.md", known)),
+        Derived(root / "README.md", _with_table(root / "README.md", readme.overview(known))),
+        Derived(root / DETAILS, _with_table(root / DETAILS, readme.details(known))),
         Derived(
             root / "matrix" / "actions.json",
             matrix.dumps(matrix.planned(known.candidates, known.rules.cells)),
@@ -138,14 +140,14 @@ def _as_written(clause: Specifier) -> tuple[int, Version]:
     return _CLAUSES.index(clause.operator), Version(clause.version)
 
 
-def _with_table(path: Path, known: Inventory) -> str:
+def _with_table(path: Path, table: str) -> str:
     text = _text(path)
     before, begin, rest = text.partition(TABLE_BEGIN)
     _, end, after = rest.partition(TABLE_END)
     if not begin or not end:
         msg = f"{path}: has no place for the table, between {TABLE_BEGIN} and {TABLE_END}"
         raise UsageError(msg)
-    return f"{before}{begin}\n{readme.markdown(known)}{end}{after}"
+    return f"{before}{begin}\n{table}{end}{after}"
 
 
 def _badges(root: Path, known: Inventory) -> Iterator[Derived]:

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from itertools import product
 from typing import TYPE_CHECKING
 
+from compat import lanes
 from value_steer import versions
 from value_steer.registry.model import Verdict
 
@@ -91,8 +92,15 @@ def name(row: Row) -> str:
 
 
 def _missing(vllm: str, lane: str, mode: str) -> Gap:
-    text = f"vLLM {vllm} on {lane} ({mode}): no evidence; `nox -s compat -- {vllm}` makes some"
+    place = "" if "*" in lane else lane
+    text = f"vLLM {vllm} on {lane} ({mode}): no evidence; `{_command(vllm, place)}` makes some"
     return Gap(GapKind.MISSING, text)
+
+
+def _command(vllm: str, lane: str, runner: str | None = None) -> str:
+    """What makes evidence; options that a CPU's own lane does not need are left out."""
+    place = f" --lane {lane}" if lane not in ("", lanes.CPU) else ""
+    return f"nox -s compat -- {vllm}{place}{' --runner v2' if runner == 'v2' else ''}"
 
 
 def _among(here: Sequence[Row], demands: Demands, moment: Moment) -> list[Gap]:
@@ -115,7 +123,8 @@ def _of(row: Row, demands: Demands, moment: Moment) -> Iterator[Gap]:
         yield Gap(GapKind.WEAK, f"{name(row)} {text}")
     if row.package.engine_digest != moment.engine_digest:
         text = f"is stale: about the engine {row.package.engine_digest[:12]}, not about this one"
-        again = f"({moment.engine_digest[:12]}); `nox -s compat -- {row.cell.vllm}` renews it"
+        command = _command(row.cell.vllm, row.cell.lane, row.cell.runner)
+        again = f"({moment.engine_digest[:12]}); `{command}` renews it"
         yield Gap(GapKind.STALE, f"{name(row)} {text} {again}")
     age = moment.now - _time(row)
     if age > timedelta(days=demands.fresh_days):

@@ -14,6 +14,7 @@ from compat.release.gaps import Moment
 from compat.release.overrides import Action
 from compat.releases import policy
 from compat.releases.candidates import load_candidates
+from compat.report.view import Sources
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from compat.release.overrides import Override
     from compat.releases.candidates import Candidate
     from compat.releases.policy import Policy
+    from compat.releases.upstream import Upstream
+    from compat.report.standing import Yardstick
     from value_steer.registry.rows import Registry, Row
 
 REGISTRY = "validated_versions.json"
@@ -75,6 +78,23 @@ class Inventory:
     def decision(self, vllm: str) -> Action | None:
         """The reviewed decision on a release."""
         return next((o.action for o in self.overrides if o.vllm == vllm), None)
+
+    def shown(
+        self,
+        yardstick: Yardstick,
+        history: tuple[Row, ...] = (),
+        upstream: tuple[Upstream, ...] = (),
+    ) -> Sources:
+        """What tables and the page are made of."""
+        return Sources(
+            registry=self.registry,
+            history=history,
+            candidates=self.candidates,
+            supported=self.supported,
+            kinds=self.rules.cells,
+            upstream=upstream,
+            yardstick=yardstick,
+        )
 
     def _belongs(self, vllm: str) -> bool:
         if self.decision(vllm) is Action.EXCLUDE:

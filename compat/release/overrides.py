@@ -52,7 +52,8 @@ def load(path: Path = OVERRIDES) -> tuple[Override, ...]:
     """
     try:
         body = yaml.load(path.read_text(encoding="utf-8"), _PlainLoader)  # noqa: S506  (a safe one)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    # PyYAML makes numbers and dates that are none a ValueError, and depth a RecursionError.
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         msg = f"{path}: cannot be read as YAML ({error})"
         raise UsageError(msg) from error
     problems = schema.violations(body, schema.OVERRIDES_SCHEMA)

@@ -1,4 +1,4 @@
-"""The evidence as readers of the repository see it: a table and badges."""
+"""The evidence as readers of the repository see it: two tables and badges."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
-from compat.checkout import INTERPRETED
+from compat import lanes
 from compat.release import gaps
+from compat.report import view
+from compat.report.model import Column, State
+from compat.report.standing import RUNNERS, Yardstick
 from value_steer.registry.model import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from compat.release.inventory import Inventory
+    from compat.report.model import Cell, Minor
     from value_steer.registry.model import StaticCheck
     from value_steer.registry.rows import Row
 
@@ -30,7 +34,8 @@ _COLUMNS = (
     "engine",
 )
 _MODES = ("abstain", "vfd")
-_CPU = "cpu"
+_WORDS = {State.VALIDATED: "passed", State.STALE: "older code"}
+"""Whether the code of a checkout is what was tested, a committed file cannot say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,19 @@ class Badge:
         return {"schemaVersion": 1, **parts}
 
 
-def markdown(known: Inventory) -> str:
+def overview(known: Inventory) -> str:
+    """A line per minor, newest first, from what the page is made of.
+
+    It must follow from the registry alone, so the newest evidence is what code is compared with.
+    """
+    yardstick = Yardstick(view.newest_engine(known.rows), None, known.rules.release.fresh_days)
+    places = [f"{runner.upper()} {column.value}" for runner in RUNNERS for column in Column]
+    columns = ("vLLM", "contracts", *places, "last run")
+    lines = [_minor(minor) for minor in view.minors(known.shown(yardstick))]
+    return "\n".join([_line(columns), _line(["---"] * len(columns)), *lines]) + "\n"
+
+
+def details(known: Inventory) -> str:
     """A line per release, runner and lane, newest release first, the untested ones among them."""
     head = [_line(_COLUMNS), _line(["---"] * len(_COLUMNS))]
     lines = [line for version in reversed(known.known) for line in _release(version, known)]
@@ -70,6 +87,19 @@ def badge(series: str, known: Inventory) -> Badge:
     if rows:
         return Badge(label, f"{newest} in part{_day(newest, known)}", "yellow")
     return Badge(label, f"{newest} not tested", "lightgrey")
+
+
+def _minor(minor: Minor) -> str:
+    head = minor.head
+    newest = head.newest
+    day = newest.row.recorded_at[:10] if newest and newest.row else ""
+    contracts = head.summary.removeprefix("contracts ")
+    return _line([head.vllm, contracts, *map(_symbol, head.cells), day])
+
+
+def _symbol(cell: Cell) -> str:
+    word = cell.named(_WORDS.get(cell.state, cell.state.word))
+    return f"{cell.state.symbol.value} {word}"
 
 
 def _release(version: Version, known: Inventory) -> Iterator[str]:
@@ -98,8 +128,8 @@ def _told(here: Sequence[Row]) -> list[str]:
 
 def _untold(version: Version, runner: str, known: Inventory) -> list[str]:
     """Why there is no evidence."""
-    v2_since = [Version(k.since) for k in known.rules.cells if k.lane == INTERPRETED]
-    if not any(c.version == version and c.serves(_CPU) for c in known.candidates):
+    v2_since = [Version(k.since) for k in known.rules.cells if lanes.parse(k.lane).interpreted]
+    if not any(c.version == version and c.serves(lanes.CPU) for c in known.candidates):
         why = "no CPU build"
     elif runner == "v2" and not any(since <= version for since in v2_since):
         why = "not in the CPU build"

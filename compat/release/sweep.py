@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from packaging.version import Version
 
+from compat import lanes
 from compat.checkout import ROOT
 from compat.errors import ExitCode
 from value_steer.registry.model import Verdict
@@ -58,9 +59,9 @@ def kinds(machine: str, policy: Sequence[CellKind]) -> tuple[CellKind, ...]:
 
     A GPU runs what the policy says of GPUs, on its own lane.
     """
-    family = machine.partition("-")[0]
-    own = [kind for kind in policy if kind.lane.partition("-")[0] == family]
-    if family != "cpu":
+    family = lanes.family(machine)
+    own = [kind for kind in policy if lanes.family(kind.lane) == family]
+    if family != lanes.CPU:
         own = [replace(kind, lane=machine) for kind in own]
     return tuple({(kind.lane, kind.runner): kind for kind in own}.values())
 
@@ -71,7 +72,7 @@ def at_a_time(machine: str) -> int:
     A cell runs its suite and its control side by side, which keeps two cores busy. Each takes some
     GiB of memory, hence the limit. A GPU is not shared.
     """
-    if not machine.startswith("cpu"):
+    if lanes.family(machine) != lanes.CPU:
         return 1
     return max(1, min((os.cpu_count() or 1) // 2, _MOST_AT_A_TIME))
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from packaging.version import InvalidVersion, Version
 
+from compat import lanes
 from compat.errors import UsageError
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Candidate:
 
     def serves(self, lane: str) -> bool:
         """Whether there is a build for a lane."""
-        return any(build.lane == lane.partition("-")[0] for build in self.builds)
+        return any(build.lane == lanes.family(lane) for build in self.builds)
 
     def build(self, lane: str) -> Build:
         """The build for a lane; ``cuda-sm90`` is served by the ``cuda`` build.
@@ -68,7 +69,7 @@ class Candidate:
         Raises:
             UsageError: There is none.
         """
-        family = lane.partition("-")[0]
+        family = lanes.family(lane)
         for build in self.builds:
             if build.lane == family:
                 return build
@@ -86,7 +87,7 @@ def load_candidates(path: Path = CANDIDATES) -> tuple[Candidate, ...]:
         body = json.loads(path.read_text(encoding="utf-8"))
         (entries,) = _values(body, "candidates", schema_version=SCHEMA_VERSION)
         candidates = [_candidate(entry) for entry in entries]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         msg = f"{path}: no usable list of candidates ({error!r}); restore it from the repository"
         raise UsageError(msg) from error
     return tuple(sorted(candidates, key=_by_version))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
+from compat import lanes
 from compat.errors import UsageError
 from value_steer.records.codec import decode, parse_json
 from value_steer.registry.rows import public_version
@@ -35,7 +36,7 @@ class PlannedCell:
     Attributes:
         name: ``<vllm>-<lane>-<runner>``; fit for a file name.
         vllm: Public version, normalised.
-        lane: ``cpu``, ``cpu-interpreted``, ``cuda-sm80``.
+        lane: See :mod:`compat.lanes`.
         runner: ``default`` for the host's own choice, ``v1``, ``v2``.
     """
 
@@ -47,7 +48,7 @@ class PlannedCell:
     @property
     def device(self) -> str:
         """``cpu`` or ``cuda``: the kind of machine that runs it."""
-        return self.lane.partition("-")[0]
+        return lanes.family(self.lane)
 
     def covers(self, row: Row) -> bool:
         """Whether a row can come from this job."""
@@ -66,7 +67,7 @@ def planned(candidates: Iterable[Candidate], kinds: Sequence[CellKind]) -> tuple
         cell(str(candidate.version), kind.lane, kind.runner)
         for candidate in candidates
         for kind in kinds
-        if candidate.version >= Version(kind.since) and _has_build(candidate, kind.lane)
+        if candidate.version >= Version(kind.since) and candidate.serves(kind.lane)
     )
     return _sized(cells, "the plan")
 
@@ -115,10 +116,6 @@ def _sized(cells: tuple[PlannedCell, ...], where: str) -> tuple[PlannedCell, ...
         msg = f"{where} has {len(cells)} cells, needs 1 to {MOST_JOBS}; see cells in the policy"
         raise UsageError(msg)
     return cells
-
-
-def _has_build(candidate: Candidate, lane: str) -> bool:
-    return any(build.lane == lane.partition("-")[0] for build in candidate.builds)
 
 
 def _is_sound(found: PlannedCell) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import yaml
 from packaging.version import InvalidVersion, Version
 
+from compat import lanes
 from compat.errors import UsageError
 from value_steer.records.codec import decode
 from value_steer.records.fields import listed
@@ -94,7 +95,8 @@ def load(path: Path = POLICY) -> Policy:
     """
     try:
         body = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    # PyYAML makes numbers and dates that are none a ValueError, and depth a RecursionError.
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         msg = f"{path}: cannot be read as YAML ({error})"
         raise UsageError(msg) from error
     values = _exactly(Policy, body, str(path))
@@ -135,6 +137,11 @@ def _cells(body: object, path: Path) -> tuple[CellKind, ...]:
         raise UsageError(msg)
     for i, kind in enumerate(kinds):
         _version(kind.since, f"{path}: cells[{i}].since")
+        try:
+            lanes.parse(kind.lane)
+        except UsageError as error:
+            msg = f"{path}: cells[{i}].lane: {error}"
+            raise UsageError(msg) from error
     return tuple(kinds)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -69,3 +70,69 @@ def test_values_of_another_head_are_refused(
     assert "holds values of another head" in capsys.readouterr().err
     save_value_head(head, other, HeadCard(4, scores=Polarity.P_GOOD))
     assert cli.main(["calibrate", str(tmp_path / "t.jsonl"), "--head", str(head)]) == 0
+
+
+@pytest.mark.parametrize("kind", ["svg", "png", "pdf"])
+def test_a_calibration_is_drawn(
+    kind: str, head: Path, traces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the format of its name, with the same bytes again."""
+    first, second = (tmp_path / f"{name}.{kind}" for name in ("first", "second"))
+    for path in (first, second):
+        assert cli.main(["calibrate", str(traces), "--head", str(head), "--plot", str(path)]) == 0
+    assert f"picture: {first}\n" in capsys.readouterr().out
+
+    assert first.read_bytes() == second.read_bytes()
+    assert {"svg": b"<svg", "png": b"PNG", "pdf": b"%PDF"}[kind] in first.read_bytes()[:1000]
+
+
+def test_the_picture_says_what_it_shows(head: Path, traces: Path, tmp_path: Path) -> None:
+    """In text that can be read and searched: the bound, both kinds, the default threshold."""
+    path = tmp_path / "head.svg"
+    assert cli.main(["calibrate", str(traces), "--head", str(head), "--plot", str(path)]) == 0
+
+    text = path.read_text("utf-8")
+    for words in ("Responses it acts on", "good, at most (95 %)", "its 95 % interval", "default"):
+        assert f">{words}</text>" in text
+    assert text.count(">good</text>") == text.count(">bad</text>") == 2
+
+
+def test_levels_that_never_act_leave_a_gap(head: Path, tmp_path: Path) -> None:
+    """Few responses hold no strict bound; the picture is drawn all the same."""
+    few, path = written(tmp_path / "few.jsonl", exact(12)), tmp_path / "few.svg"
+
+    assert cli.main(["calibrate", str(few), "--head", str(head), "--plot", str(path)]) == 0
+    assert ">default</text>" not in path.read_text("utf-8")
+
+
+@pytest.mark.parametrize("place", ["head.gif", "absent/head.svg", "folder.svg"])
+def test_a_picture_without_a_place_is_refused_first(
+    place: str, head: Path, traces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line, and the head stays what it was."""
+    (tmp_path / "folder.svg").mkdir()
+    code = cli.main(
+        ["calibrate", str(traces), "--head", str(head), "--plot", str(tmp_path / place)]
+    )
+
+    err = capsys.readouterr().err
+    assert (code, err.count("\n")) == (2, 1)
+    assert f"--plot {tmp_path / place}: " in err
+    assert load_value_head(head).card.threshold is None
+
+
+def test_without_matplotlib_the_extra_is_named_first(
+    head: Path,
+    traces: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """And nothing has been replaced."""
+    monkeypatch.delitem(sys.modules, "value_steer.calibration.plot", raising=False)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    plot = str(tmp_path / "head.svg")
+
+    assert cli.main(["calibrate", str(traces), "--head", str(head), "--plot", plot]) == 1
+    assert 'pip install "value-steer[evaluate]"' in capsys.readouterr().err
+    assert load_value_head(head).card.threshold is None

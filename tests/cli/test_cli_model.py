@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from value_steer.cli.model import read_model
+from value_steer.cli.model import model_digest, read_model
 from value_steer.errors import DataError
 
 if TYPE_CHECKING:
@@ -42,3 +42,20 @@ def test_a_width_that_is_none_is_refused(tmp_path: Path, config: object) -> None
 
     with pytest.raises(DataError, match="hidden_size, n_embd, d_model"):
         read_model(tmp_path)
+
+
+def test_weights_are_told_apart_where_they_are_sampled(tmp_path: Path) -> None:
+    """Up to 4 MiB by every byte; beyond, what differs only between two samples is not seen."""
+    weights = tmp_path / "model.safetensors"
+
+    def digest(size: int, changed: int) -> str:
+        body = bytearray(size)
+        body[changed] = 1
+        weights.write_bytes(body)
+        return model_digest(tmp_path)
+
+    small, large = 4 << 20, 16 << 20
+    assert digest(small, small // 2 + 7) != digest(small, small // 2 + 8)
+    assert digest(large, 7) != digest(large, 8)
+    assert digest(large, large - 1) != digest(large, large - 2)
+    assert digest(large, 100_000) == digest(large, 100_001)

@@ -48,7 +48,7 @@ def checkout(folder: Path, rows: Iterable[Row], *, whole: bool = False) -> Path:
     """
     root = folder / "checkout"
     root.mkdir()
-    names = ["pyproject.toml", "README.md", "matrix"]
+    names = ["pyproject.toml", "README.md", "docs", "matrix"]
     if whole:
         names += ["value_steer", "compat", "hatch_build.py", "LICENSE", "CHANGELOG.md"]
         names += ["CITATION.cff"]

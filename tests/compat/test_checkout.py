@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from compat import checkout
-from compat.checkout import INTERPRETED, ROOT, SUITE
+from compat import checkout, lanes
+from compat.checkout import ROOT, SUITE
 from compat.errors import UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+INTERPRETED = {"cpu-interpreted", "cpu-interpreted-async"}
+ASYNCHRONOUS = {"cpu-async", "cpu-interpreted-async"}
 
 
 @pytest.fixture
@@ -31,26 +34,30 @@ def add(path: Path, text: str) -> None:
 
 def digests() -> dict[str, str]:
     """The suite's by lane."""
-    lanes = ("cpu", "cuda-sm90", INTERPRETED)
-    return {lane: checkout._suite_digest(checkout.ROOT / SUITE, lane) for lane in lanes}
+    names = [*map(str, lanes.OF_A_CPU), "cuda-sm90"]
+    return {lane: checkout._suite_digest(checkout.ROOT / SUITE, lane) for lane in names}
 
 
 @pytest.mark.parametrize(
-    "name",
+    ("name", "users"),
     [
-        "interpreter/triton_cpu_standin/driver.py",
-        "interpreter/triton_cpu_standin-1.dist-info/entry_points.txt",
-        "interpreter/vllm-0+cpu.dist-info/METADATA",
+        ("interpreter/triton_cpu_standin/driver.py", INTERPRETED),
+        ("interpreter/triton_cpu_standin-1.dist-info/entry_points.txt", INTERPRETED),
+        ("interpreter/vllm-0+cpu.dist-info/METADATA", INTERPRETED),
+        ("asynchronous/cpu_async_standin/__init__.py", ASYNCHRONOUS),
+        ("asynchronous/cpu_async_standin-1.dist-info/entry_points.txt", ASYNCHRONOUS),
     ],
 )
-def test_what_a_lane_does_not_use_is_not_in_its_digest(suite: Path, name: str) -> None:
-    """The stand-in belongs to the lane whose kernels are interpreted; all of it does."""
+def test_what_a_lane_does_not_use_is_not_in_its_digest(
+    suite: Path, name: str, users: set[str]
+) -> None:
+    """A stand-in belongs to the lanes where it stands in; all of it does."""
     before = digests()
     add(suite / name, "ADDED = 1\n")
     after = digests()
 
     changed = {lane for lane in before if before[lane] != after[lane]}
-    assert changed == {INTERPRETED}
+    assert changed == users
 
 
 def test_what_all_lanes_use_is_in_every_digest(suite: Path) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
+from value_steer.contracts.needs.behaviour import occurrences
 from value_steer.contracts.syntax import dotted, last_name
 
 if TYPE_CHECKING:
     from value_steer.contracts.lookup import Symbol
-    from value_steer.contracts.needs import Calls, Order
+    from value_steer.contracts.needs import Calls, Contains, Order
 
 
 def rename(symbol: Symbol) -> None:
@@ -72,7 +73,12 @@ def drop_field(symbol: Symbol, name: str) -> None:
 
 def demand_field(symbol: Symbol) -> None:
     """Let it demand a further field."""
-    class_of(symbol).body.insert(0, statement("demanded: int"))
+    begin_with(symbol, "demanded: int")
+
+
+def begin_with(symbol: Symbol, text: str) -> None:
+    """Put a statement at the top of a class."""
+    class_of(symbol).body.insert(0, statement(text))
 
 
 def rename_attribute(symbol: Symbol, name: str) -> None:
@@ -115,6 +121,16 @@ def quote_calls(symbol: Symbol, receiver: str) -> None:
     for call in calls(symbol, receiver):
         text = ast.unparse(call)
         call.func, call.args, call.keywords = expression("str"), [ast.Constant(text)], []
+
+
+def quote_code(symbol: Symbol, need: Contains) -> None:
+    """Turn a piece of code into a string that holds its text."""
+    for node in list(occurrences(symbol.node, need.code)):
+        quoted = ast.Constant(ast.unparse(node))
+        other = ast.Expr(quoted) if isinstance(node, ast.stmt) else quoted
+        node.__class__ = type(other)
+        vars(node).clear()
+        vars(node).update(vars(other))
 
 
 def do_not_compare(symbol: Symbol, operand: str) -> None:

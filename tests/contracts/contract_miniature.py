@@ -111,16 +111,8 @@ def has_kv_transfer_group():
     return False
 """,
         "vllm/v1/worker/gpu_model_runner.py": """
-from typing import NamedTuple
-
 def has_kv_transfer_group():
     return False
-
-class ExecuteModelState(NamedTuple):
-    scheduler_output: SchedulerOutput
-    logits: torch.Tensor
-    hidden_states: torch.Tensor
-    sample_hidden_states: torch.Tensor
 
 class GPUModelRunner:
     def __init__(self, vllm_config, device):
@@ -143,18 +135,30 @@ class GPUModelRunner:
         self._update_states(scheduler_output)
         hidden_states = self.forward(scheduler_output)
         self.logits = self.model.compute_logits(hidden_states)
-        self.execute_model_state = ExecuteModelState(scheduler_output, self.logits)
 
     def _update_states(self, scheduler_output):
-        for state, num_output_tokens in self.cached(scheduler_output):
-            if num_output_tokens < len(state.output_token_ids):
-                del state.output_token_ids[num_output_tokens:]
+        for req_state, num_output_tokens, resumed_token_ids in self.cached(scheduler_output):
+            if num_output_tokens < len(req_state.output_token_ids):
+                del req_state.output_token_ids[num_output_tokens:]
+            if resumed_token_ids:
+                req_state.output_token_ids = resumed_token_ids[-num_output_tokens:]
 
     def sample_tokens(self, grammar_output):
         if grammar_output is not None:
             apply_grammar_bitmask(grammar_output, self.logits)
         sampler_output = self._sample(self.logits, None)
-        return self._bookkeeping_sync(sampler_output)
+        self._bookkeeping_sync(sampler_output)
+        return AsyncGPUModelRunnerOutput(sampler_output)
+
+    def _bookkeeping_sync(self, sampler_output):
+        sampled_token_ids = sampler_output.sampled_token_ids
+        self.input_batch.prev_sampled_token_ids = sampled_token_ids
+        for req_idx, sampled_ids in enumerate(sampled_token_ids):
+            start_idx = self.input_batch.num_tokens_no_spec[req_idx]
+            end_idx = start_idx + len(sampled_ids)
+            assert end_idx <= self.max_model_len
+            req_state = self.requests[self.input_batch.req_ids[req_idx]]
+            req_state.output_token_ids.extend(sampled_ids)
 
     def _sample(self, logits, spec_decode_metadata):
         metadata = self.input_batch.sampling_metadata
@@ -181,13 +185,12 @@ from dataclasses import dataclass
 
 @dataclass
 class CachedRequestState:
-    block_ids: tuple[list[int], ...]
+    generator: torch.Generator | None
     output_token_ids: list[int]
 
 class InputBatch:
     def __init__(self):
-        self.req_id_to_index = {}
-        self.token_ids_cpu = make_array()
+        self.num_tokens_no_spec = make_array()
 
     @property
     def req_ids(self) -> list[str]:
@@ -197,14 +200,6 @@ class InputBatch:
 @dataclass
 class KVCacheConfig:
     kv_cache_groups: list
-
-@dataclass
-class KVCacheGroupSpec:
-    kv_cache_spec: KVCacheSpec
-
-@dataclass(frozen=True)
-class KVCacheSpec:
-    block_size: int
 """,
         "vllm/v1/sample/sampler.py": """
 import torch.nn as nn
@@ -221,6 +216,14 @@ class Sampler(nn.Module):
         if sampling_metadata.all_greedy:
             return self.greedy_sample(logits)
         return self.topk_topp_sampler(logits, sampling_metadata.generators, None, None)
+
+    @staticmethod
+    def greedy_sample(logits):
+        return logits.argmax(dim=-1)
+
+    @staticmethod
+    def gather_logprobs(logprobs, num_logprobs, token_ids):
+        return LogprobsTensors(token_ids, logprobs, token_ids)
 """,
         "vllm/v1/sample/ops/topk_topp_sampler.py": """
 import torch.nn as nn
@@ -233,6 +236,7 @@ def apply_top_k_top_p(logits, k, p):
     return logits
 """,
         "vllm/v1/outputs.py": """
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -242,13 +246,20 @@ class LogprobsTensors(NamedTuple):
     selected_token_ranks: torch.Tensor
     cu_num_generated_tokens: list[int] | None = None
 
-    def tolists(self):
-        return LogprobsLists(*self)
-
 class LogprobsLists(NamedTuple):
     logprob_token_ids: list
     logprobs: list
     sampled_token_ranks: list
+    cu_num_generated_tokens: list[int] | None = None
+
+    def slice_request(self, req_idx, num_positions):
+        end_idx = req_idx + num_positions
+        return LogprobsLists(
+            self.logprob_token_ids[req_idx:end_idx],
+            self.logprobs[req_idx:end_idx],
+            self.sampled_token_ranks[req_idx:end_idx],
+            None,
+        )
 
 @dataclass
 class SamplerOutput:
@@ -263,9 +274,10 @@ class ModelRunnerOutput:
     logprobs: LogprobsLists | None = None
     prompt_logprobs_dict: dict = field(default_factory=dict)
 
-class AsyncModelRunnerOutput:
+class AsyncModelRunnerOutput(ABC):
+    @abstractmethod
     def get_output(self) -> ModelRunnerOutput:
-        return self.output
+        pass
 """,
         "vllm/sampling_params.py": """
 import msgspec
@@ -280,6 +292,9 @@ class SamplingParams(msgspec.Struct, dict=True):
     logprobs: int | None = None
     extra_args: dict | None = None
     _eos_token_id: int | None = None
+
+    def verify(self, model_config, tokenizer=None):
+        self.verified = True
 
     @property
     def eos_token_id(self):

@@ -1,6 +1,8 @@
-"""The engine's side of the miniature: scheduling and configuration."""
+"""The engine's side of the miniature: messages and configuration."""
 
 from __future__ import annotations
+
+from tests.contracts.contract_miniature_scheduling import SCHEDULING
 
 ENGINE = {
     "vllm/v1/core/sched/output.py": """
@@ -25,11 +27,11 @@ class CachedRequestData:
     resumed_req_ids: set[str]
     num_computed_tokens: list[int]
     num_output_tokens: list[int]
-    new_block_ids: list
+    all_token_ids: dict[str, list[int]]
 
     @classmethod
     def make_empty(cls):
-        return cls([], set(), [], [], [])
+        return cls([], set(), [], [], {})
 
 @dataclass
 class SchedulerOutput:
@@ -39,12 +41,10 @@ class SchedulerOutput:
     total_num_scheduled_tokens: int
     num_common_prefix_blocks: list[int]
     finished_req_ids: set[str]
-    scheduled_encoder_inputs: dict
-    scheduled_spec_decode_tokens: dict
 
     @classmethod
     def make_empty(cls):
-        return cls([], CachedRequestData.make_empty(), {}, 0, [], set(), {}, {})
+        return cls([], CachedRequestData.make_empty(), {}, 0, [], set())
 """,
     "vllm/v1/core/sched/utils.py": """
 def check_stop(request, max_model_len):
@@ -69,6 +69,11 @@ class VllmConfig:
     speculative_config: object = None
     kv_transfer_config: object = None
     additional_config: dict = Field(default_factory=dict)
+    instance_id: str = ""
+
+    def __post_init__(self):
+        if not self.instance_id:
+            self.instance_id = random_uuid()[:5]
 
     @property
     def use_v2_model_runner(self) -> bool:
@@ -79,24 +84,27 @@ class VllmConfig:
 class ParallelConfig:
     pipeline_parallel_size: int = Field(default=1, ge=1)
     tensor_parallel_size: int = Field(default=1, ge=1)
-    data_parallel_size: int = Field(default=1, ge=1)
+    prefill_context_parallel_size: int = Field(default=1, ge=1)
     worker_cls: str = "auto"
-    distributed_executor_backend: str | None = None
 """,
     "vllm/config/scheduler.py": """
 @config
 class SchedulerConfig:
     max_num_seqs: int = Field(default=128, ge=1)
+    scheduler_cls: str | type[object] | None = None
     async_scheduling: bool | None = None
 
     def get_scheduler_cls(self) -> type[Scheduler]:
-        return Scheduler
+        if self.scheduler_cls is None:
+            return Scheduler
+        return resolve_obj_by_qualname(self.scheduler_cls)
 """,
     "vllm/config/model.py": """
 @config
 class ModelConfig:
     model: str = "a-model"
     dtype: str = "auto"
+    max_model_len: int = Field(default=None, ge=-1)
 
     def __post_init__(self):
         self.runner_type = self._get_runner_type()
@@ -108,42 +116,16 @@ class ModelConfig:
     def get_hidden_size(self) -> int:
         return self.model_arch_config.hidden_size
 """,
-    "vllm/v1/core/sched/scheduler.py": """
-class Scheduler:
-    def __init__(self, vllm_config, kv_cache_config):
-        self.vllm_config = vllm_config
-        self.requests: dict[str, Request] = {}
-        self.kv_cache_manager = KVCacheManager()
-
-    def schedule(self):
-        return self.kv_cache_manager.allocate_slots(request, 1, num_lookahead_tokens=0)
-
-    def update_from_output(self, scheduler_output, model_runner_output):
-        return {}
-""",
-    "vllm/v1/core/kv_cache_manager.py": """
-class KVCacheManager:
-    def allocate_slots(self, request, num_new_tokens: int, num_lookahead_tokens: int = 0):
-        return None
-""",
-    "vllm/v1/request.py": """
-class Request:
-    def __init__(self):
-        self.num_computed_tokens = 0
-
-    @property
-    def num_tokens(self) -> int:
-        return len(self._all_token_ids)
-""",
     "vllm/engine/arg_utils.py": """
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 @dataclass
 class EngineArgs:
-    async_scheduling: bool | None = None
-    additional_config: dict = field(default_factory=dict)
+    def __post_init__(self):
+        load_general_plugins()
 
     def create_engine_config(self, usage_context=None):
         return VllmConfig()
 """,
+    **SCHEDULING,
 }

@@ -9,14 +9,11 @@ class KVConnector:
         pass
 """,
     "vllm/v1/worker/gpu/model_runner.py": """
-from typing import NamedTuple
-
 class GPUModelRunner:
     def __init__(self, vllm_config, device):
         self.device = device
         self.req_states = RequestState()
         self.sampler: Sampler | None = None
-        self.execute_model_state: ExecuteModelState | None = None
 
     def load_model(self):
         self.model = get_model_loader().load_model()
@@ -26,25 +23,16 @@ class GPUModelRunner:
 
     def initialize_kv_cache(self, kv_cache_config):
         self.kv_cache_config = kv_cache_config
-        self.block_tables = BlockTables()
 
     def get_model(self):
         return self.model
 
-    def finish_requests(self, scheduler_output):
-        pass
-
-    def free_states(self, scheduler_output):
-        pass
-
-    def add_requests(self, scheduler_output):
-        pass
-
-    def update_requests(self, scheduler_output):
-        pass
-
     def prepare_inputs(self, scheduler_output):
-        return InputBatch(list(scheduler_output.num_scheduled_tokens), None)
+        return combine(
+            list(scheduler_output.num_scheduled_tokens),
+            self.req_states.last_sampled_tokens,
+            self.req_states.num_computed_tokens.gpu,
+        )
 
     def sample(self, hidden_states, input_batch, grammar_output):
         logits = self.model.compute_logits(hidden_states[input_batch.logits_indices])
@@ -53,22 +41,12 @@ class GPUModelRunner:
         return self.sampler(logits, input_batch)
 
     def execute_model(self, scheduler_output, intermediate_tensors=None, dummy_run=False):
-        self.finish_requests(scheduler_output)
-        self.free_states(scheduler_output)
-        self.add_requests(scheduler_output)
-        self.update_requests(scheduler_output)
-        self.block_tables.apply_staged_writes()
         input_batch = self.prepare_inputs(scheduler_output)
-        self.execute_model_state = ExecuteModelState(input_batch, self.model(input_batch))
+        self.hidden_states = self.model(input_batch)
 
     def sample_tokens(self, grammar_output):
-        state = self.execute_model_state
-        sampler_output = self.sample(state.hidden_states, state.input_batch, grammar_output)
+        sampler_output = self.sample(self.hidden_states, self.input_batch, grammar_output)
         return AsyncOutput(sampler_output)
-
-class ExecuteModelState(NamedTuple):
-    input_batch: InputBatch
-    hidden_states: torch.Tensor | None
 """,
     "vllm/v1/worker/gpu/input_batch.py": """
 from dataclasses import dataclass
@@ -76,15 +54,28 @@ from dataclasses import dataclass
 @dataclass
 class InputBatch:
     req_ids: list[str]
-    logits_indices: torch.Tensor
-""",
-    "vllm/v1/worker/gpu/block_table.py": """
-class BlockTables:
-    def __init__(self):
-        self.num_blocks = UvaBackedTensor()
 
-    def apply_staged_writes(self) -> None:
-        pass
+@triton.jit
+def _post_update_kernel(
+    req_state_idx, token_ptr, all_token_ids_ptr, all_token_ids_stride, total_len_ptr
+):
+    i, token_id = 0, tl.load(token_ptr)
+    tl.store(total_len_ptr + req_state_idx, total_len + num_sampled)
+    tl.store(all_token_ids_ptr + req_state_idx * all_token_ids_stride + total_len + i, token_id)
+    tl.store(token_ptr, count + 1)
+    num_computed += query_len - num_rejected
+
+def post_update(
+    idx_mapping,
+    num_computed_tokens,
+    last_sampled_tokens,
+    output_bin_counts,
+    sampled_tokens,
+    num_sampled,
+    all_token_ids,
+    total_len,
+):
+    _post_update_kernel[(1,)](idx_mapping)
 """,
     "vllm/v1/worker/gpu/buffer_utils.py": """
 class UvaBackedTensor:
@@ -99,7 +90,6 @@ class StagedWriteTensor:
 class RequestState:
     def __init__(self):
         self.req_id_to_index: dict[str, int] = {}
-        self.all_token_ids = StagedWriteTensor()
         self.last_sampled_tokens = make_tensor()
         self.total_len = StagedWriteTensor()
         self.num_computed_tokens = StagedWriteTensor()

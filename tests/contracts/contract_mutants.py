@@ -18,8 +18,11 @@ from value_steer.contracts.needs import (
     Calls,
     Compares,
     Constructible,
+    Contains,
     Exists,
+    Extensible,
     Fields,
+    Implementable,
     IsClass,
     Order,
     Parameters,
@@ -176,3 +179,22 @@ def _(need: Order) -> Iterator[tuple[str, Edit]]:
 @breakages.register(Compares)
 def _(need: Compares) -> Iterator[tuple[str, Edit]]:
     yield "it is read and not compared", partial(edits.do_not_compare, operand=need.operand)
+
+
+@breakages.register(Contains)
+def _(need: Contains) -> Iterator[tuple[str, Edit]]:
+    yield "the code is a string", partial(edits.quote_code, need=need)
+
+
+@breakages.register(Extensible)
+def _(need: Extensible) -> Iterator[tuple[str, Edit]]:  # noqa: ARG001
+    yield "it is a variable", edits.to_variable
+    yield "it has slots", partial(edits.decorate, decorator="dataclass(slots=True)")
+    yield "it states its slots", partial(edits.begin_with, text="__slots__ = ('declared',)")
+
+
+@breakages.register(Implementable)
+def _(need: Implementable) -> Iterator[tuple[str, Edit]]:  # noqa: ARG001
+    further = "@abstractmethod\ndef further(self): ..."
+    yield "it is a variable", edits.to_variable
+    yield "a further method is abstract", partial(edits.begin_with, text=further)

@@ -13,8 +13,11 @@ from value_steer.contracts.needs import (
     Calls,
     Compares,
     Constructible,
+    Contains,
     Exists,
+    Extensible,
     Fields,
+    Implementable,
     IsClass,
     Need,
     Order,
@@ -24,6 +27,7 @@ from value_steer.contracts.needs import (
 
 DATACLASS = "@dataclass\nclass X:\n    a: int\n    b: int = 0\n"
 STRUCT = "class X(msgspec.Struct):\n    a: int\n    b: list = msgspec.field(default_factory=list)\n"
+ABSTRACT = "class X(ABC):\n    @abstractmethod\n    def f(self): ...\n"
 INHERITED = "@dataclass\nclass B:\n    a: int\n\n@dataclass\nclass X(B):\n    b: int = 0\n"
 
 
@@ -66,6 +70,17 @@ def problem(need: Need, source: str, symbol: str = "X") -> str | None:
         (Order("f", "g"), "def X(): return g(f())"),
         (Compares("p.eos"), "def X(p): return 1 == p.eos"),
         (Compares("p.eos"), "def X(r): return 1 in (r.p.eos or ())"),
+        (Contains(("a.b + 1",)), "def X(a): return f(a.b  +\n1)"),
+        (Contains(("a.b -= 1", "a.b = 1")), "def X(a):\n    if a:\n        a.b = 1"),
+        (Contains(("self.a",)), "def X(self):\n    self.a: int | None = None"),
+        (Extensible(), DATACLASS),
+        (Extensible(), "class X(B): ..."),
+        (Implementable(("f",)), ABSTRACT),
+        (Implementable(("f", "g")), "class X(ABC):\n    @abstractmethod\n    def f(self): ..."),
+        (
+            Implementable(("f",)),
+            ABSTRACT + "    @abstractmethod\n    def g(self): ...\n    g = 1\n",
+        ),
     ],
 )
 def test_a_need_that_is_met_has_no_problem(need: Need, source: str) -> None:
@@ -132,6 +147,20 @@ def test_a_need_that_is_met_has_no_problem(need: Need, source: str) -> None:
         (Compares("p.eos"), "def X(p): return p.eos", "found none"),
         (Compares("p.eos"), "def X(p): return step.eos == 1", "found none"),
         (Compares("p.eos"), "class X: ...", "found a class"),
+        (Contains(("a.b + 1",)), "def X(a): return a.b + 1.0  # a.b + 1", "needs the code a.b + 1"),
+        (Contains(("a.b + 1",)), "def X(a): return a.b + True", "found none"),
+        (Contains(("a", "b")), "def X(): f('a', c)", "needs the code a or b; found none"),
+        (Contains(("f(a)",)), "def X(): f(a, b)", "found none"),
+        (Contains(("a = 1",)), "a = 1\nclass X: ...", "found a class"),
+        (Extensible(), "class X(NamedTuple):\n    a: int", "found a NamedTuple"),
+        (Extensible(), STRUCT, "found a Struct"),
+        (Extensible(), "class X:\n    __slots__ = ('a',)", "found __slots__"),
+        (Extensible(), "@dataclass(slots=True)\nclass X:\n    a: int", "found slots=True"),
+        (Extensible(), "@dataclass(frozen=True)\nclass X:\n    a: int", "found frozen=True"),
+        (Extensible(), "X = 1", "found a variable"),
+        (Implementable(()), ABSTRACT, "found f as well"),
+        (Implementable(("g",)), ABSTRACT.replace("X", "B") + "class X(B): ...", "found f"),
+        (Implementable(("f",)), "X = 1", "found a variable"),
     ],
 )
 def test_a_need_that_is_not_met_says_what_is_there(need: Need, source: str, found: str) -> None:

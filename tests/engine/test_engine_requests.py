@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.engine.live import live
 from tests.engine.schedules import Job, Params, Scheduler
 from value_steer.config import NEVER
 from value_steer.engine.requests import Admission, FilterDefaults, RequestTable
@@ -207,16 +209,41 @@ def test_admission_to_filtering(
     assert (request.refusal is not None) == ("vfd_alpha" in (extra_args or {}))
 
 
-def test_what_filtering_did_survives_a_preemption() -> None:
-    """A request that enters again keeps its record."""
-    scheduler, table = Scheduler(), RequestTable(Admission(0.5, 1))
-    scheduler.add(Job("a", prompt=4))
-    table.advance(scheduler.step({"a": 4}))
-    table["a"].filtered.interventions = 3
-    scheduler.jobs["a"].known_to_worker = False  # as Model Runner V2 is told of it
-    scheduler.preempt("a")
+def test_a_search_survives_a_preemption_and_a_held_token_does_not() -> None:
+    """Whether the request comes back under its id or as a new one, as Model Runner V2 has it."""
+    for comes_back_as_new in (False, True):
+        scheduler, table = Scheduler(), RequestTable(Admission(0.5, 1))
+        scheduler.add(Job("a", prompt=4))
+        table.advance(scheduler.step({"a": 4}))
+        search: Any = object()
+        table["a"].filtered.search, table["a"].filtered.holds = search, True
+        table["a"].judged_at = 4
+        scheduler.jobs["a"].known_to_worker = not comes_back_as_new
+        scheduler.preempt("a")
 
-    table.advance(scheduler.step({"a": 5}))
+        table.advance(scheduler.step({"a": 5}))
 
-    assert table["a"].filtered.interventions == 3
-    assert (list(table), len(table)) == (["a"], 1)
+        assert table["a"].filtered.search is search
+        assert not table["a"].filtered.holds
+        assert table["a"].judged_at == 4
+        assert (list(table), len(table)) == (["a"], 1)
+
+
+def test_a_grammar_waits_until_the_held_token_is_known_to_it() -> None:
+    """Its mask is of the sequence without that token, so it cannot say whether one may end."""
+    for constrained, holds, judged in (
+        (True, False, True),
+        (True, True, False),
+        (False, True, True),
+    ):
+        request = live(threshold=0.5, constrained=constrained)
+        request.filtered.holds = holds
+        assert request.judged is judged
+
+
+def test_what_abstention_has_ended_is_not_judged_again() -> None:
+    """Its stop token is held; a token that a search settled for is judged by abstention yet."""
+    for search, judged in ((None, False), (object(), True)):
+        request: Any = live(threshold=0.5)
+        request.filtered.decided, request.filtered.search = True, search
+        assert request.judged is judged

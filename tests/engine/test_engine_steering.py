@@ -11,8 +11,12 @@ import torch
 from tests.engine.schedules import Job, Params, Scheduler
 from value_steer.config import OnError
 from value_steer.engine.abstain import Abstainer
+from value_steer.engine.delivery.outbox import Outbox
+from value_steer.engine.delivery.report import Ending, report_of
+from value_steer.engine.guard import Guard
 from value_steer.engine.requests import Admission, RequestTable
 from value_steer.engine.rows import Rows
+from value_steer.engine.scheduling.ledger import Ledger
 from value_steer.engine.steering import Steering
 from value_steer.errors import SteeringError
 
@@ -29,18 +33,27 @@ def first_coordinate(hidden: Tensor) -> Tensor:
     return hidden[:, 0]
 
 
+def _sampled(rows: int) -> Any:
+    """A host's sampler output."""
+    tokens = torch.full((rows, 1), 5, dtype=torch.int32)
+    return SimpleNamespace(sampled_token_ids=tokens, logprobs_tensors=None)
+
+
 class Host:
     """Runs steps as a worker would: rows in scheduling order, token 5 sampled everywhere."""
 
     def __init__(self, *, patience: int = 1, on_error: OnError = OnError.RAISE) -> None:
         self.scheduler = Scheduler()
         self.rows: list[str] = []
+        self.outbox, self.ledger = Outbox(), Ledger()
+        self.endings: dict[str, Ending] = {}
         self.steering = Steering(
             table=RequestTable(Admission(0.5, 1)),
             rows=Rows(8, torch.device("cpu")),
             abstainer=Abstainer(first_coordinate, torch.device("cpu"), patience, lambda mask: mask),
+            value_filter=None,
             row_ids=lambda: self.rows,
-            on_error=on_error,
+            guard=Guard(on_error),
         )
 
     def add(self, name: str, **params: Any) -> None:
@@ -60,12 +73,24 @@ class Host:
     def sample(self, feature: Tensor | None, logits: Tensor | None = None) -> list[int]:
         """Sample the batch; the feature may be missing or misshapen."""
         logits = torch.zeros(len(self.rows), VOCABULARY) if logits is None else logits
-        sampled = torch.full((len(self.rows), 1), 5, dtype=torch.int32)
-        output = SimpleNamespace(sampled_token_ids=sampled, logprobs_tensors=None)
-        result: list[int] = (
+        output = _sampled(len(self.rows))
+        tokens: list[int] = (
             self.steering(lambda: output, logits, feature).sampled_token_ids.flatten().tolist()
         )
-        return result
+        self._deliver(tokens)
+        return tokens
+
+    def _deliver(self, tokens: list[int]) -> None:
+        """Let the scheduler's side have what the step gives out."""
+        given: Any = SimpleNamespace(
+            req_ids=list(self.rows), sampled_token_ids=[[token] for token in tokens], logprobs=None
+        )
+        delivery, self.steering.delivery = self.steering.delivery, None
+        assert delivery is not None
+        report = report_of(self.outbox.pass_on(given, delivery))
+        assert report is not None
+        self.ledger.take(report, given.req_ids)
+        self.endings.update(report.endings)
 
 
 def test_a_row_ends_when_its_value_falls_below_the_threshold() -> None:
@@ -97,6 +122,19 @@ def test_patience_waits_for_consecutive_tokens() -> None:
     tokens = [host.step({"a": value})[0] for value in (0.1, 0.1, 0.9, 0.1, 0.1, 0.1)]
 
     assert tokens == [5, 5, 5, 5, 5, EOS]
+
+
+def test_patience_counts_for_one_request_alone() -> None:
+    """Whoever gets the place of another begins to count anew."""
+    host = Host(patience=2)
+    host.add("a")
+    host.step({"a": 0.9})
+    host.step({"a": 0.1})
+    host.scheduler.finish("a")
+    host.add("b")
+    host.step({"b": 0.9})
+
+    assert [host.step({"b": 0.1}) for _ in range(2)] == [[5], [EOS]]
 
 
 def test_patience_survives_changes_of_the_batch() -> None:
@@ -135,17 +173,17 @@ def test_outcomes_tell_endings_apart() -> None:
     host.step(dict.fromkeys(("low", "fine", "bad", "off"), 0.75))
     host.step({"low": 0.25, "fine": 0.75, "off": 0.25})
     for name in ("low", "fine", "bad", "off"):
-        host.scheduler.finish(name)
-    host.steering.begin(host.scheduler.step({}))
+        host.ledger.close(name, host.endings.get(name), 2)
 
-    outcomes = {o.request_id: o for o in host.steering.ledger.outcomes()}
+    outcomes = {o.request_id: o for o in host.ledger.outcomes()}
 
+    assert host.endings == {"low": Ending.ABSTAINED, "bad": Ending.REFUSED}
     assert outcomes["low"].abstained
     assert (outcomes["low"].response_tokens, outcomes["low"].value) == (1, 0.25)
     assert (outcomes["fine"].abstained, outcomes["fine"].value) == (False, 0.75)
     assert "abstain_threshold = 7" in str(outcomes["bad"].refused)
     assert (outcomes["off"].threshold, outcomes["off"].value) == (None, None)
-    counters = host.steering.ledger.counters
+    counters = host.ledger.counters
     assert (counters.abstained, counters.refused, counters.swallowed_errors) == (1, 1, 0)
 
 
@@ -183,5 +221,22 @@ def test_passthrough_serves_counts_and_logs_once(caplog: pytest.LogCaptureFixtur
         host.steering.begin(host.scheduler.step({"a": 1}))
         assert host.sample(None) == [5]
 
-    assert host.steering.ledger.counters.swallowed_errors == 3
+    assert host.ledger.counters.swallowed_errors == 3
     assert len(caplog.records) == 1
+
+
+def test_a_finished_request_is_forgotten() -> None:
+    """The outbox hears of it with the next output, in the order of the steps."""
+    host = Host()
+    host.add("a")
+    host.add("b")
+    host.step({"a": 0.9, "b": 0.9})
+    host.scheduler.finish("a")
+    host.steering.begin(host.scheduler.step({"b": 1}))
+    host.rows = ["b"]
+
+    host.steering(lambda: _sampled(1), torch.zeros(1, VOCABULARY), torch.ones(1, HIDDEN))
+
+    assert list(host.steering.table) == ["b"]
+    assert host.steering.delivery is not None
+    assert host.steering.delivery.over == ["a"]

@@ -124,16 +124,18 @@ class FakeEngine:
         assert sampling.extra_args is not None
         self.asked.append((prompt, sampling.seed))
         self._recorder.admit(request_id, sampling.extra_args[CAPTURE_KEY], len(prompt))
-        self._recorder.note_priors({request_id: len(prompt)}, [request_id], _state(prompt))
+        self._note(request_id, prompt)
         draw = random.Random(sampling.seed)  # noqa: S311  (no secret)
         tokens = [97 + draw.randrange(26) for _ in range(draw.randint(1, sampling.max_tokens or 9))]
-        for i, token in enumerate(tokens):
-            position = {request_id: len(prompt) + i}
-            state = _state([*prompt, *tokens[: i + 1]])
-            self._recorder.note_tokens(position, {request_id: token}, [request_id], state)
+        for i in range(len(tokens)):
+            self._note(request_id, [*prompt, *tokens[: i + 1]])
         self._recorder.finish(request_id)
         given = tokens[::-1] if self.lies else tokens
         return Answer([Completion("".join(map(chr, tokens)), given)])
+
+    def _note(self, request_id: str, sequence: list[int]) -> None:
+        lengths = {request_id: len(sequence)}
+        self._recorder.note(lengths, lambda _: sequence[-1], [request_id], _state(sequence))
 
 
 def _state(sequence: list[int]) -> torch.Tensor:

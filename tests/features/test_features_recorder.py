@@ -17,14 +17,20 @@ def _see(recorder: Recorder, positions: dict[str, int], version: int = 0) -> Non
     """The state after the token at each position is that position, and so is the token."""
     ids = list(positions)[::-1]
     feature = torch.tensor([[float(positions[name]), float(version)] for name in ids])
-    recorder.note_tokens(positions, dict(positions), ids, feature)
+    lengths = {name: position + 1 for name, position in positions.items()}
+    recorder.note(lengths, positions.get, ids, feature)
+
+
+def _see_prior(recorder: Recorder, lengths: dict[str, int], feature: torch.Tensor) -> None:
+    """The state at the end of a prompt: there is no token of the response yet."""
+    recorder.note(lengths, lambda _: None, list(lengths), feature)
 
 
 def _started(*names: str) -> Recorder:
     recorder = Recorder()
     for name in names:
         recorder.admit(name, f"key {name}", PROMPT)
-        recorder.note_priors({name: PROMPT}, [name], torch.tensor([[-1.0, 0.0]]))
+        _see_prior(recorder, {name: PROMPT}, torch.tensor([[-1.0, 0.0]]))
     return recorder
 
 
@@ -55,7 +61,7 @@ def test_requests_join_and_leave_between_steps() -> None:
     recorder = _started("a")
     _see(recorder, {"a": 3, "stranger": 9})
     recorder.admit("b", "key b", PROMPT)
-    recorder.note_priors({"b": PROMPT, "a": 4}, ["a", "b"], torch.tensor([[7.0, 7], [8.0, 8]]))
+    _see_prior(recorder, {"b": PROMPT}, torch.tensor([[8.0, 8.0]]))
     _see(recorder, {"a": 4, "b": 3})
     recorder.finish("a")
     _see(recorder, {"b": 4, "a": 5})
@@ -68,17 +74,29 @@ def test_requests_join_and_leave_between_steps() -> None:
 
 
 def test_a_prior_is_the_state_at_the_end_of_the_whole_prompt() -> None:
-    """Neither that of a chunk, nor that of a later token."""
+    """That of a row which does not reach the end of its prompt is none."""
     recorder = Recorder()
     recorder.admit("a", "key a", PROMPT)
-    for length, value in ((2, 1.0), (3, 2.0), (4, 3.0)):
-        recorder.note_priors({"a": length}, ["a"], torch.tensor([[value]]))
-    recorder.note_priors({}, ["a"], torch.tensor([[4.0]]))
+    _see_prior(recorder, {"a": PROMPT}, torch.tensor([[2.0]]))
+    recorder.note({}, lambda _: None, ["a"], torch.tensor([[4.0]]))
 
     (one,) = recorder.take(["key a"], [0])
 
     assert one.prior.tolist() == [2.0]
     assert one.hidden.shape == (0, 1)
+
+
+def test_a_sequence_run_anew_keeps_its_tokens() -> None:
+    """After a preemption nobody says the token that it ends in: it was given out before."""
+    recorder = _started("a")
+    _see(recorder, {"a": PROMPT})
+    _see(recorder, {"a": PROMPT + 1})
+    recorder.note({"a": PROMPT + 2}, lambda _: None, ["a"], torch.tensor([[9.0, 9.0]]))
+
+    (one,) = recorder.take(["key a"], [2])
+
+    assert one.tokens.tolist() == [PROMPT, PROMPT + 1]
+    assert one.hidden[1].tolist() == [9.0, 9.0]
 
 
 def test_what_was_taken_or_aborted_is_forgotten() -> None:
@@ -96,19 +114,19 @@ def test_the_engine_may_reuse_its_buffer() -> None:
     """What is kept is a copy."""
     recorder = _started("a")
     feature = torch.ones(1, 2)
-    recorder.note_tokens({"a": 3}, {"a": 3}, ["a"], feature)
+    recorder.note({"a": PROMPT + 1}, lambda _: 3, ["a"], feature)
     feature.zero_()
 
     assert recorder.take(["key a"], [1])[0].hidden.tolist() == [[1.0, 1.0]]
 
 
 def test_gaps_and_shortfalls_are_errors() -> None:
-    """A state that was missed, one of the prompt, and a response longer than what was seen."""
+    """A state that was missed, a token that nobody knows, and a response longer than was seen."""
     recorder = _started("a")
     with pytest.raises(CaptureError, match="token 2 came"):
         _see(recorder, {"a": PROMPT + 1})
-    with pytest.raises(CaptureError, match="token 0 came"):
-        _see(recorder, {"a": PROMPT - 1})
+    with pytest.raises(CaptureError, match="token 1 came"):
+        recorder.note({"a": PROMPT + 1}, lambda _: None, ["a"], torch.ones(1, 2))
     _see(recorder, {"a": PROMPT})
     with pytest.raises(CaptureError, match="1 tokens captured, 2 expected"):
         recorder.take(["key a"], [2])

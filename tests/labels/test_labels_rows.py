@@ -160,7 +160,7 @@ def test_a_prompt_with_two_references(tmp_path: Path) -> None:
         ("a.parquet", b"version https://git-lfs.github.com/spec/v1\noid x\n", "run git lfs pull"),
         ("a.parquet", b"PAR1 none", "cannot be read as Parquet"),
         ("a.jsonl.gz", b"not gzipped", "cannot be read"),
-        ("a.jsonl.gz", gzip.compress(b'{"prompt": "x"}\n' * 99)[:-9], "cannot be read"),
+        ("a.jsonl.gz", gzip.compress(b'{"prompt": "x"}\n' * 99, mtime=0)[:-9], "cannot be read"),
         ("a.json", b'[{"prompt": "x"}, 3]', "row 2 is int, not an object"),
         ("a.json", b'[{"prompt": "x"}', "a.json is not valid JSON"),
         ("a.csv", b"", "has no rows"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from value_steer.errors import CalibrationError
+from value_steer.records.fields import shown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,12 +24,13 @@ def array_of(name: str, values: Any) -> NDArray[np.float64]:  # noqa: ANN401  (w
     Raises:
         CalibrationError: It is ragged, or made of something other than numbers.
     """
-    if hasattr(values, "detach"):  # numpy has no bf16
-        values = values.detach().cpu()
-        values = (values.double() if values.is_floating_point() else values).numpy()
     try:
+        if hasattr(values, "detach"):  # numpy has no bf16
+            values = values.detach().cpu()
+            values = (values.double() if values.is_floating_point() else values).numpy()
         array = np.asarray(values)
-    except (TypeError, ValueError) as error:
+    # NotImplementedError and other RuntimeErrors are torch's, of a tensor without plain numbers.
+    except (TypeError, ValueError, RuntimeError) as error:
         msg = f"{name}: must be numbers ({error})"
         raise CalibrationError(msg) from error
     if array.size == 0:
@@ -62,7 +64,7 @@ def number_of(name: str, value: object, low: float, high: float) -> float:
     """
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not is_number or not low <= value <= high:  # type: ignore[operator]
-        msg = f"{name} = {value!r}: must be a number from {low:g} to {high:g}"
+        msg = f"{name} = {shown(value)}: must be a number from {low:g} to {high:g}"
         raise CalibrationError(msg)
     return float(value)  # type: ignore[arg-type]
 
@@ -75,6 +77,6 @@ def whole_of(name: str, value: object, low: int) -> int:
     """
     is_whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if not is_whole or int(value) < low:  # type: ignore[call-overload]
-        msg = f"{name} = {value!r}: must be at least {low}, and a whole number"
+        msg = f"{name} = {shown(value)}: must be at least {low}, and a whole number"
         raise CalibrationError(msg)
     return int(value)  # type: ignore[call-overload, no-any-return]

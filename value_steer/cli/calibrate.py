@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from value_steer.errors import CalibrationError, CalibrationWarning, SettingsErr
 from value_steer.features import FeatureCache
 from value_steer.features.scoring import require_head, write_scores
 from value_steer.labels.store import read_labels
-from value_steer.trajectories import read_header
+from value_steer.trajectories import read_header, read_trajectories
 from value_steer.value_probe import load_value_head
 
 if TYPE_CHECKING:
@@ -27,9 +28,13 @@ if TYPE_CHECKING:
 
     from value_steer.calibration import CalibrationReport
 
+_PLOTS = "value_steer.calibration.plot"
+
 
 def run(options: Namespace) -> int:
     """Calibrate a head and say what its thresholds do."""
+    if options.plot is not None:
+        _require_place(options.plot)
     trajectories = _trajectories(options)
     wanted = CalibrationOptions(
         alpha=options.alpha,
@@ -48,7 +53,22 @@ def run(options: Namespace) -> int:
     for warning in caught:
         sys.stderr.write(f"value-steer calibrate: warning: {warning.message}\n")
     sys.stdout.write("\n".join(_lines(report, options)) + "\n")
+    if options.plot is not None:
+        plots = import_module(_PLOTS)
+        plots.draw(report, read_trajectories(trajectories), options.plot)
+        sys.stdout.write(f"picture: {options.plot}\n")
     return 0
+
+
+def _require_place(plot: Path) -> None:
+    """Make sure that a picture can be drawn before the head's sidecar is replaced."""
+    plots = import_module(_PLOTS)  # matplotlib
+    if plot.suffix.lower() not in plots.FORMATS:
+        msg = f"--plot {plot}: the name must end in {', '.join(plots.FORMATS)}"
+        raise SettingsError(msg)
+    if not plot.parent.is_dir() or plot.is_dir():
+        msg = f"--plot {plot}: must be a file in a folder that is there"
+        raise SettingsError(msg)
 
 
 def _trajectories(options: Namespace) -> Path:

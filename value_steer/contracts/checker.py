@@ -54,4 +54,6 @@ def _finding(surface: Surface, sources: Sources) -> Finding:
         return Finding(surface, Status.MISSING_SYMBOL, str(err))
     except ContractError as err:
         return Finding(surface, Status.UNREADABLE, str(err))
+    except RecursionError:  # parsed, and still deeper than what looks at it can go
+        return Finding(surface, Status.UNREADABLE, f"{surface.path} is nested too deeply")
     return Finding(surface, Status.BROKEN if problem else Status.OK, problem or "")

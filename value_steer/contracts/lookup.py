@@ -7,6 +7,7 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from value_steer.contracts.sources.bounded import LARGEST_SOURCE
 from value_steer.contracts.sources.tree import PACKAGE
 from value_steer.contracts.syntax import Import, bindings, is_stub, last_name, statements
 from value_steer.errors import ContractError
@@ -192,14 +193,18 @@ def parse(path: str, text: str) -> Module:
     Raises:
         FileUnreadableError: The text is not Python that this interpreter can parse.
     """
+    if len(text) > LARGEST_SOURCE:
+        msg = f"{path} cannot be parsed: it has more than {LARGEST_SOURCE:,} characters"
+        raise FileUnreadableError(msg)
     # The style of somebody else's string literals is not ours to warn about.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SyntaxWarning)
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
             tree = ast.parse(text, filename=path)
-        except (SyntaxError, ValueError, RecursionError) as err:
-            msg = f"{path} cannot be parsed: {err}"
+        # Depth is a RecursionError of the one half of the parser, a MemoryError of the other.
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as err:
+            msg = f"{path} cannot be parsed: {str(err) or 'nested too deeply'}"
             raise FileUnreadableError(msg) from err
     return Module(path, tree, _names(tree))
 

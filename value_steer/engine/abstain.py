@@ -94,7 +94,7 @@ class Abstainer:
     def _persistent(self, below: Tensor, rows: Rows, mask: Tensor) -> Tensor:
         """Rows that have been below for as many tokens as patience asks."""
         self._reserve(rows.max_slot + 1)
-        before = self._streaks[rows.slots]
+        before = self._streaks[rows.slots] * rows.known
         now = extend_streaks(before, below, rows.advance)
         self._streaks[rows.slots] = torch.where(mask, now, before)
         rows.step_on()

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 import vllm
+from packaging.version import Version
 from vllm import envs
 from vllm.platforms import current_platform
 
@@ -16,6 +17,9 @@ from value_steer.value_probe.fingerprint import SettingsFingerprint
 if TYPE_CHECKING:
     from vllm.config import ModelConfig, VllmConfig
     from vllm.v1.worker.gpu_worker import Worker
+
+
+_FREES_WHAT_IS_PROCESSED = Version("0.26")
 
 
 def worker_base() -> type[Worker]:
@@ -43,10 +47,14 @@ def fingerprint(model_config: ModelConfig) -> SettingsFingerprint:
     )
 
 
-def lane() -> str:
-    """The device class of the evidence that applies here: ``cpu``, ``cuda-sm90``, ..."""
+def lane(vllm_config: VllmConfig) -> str:
+    """The lane of the evidence that applies here: ``cpu``, ``cpu-async``, ``cuda-sm90``, ..."""
     if current_platform.is_cpu():
-        return "cpu"
+        words = {
+            "interpreted": runner_kind(vllm_config) == "v2",
+            "async": bool(vllm_config.scheduler_config.async_scheduling),
+        }
+        return "-".join(("cpu", *(word for word, holds in words.items() if holds)))
     capability = current_platform.get_device_capability()
     if capability is None:
         return current_platform.device_name
@@ -86,6 +94,12 @@ def refuse_unfilterable(vllm_config: VllmConfig) -> None:
         "--enable-return-routed-experts": any(
             getattr(vllm_config.model_config, name, False)
             for name in ("return_sampling_mask", "enable_return_routed_experts")
+        ),
+        "before vLLM 0.26 asynchronous scheduling frees the block that leaves a sliding window one "
+        "step too early for a token that is taken back; add --no-async-scheduling": (
+            bool(vllm_config.scheduler_config.async_scheduling)
+            and Version(vllm_version()) < _FREES_WHAT_IS_PROCESSED
+            and getattr(vllm_config.model_config.hf_text_config, "sliding_window", None) is not None
         ),
         "a watermark is proven from the tokens that were sampled, which filtering replaces; remove "
         "the watermarking configuration": _has(vllm_config, "watermark_config"),

@@ -69,4 +69,7 @@ class LiveRequest:
         """
         if self.constrained and self.vfd_threshold is not None and self.filtered.holds:
             return False
+        search = self.filtered.search
+        if self.filtered.decided and (search is None or search.ends):
+            return False  # it is ended already, with the token that is held
         return self.complete and self.threshold is not None and self.length >= self.first_judged

@@ -61,12 +61,15 @@ class Rows:
         all_judged: Whether every row is judged in this step.
         constrained: Whether a grammar constrains a judged row.
         wants_logprobs: Whether the caller of a judged row asked for log-probabilities.
-        replayed: Whether a judged row was judged before, at the same position.
+        new: Whether a row is judged for the first time in its life, or at a position for the
+            second time.
         thresholds: ``[rows]`` fp32, P(good) below which the row ends.
         mask: ``[rows]`` bool, the judged rows.
         stop_tokens: ``[rows]`` int32, the token that ends each row's request.
         slots: ``[rows]`` int64, indices into buffers that outlive a batch.
         advance: ``[rows]`` int32, 0 where a token is judged for the second time.
+        known: ``[rows]`` int32, 0 where the request was never judged: what its slot holds then is
+            another request's.
     """
 
     def __init__(self, max_rows: int, device: torch.device) -> None:
@@ -78,6 +81,7 @@ class Rows:
         self._stop_tokens = buffer(torch.int32)
         self._slots = buffer(torch.int64)
         self._advance = buffer(torch.int32)
+        self._known = buffer(torch.int32)
         self.ids: list[str] = []
 
     def plan(self, ids: Sequence[str], table: RequestTable) -> None:
@@ -96,16 +100,18 @@ class Rows:
         self.all_judged = all(judged)
         self.constrained = any(r.judged and r.constrained for r in requests)
         self.wants_logprobs = any(r.judged and r.wants_logprobs for r in requests)
-        self.replayed = any(r.judged and r.length <= r.judged_at for r in requests)
+        self.new = any(not r.judged_at or r.length <= r.judged_at for r in requests)
         self.max_slot = max(r.slot for r in requests)
         self.thresholds = self._thresholds.write([r.threshold or 0.0 for r in requests])
         self.mask = self._mask.write(judged)
         self.stop_tokens = self._stop_tokens.write([max(r.stop_token, 0) for r in requests])
         self.slots = self._slots.write([r.slot for r in requests])
         self.advance = self._advance.write([r.length > r.judged_at for r in requests])
+        self.known = self._known.write([r.judged_at > 0 for r in requests])
 
     def step_on(self) -> None:
         """The same rows one token further: each of them is judged for the first time now."""
-        if self.replayed:
-            self.replayed = False
+        if self.new:
+            self.new = False
             self.advance.fill_(1)
+            self.known.fill_(1)

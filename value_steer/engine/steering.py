@@ -71,10 +71,15 @@ class Steering:
     def begin(self, step: SchedulerOutput) -> None:
         """Take in a step that the host is about to run."""
         for request_id in step.finished_req_ids:
-            if self.table.drop(request_id) is not None:
+            if (request := self.table.drop(request_id)) is not None:
                 self._over.append(request_id)
+                # Else what its token was sampled from would be kept for it.
+                request.filtered.holds = False
             if self._filter is not None:
                 self._filter.forget(request_id)
+        if self._filter is not None:
+            anew = [new.req_id for new in step.scheduled_new_reqs]
+            self._filter.interrupted((*step.scheduled_cached_reqs.resumed_req_ids, *anew))
         if self.table.advance(step):
             self._rows.ids = []
             for new in step.scheduled_new_reqs:
@@ -106,7 +111,10 @@ class Steering:
                     self._checked(feature), self._rows, stop_tokens.possible, refused
                 )
         sampling = time.perf_counter()
+        rewound = self._filter.rewound() if self._filter is not None else ()
         output = sample()
+        for source, state in rewound:
+            source.set_state(state)
         sampled = time.perf_counter()
         if judgement is not None and stop_tokens is not None and judgement.may_end:
             with self._guard():

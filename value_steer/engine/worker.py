@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 from typing import TYPE_CHECKING, Any
 
 from value_steer import __version__, versions
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from value_steer.versions import Assessment
 
 logger = logging.getLogger("value_steer")
+
+_RUST_FRONT_END = "VLLM_USE_RUST_FRONTEND"
 
 
 class ValueSteerWorker(host.worker_base()):  # type: ignore[misc]  # the host decides the base
@@ -102,6 +105,12 @@ class ValueSteerWorker(host.worker_base()):  # type: ignore[misc]  # the host de
         """Say once what is steered."""
         if self.rank != 0:
             return
+        if os.environ.get(_RUST_FRONT_END, "0") not in {"", "0"}:
+            logger.warning(
+                "%s is set: `vllm serve` runs no middleware then, so answers say nothing of "
+                "steering, and a request with bad settings gets no error but ends at once",
+                _RUST_FRONT_END,
+            )
         if (abstention := modes.abstention) is not None:
             logger.info(
                 "abstaining when P(good) < %s, from response token %d on (patience %d, head %s)",
@@ -125,7 +134,11 @@ class ValueSteerWorker(host.worker_base()):  # type: ignore[misc]  # the host de
         for mode, enabled in (("abstain", modes.abstention), ("vfd", modes.filtering)):
             if enabled is not None:
                 assessment = versions.warn_unless_validated(
-                    host.vllm_version(), host.lane(), runner, mode, strict=enabled.settings.strict
+                    host.vllm_version(),
+                    host.lane(self.vllm_config),
+                    runner,
+                    mode,
+                    strict=enabled.settings.strict,
                 )
                 if assessment is not None:
                     self._evidence[mode] = assessment
@@ -163,7 +176,7 @@ class ValueSteerWorker(host.worker_base()):  # type: ignore[misc]  # the host de
         return {
             "version": __version__,
             "vllm": host.vllm_version(),
-            "lane": host.lane(),
+            "lane": host.lane(self.vllm_config),
             "runner": host.runner_kind(self.vllm_config),
             "disabled": is_disabled(),
             "modes": modes,

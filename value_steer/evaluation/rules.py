@@ -113,7 +113,8 @@ def dynamic(traces: Sequence[Trajectory], min_tokens: int = 1) -> Rule:
         msg = f"min_tokens = {min_tokens}: must be at least 1, the first response token"
         raise DataError(msg)
     skip = min_tokens - 1
-    tokens = [np.arange(min_tokens, trace.tokens + 1) for trace in traces]
+    # numpy has no array that begins beyond 2^63, even if it is empty.
+    tokens = [np.arange(min(min_tokens, t.tokens + 1), t.tokens + 1) for t in traces]
     return Rule("dynamic", [trace.values[skip:] for trace in traces], tokens, _lengths(traces))
 
 

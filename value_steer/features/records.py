@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+import torch
+
 from value_steer.features.errors import FeatureCacheError
 
 if TYPE_CHECKING:
@@ -81,7 +83,7 @@ class ResponseFeatures:
         prior: The state at the last position of the prompt, ``[H]``.
 
     Raises:
-        FeatureCacheError: The shapes do not belong together.
+        FeatureCacheError: They are no plain tensors, or the shapes do not belong together.
     """
 
     response: Response
@@ -90,11 +92,28 @@ class ResponseFeatures:
     prior: Tensor
 
     def __post_init__(self) -> None:
+        for name in ("tokens", "hidden", "prior"):
+            value = getattr(self, name)
+            if not _is_plain(value):
+                kind = type(value).__name__
+                msg = (
+                    f"response {self.response.key}: {name}, a {kind}, is no plain tensor of numbers"
+                )
+                raise FeatureCacheError(msg)
         shapes = tuple(self.tokens.shape), tuple(self.hidden.shape), tuple(self.prior.shape)
-        size = self.prior.numel()
-        if shapes != ((len(self.tokens),), (len(self.tokens), size), (size,)):
+        size, length = self.prior.numel(), self.tokens.numel()
+        if shapes != ((length,), (length, size), (size,)):
             msg = (
                 f"response {self.response.key}: tokens, hidden, prior have the shapes {shapes}; "
                 "expected [T], [T, H], [H]"
             )
             raise FeatureCacheError(msg)
+
+
+def _is_plain(value: object) -> bool:
+    """Whether a tensor has its numbers in memory, one beside the other."""
+    return (
+        isinstance(value, torch.Tensor)
+        and value.layout is torch.strided
+        and not (value.is_nested or value.is_meta or value.is_quantized or value.is_complex())
+    )

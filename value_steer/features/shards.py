@@ -90,7 +90,15 @@ def store_tensors(
         hidden: ``[T, H]`` of each.
         priors: ``[H]`` of each.
         dtype: To store the states in.
+
+    Raises:
+        FeatureCacheError: A token id is none that can be stored.
     """
+    if not all(
+        row.numel() == 0 or 0 <= int(row.min()) <= int(row.max()) < 1 << 31 for row in tokens
+    ):
+        msg = "a token id is negative or beyond 2^31; is the tensor one of token ids?"
+        raise FeatureCacheError(msg)
     lengths = tuple(len(row) for row in tokens)
     tensors = {
         "hidden": torch.cat(list(hidden)).to(dtype).contiguous(),

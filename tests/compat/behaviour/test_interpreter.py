@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from compat.cell.lanes import STAND_IN, kernels
-from compat.checkout import INTERPRETED
+from compat.cell.host import kernels
+from compat.checkout import ROOT, SUITE
 
 if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any, Final
+
+STAND_IN = ROOT / SUITE / "interpreter"
 
 pytest.importorskip("triton", reason="PyTorch for CPUs brings no Triton")
 
@@ -68,7 +70,7 @@ def test_random_numbers_are_those_of_triton(tmp_path: Path) -> None:
     """Philox of 32 and 64 bits, of one lane and of many, with a key for all and with one each."""
     program = tmp_path / "draw.py"
     program.write_text(_PROGRAM)
-    expected, found = _run(program, path=""), _run(program, path=str(STAND_IN.absolute()))
+    expected, found = _run(program, path=""), _run(program, path=str(STAND_IN))
     assert found == expected
     uniform, words, wide, by_lane = found[1]
     assert len({*uniform}) == len({*words}) == len({*wide}) == 4 * 32
@@ -98,13 +100,13 @@ def test_the_interpreter_is_spared_its_repetitions(tmp_path: Path) -> None:
     """What the stand-in replaces is there to replace: else a cell takes thrice the time, unseen."""
     program = tmp_path / "count.py"
     program.write_text(_PROGRAM + _COUNT)
-    expected, found = _run(program, path=""), _run(program, path=str(STAND_IN.absolute()))
+    expected, found = _run(program, path=""), _run(program, path=str(STAND_IN))
     assert found == 2 + 2, "each kernel looks into the language, its functions into the core"
     assert expected > 10 * found, "each function looks again"
 
 
 def _run(program: Path, *, path: str) -> Any:
-    environment = {**os.environ, **kernels(INTERPRETED), "PYTHONPATH": path}
+    environment = {**os.environ, **kernels("cpu-interpreted"), "PYTHONPATH": path}
     done = subprocess.run(
         [sys.executable, str(program)], env=environment, capture_output=True, text=True, check=False
     )

@@ -6,13 +6,22 @@ import json
 import os
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from compat.cell.junit import LARGEST_BYTES, CaseOutcome, ReportError, node_id, read_report
+from compat.cell.junit import (
+    LARGEST_BYTES,
+    LONGEST_NAME,
+    MOST_TESTS,
+    CaseOutcome,
+    ReportError,
+    node_id,
+    read_report,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -195,6 +204,44 @@ def test_an_oversized_report_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ReportError, match="larger than 16 MiB"):
         read_report(path)
+
+
+def numbered(count: int) -> str:
+    """A report of so many tests."""
+    cases = (CASE.replace("test_c", f"test_{number}") for number in range(count))
+    return report("".join(cases), tests=count)
+
+
+def test_a_report_is_read_up_to_its_bounds(tmp_path: Path) -> None:
+    """Number of tests, length of an id and of a property: at the bound read, beyond refused."""
+    room = LONGEST_NAME - len(node_id("a.test_b", ""))
+    prop = '<property name="p" value="{}"/>'
+    path = tmp_path / "suite.xml"
+    for text, refused in (
+        (numbered(MOST_TESTS), None),
+        (numbered(MOST_TESTS + 1), f"more than {MOST_TESTS} tests"),
+        (report(CASE.replace("test_c", "t" * room)), None),
+        (report(CASE.replace("test_c", "t" * (room + 1))), "names a test in more than 4096"),
+        (report(properties=prop.format("v" * LONGEST_NAME)), None),
+        (report(properties=prop.format("v" * (LONGEST_NAME + 1))), "a property of more than 4096"),
+        (report() + " " * (LARGEST_BYTES - len(report())), None),
+        (report() + " " * (LARGEST_BYTES + 1 - len(report())), "larger than 16 MiB"),
+    ):
+        path.write_text(text, encoding="utf-8")
+        if refused is None:
+            assert read_report(path).cases
+        else:
+            with pytest.raises(ReportError, match=refused):
+                read_report(path)
+
+
+def test_classes_within_classes_take_linear_time() -> None:
+    """A megabyte of class names took ten seconds when each was put in front of the others."""
+    started = time.perf_counter()
+    name = node_id("a." + "Test." * 200_000 + "Test", "test_x")
+
+    assert name.startswith("a.py::Test::Test::")
+    assert time.perf_counter() - started < 1
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

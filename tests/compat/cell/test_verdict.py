@@ -15,7 +15,7 @@ from compat.errors import ReportError, UsageError
 from value_steer.registry.model import Cause, Control, Depth, Verdict
 
 MODES = ("abstain",)
-BOOT = CollectedTest("t.py::test_boots", MODES, Depth.BOOTS, None, detects_dead=False)
+BOOT = CollectedTest("t.py::test_boots", MODES, Depth.BOOTS, "scheduling", detects_dead=False)
 FIRES = CollectedTest("t.py::test_fires", MODES, Depth.FIRES, "eos_fires", detects_dead=True)
 EQUAL = CollectedTest("t.py::test_equal", MODES, Depth.EQUAL, None, detects_dead=True)
 REFUSES = CollectedTest("t.py::test_refuses", MODES, Depth.FIRES, None, detects_dead=False)
@@ -105,6 +105,11 @@ INCOMPLETE: dict[str, tuple[SuiteReport, tuple[CollectedTest, ...], str]] = {
     "nothing expected": (report({}), (), "no test is expected"),
     "one too many": (report(ALL_PASSED | {OTHER: P}), EXPECTED, "unexpected tests ran"),
     "no sentinel": (SUITE, (BOOT, NO_SENTINEL, EQUAL, REFUSES), "sentinels missing: eos_fires"),
+    "no lane": (
+        SUITE,
+        (replace(BOOT, sentinel=None), FIRES, EQUAL, REFUSES),
+        "sentinels missing: scheduling",
+    ),
     "no count": (report(ALL_PASSED, swallowed_errors=""), EXPECTED, "errors swallowed"),
     "negative count": (report(ALL_PASSED, swallowed_errors="-1"), EXPECTED, "errors swallowed"),
     "no runner": (report(ALL_PASSED, runner=""), EXPECTED, "one runner"),

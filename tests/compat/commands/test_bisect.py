@@ -162,11 +162,31 @@ def test_an_end_that_the_registry_contradicts_is_refused(
     assert message in text
 
 
+@pytest.mark.parametrize("option", [("--async",), ("--lane", "cpu-async")])
+def test_an_asynchronous_lane_has_a_first_bad_release_of_its_own(
+    option: tuple[str, ...], bisect: Bisect
+) -> None:
+    """What is known of the CPU's other lane says nothing of it."""
+    there = replace(CELL, lane="cpu-async")
+    rows = [
+        good("0.19.1"),
+        good("0.20.0"),
+        replace(good("0.19.1"), cell=replace(there, vllm="0.19.1")),
+        replace(bad("0.20.0"), cell=replace(there, vllm="0.20.0")),
+    ]
+
+    code, text = bisect(*rows, options=("--mode", "abstain", *option))
+
+    assert code == ExitCode.PASSED
+    assert "cpu-async, runner v1, abstain: the first bad release is 0.20.0" in text
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (("--good", "0.28", "--bad", "0.27"), "must be older"),
         (("--lane", "tpu"), "no tpu build"),
+        (("--lane", "cpu", "--async"), "the lane cpu does not schedule asynchronously"),
     ],
 )
 def test_what_cannot_be_asked_is_refused(

@@ -13,7 +13,7 @@ import pytest
 from compat import cli
 from compat.cell.services import Services
 from compat.cell.target import RunRequest, lane_of
-from compat.errors import ExitCode
+from compat.errors import ExitCode, UsageError
 from compat.isolate import locks, resolver
 from compat.registry import fragments, store
 from compat.releases import matrix
@@ -31,11 +31,13 @@ def test_the_plan_is_written_and_handed_on(tmp_path: Path, monkeypatch: pytest.M
     command = ["plan", "0.22", "--device", "cpu", "--out", str(out), "--github-output"]
 
     assert cli.main(command) == ExitCode.PASSED
-    (cell,) = matrix.load(out)
-    assert (cell.vllm, cell.lane, cell.runner) == ("0.22.1", "cpu", "default")
+    assert [cell.name for cell in matrix.load(out)] == [
+        "0.22.1-cpu-default",
+        "0.22.1-cpu-async-default",
+    ]
     line, count = outputs.read_text("utf-8").splitlines()
     assert json.loads(line.removeprefix("matrix=")) == json.loads(out.read_text("utf-8"))
-    assert count == "count=1"
+    assert count == "count=2"
 
 
 def test_the_plan_is_printed_and_is_the_committed_one(capsys: pytest.CaptureFixture[str]) -> None:
@@ -59,6 +61,11 @@ def test_the_plan_is_printed_and_is_the_committed_one(capsys: pytest.CaptureFixt
         (["gate", "--plan", "nowhere.json"], "cannot be read as JSON"),
         (["run", "0.28", "--lane", "cuda-sm80", "--out", "out"], "is lane cpu, not cuda-sm80"),
         (["run", "0.28", "--lane", "cpu-interpreted", "--out", "out"], "is lane cpu, not"),
+        (["run", "0.28", "--lane", "cpu-turbo", "--out", "out"], "no lane of a CPU; there are cpu"),
+        (
+            ["run", "0.28", "--lane", "cpu", "--async", "--out", "out"],
+            "default and --async is lane cpu-async, not cpu",
+        ),
     ],
 )
 def test_a_wrong_order_is_one_clear_error(
@@ -80,26 +87,40 @@ def test_a_wrong_order_is_one_clear_error(
 
 
 @pytest.mark.parametrize(
-    ("lane", "runner", "device", "expected"),
+    ("lane", "runner", "options", "device", "expected"),
     [
-        (None, "default", "cuda-sm80", "cuda-sm80"),
-        ("cuda-sm80", "v2", "cuda-sm80", "cuda-sm80"),
-        ("cpu", "default", "cuda-sm80", "cpu"),
-        ("cpu-interpreted", "v2", "cuda-sm80", "cpu-interpreted"),
-        (None, "v2", "cpu", "cpu-interpreted"),
+        (None, "default", {}, "cuda-sm80", "cuda-sm80"),
+        ("cuda-sm80", "v2", {}, "cuda-sm80", "cuda-sm80"),
+        ("cpu", "default", {}, "cuda-sm80", "cpu"),
+        ("cpu-interpreted", "v2", {}, "cuda-sm80", "cpu-interpreted"),
+        (None, "v2", {}, "cpu", "cpu-interpreted"),
+        (None, "default", {"asynchronous": True}, "cpu", "cpu-async"),
+        (None, "v2", {"asynchronous": True}, "cpu", "cpu-interpreted-async"),
+        ("cpu-async", "default", {}, "cuda-sm80", "cpu-async"),
+        ("cpu-async", "v1", {"asynchronous": True}, "cpu", "cpu-async"),
+        ("cpu-interpreted-async", "v2", {}, "cpu", "cpu-interpreted-async"),
     ],
 )
 def test_a_machine_with_a_gpu_can_run_the_lanes_of_the_cpu(
     lane: str | None,
     runner: str,
+    options: dict[str, bool],
     device: str,
     expected: str,
     tmp_path: Path,
 ) -> None:
     """And no machine runs a lane that it is not of."""
-    request = RunRequest("0.28", "auto", tmp_path, runner, lane)  # type: ignore[arg-type]
+    request = RunRequest("0.28", "auto", tmp_path, runner, lane, **options)  # type: ignore[arg-type]
 
     assert lane_of(request, Services(device=lambda: device)) == expected
+
+
+def test_a_gpu_is_not_made_to_do_what_it_does(tmp_path: Path) -> None:
+    """There asynchronous scheduling is vLLM's default, and no lane of its own."""
+    request = RunRequest("0.28", "auto", tmp_path, asynchronous=True)
+
+    with pytest.raises(UsageError, match=r"cuda-sm80.*choose a CPU with --lane cpu-async"):
+        lane_of(request, Services(device=lambda: "cuda-sm80"))
 
 
 def test_locks_are_made_for_releases_with_such_a_build(

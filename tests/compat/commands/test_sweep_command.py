@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 
     from compat.releases.matrix import PlannedCell
 
+EVERY = {
+    "cpu": "default",
+    "cpu-async": "default",
+    "cpu-interpreted": "v2",
+    "cpu-interpreted-async": "v2",
+}
+"""The lanes of a CPU and their runners, in the order of the policy."""
+
 
 @pytest.fixture
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[PlannedCell]:
@@ -71,15 +79,56 @@ def test_the_command_runs_every_lane_and_says_how_it_goes(
 def test_all_lanes_are_run_unless_one_is_named(
     tmp_path: Path, command: list[PlannedCell], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Or a runner is."""
+    """The policy's four."""
     assert invoke(tmp_path, "0.32", "--jobs", "2") == ExitCode.PASSED
-    assert [cell.lane for cell in command] == ["cpu", "cpu-interpreted"]
+    assert [cell.lane for cell in command] == [*EVERY]
     assert "nothing was timed on this lane" in capsys.readouterr().out
 
-    for options in (("--lane", "cpu-interpreted"), ("--runner", "v2")):
-        command.clear()
-        invoke(tmp_path, "0.32", *options, "--jobs", "2")
-        assert [(cell.lane, cell.runner) for cell in command] == [("cpu-interpreted", "v2")]
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("--lane cpu", ["cpu"]),
+        ("--lane cpu-interpreted", ["cpu-interpreted"]),
+        ("--runner v2", ["cpu-interpreted", "cpu-interpreted-async"]),
+        ("--async", ["cpu-async", "cpu-interpreted-async"]),
+        ("--async --runner v2", ["cpu-interpreted-async"]),
+        ("--lane cpu-async --async", ["cpu-async"]),
+        ("--runner v1 --async", ["cpu-async"]),  # not in the policy, and no less a cell
+    ],
+)
+def test_a_lane_a_runner_or_a_way_to_schedule_can_be_named(
+    options: str, expected: list[str], tmp_path: Path, command: list[PlannedCell]
+) -> None:
+    """Each leaves out the lanes that it does not fit."""
+    invoke(tmp_path, "0.32", *options.split(), "--jobs", "2")
+
+    assert [cell.lane for cell in command] == expected
+    runner = "v1" if "v1" in options else None
+    assert {cell.runner for cell in command} == {runner or EVERY[lane] for lane in expected}
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (
+            ("--lane", "cpu-asink"),
+            "there are cpu, cpu-interpreted, cpu-async, cpu-interpreted-async",
+        ),
+        (("--lane", "cpu-interpreted", "--async"), "is lane cpu-async, not cpu-interpreted"),
+    ],
+)
+def test_a_lane_that_is_none_starts_nothing(
+    options: tuple[str, ...],
+    told: str,
+    tmp_path: Path,
+    command: list[PlannedCell],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """One line says which there are, or which it would be."""
+    assert invoke(tmp_path, "0.32", *options) == ExitCode.USAGE
+    assert told in " ".join(capsys.readouterr().out.split())
+    assert command == []
 
 
 @pytest.mark.parametrize("jobs", ["0", "-1", "two"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,7 @@ from compat.cell.services import Services
 from compat.errors import ExitCode
 from compat.registry import static, store
 from compat.release import inventory, readme
+from compat.releases import upstream
 from compat.releases.candidates import load_candidates
 from tests.compat.checkouts import ROOT
 from tests.compat.samples import CELL, HASH, PASSED, passed
@@ -60,7 +62,8 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def survey(registry: Path) -> int:
     """The command."""
     services = Services(candidates=lambda: tuple(CANDIDATES))
-    return cli.main(["--registry", str(registry), "static"], services)
+    place = str(registry.with_name("upstream.json"))
+    return cli.main(["--registry", str(registry), "static", "--upstream", place], services)
 
 
 def test_the_registry_of_the_checkout_speaks_of_these_contracts() -> None:
@@ -86,7 +89,10 @@ def test_what_is_recorded_is_what_the_sources_say() -> None:
     """Anyone can read them again."""
     known = inventory.load(ROOT)
 
-    assert set(static.survey(known.candidates)) == set(known.registry.static)
+    found = static.survey(known.candidates)
+
+    assert set(found.checks) == set(known.registry.static)
+    assert found.upstream == upstream.load()
 
 
 def test_a_survey_replaces_the_one_before_and_keeps_the_evidence(
@@ -106,6 +112,32 @@ def test_a_survey_replaces_the_one_before_and_keeps_the_evidence(
     assert (broken.wheel, broken.wheel_sha256) == (WHEELS[1].filename, HASH)
     told = capsys.readouterr().out.replace("\n", " ")
     assert f"vLLM 0.33.0 (v2, vfd): does not have what {GONE.id} needs" in told
+
+
+def test_a_survey_says_what_each_release_changed(registry: Path) -> None:
+    """And when it appeared, if the index says."""
+    survey(registry)
+
+    older, newer = upstream.load(registry.with_name("upstream.json"))
+    assert (older.vllm, older.changes) == ("0.28.0", ())
+    assert (newer.vllm, newer.uploaded, newer.runner_default) == ("0.33.0", None, "v2")
+    (change,) = newer.changes
+    assert change.startswith(f"{GONE.id}: ok → ")
+
+
+def test_the_checkout_knows_what_every_candidate_changed() -> None:
+    """After `nox -s matrix` has found a release, `nox -s static` is run."""
+    known = inventory.load(ROOT)
+
+    assert [of.vllm for of in upstream.load()] == [str(c.version) for c in known.candidates]
+
+
+def test_the_time_of_an_upload_is_utc() -> None:
+    """Whatever zone the index speaks of."""
+    zone = timezone(timedelta(hours=2))
+    wheel = replace(WHEELS[0], uploaded=datetime(2026, 8, 26, 12, 7, 25, 91628, tzinfo=zone))
+
+    assert static.upstream([wheel], [snap("0.28.0")])[0].uploaded == "2026-08-26T10:07:25Z"
 
 
 def test_surveying_again_changes_no_byte(registry: Path) -> None:
@@ -162,7 +194,7 @@ def test_the_table_tells_sources_from_runs(registry: Path) -> None:
     store.append(registry, [passed(cell=cell)])
     known = replace(inventory.load(ROOT, registry), candidates=tuple(CANDIDATES))
 
-    lines = [line.split(" | ")[:6] for line in readme.markdown(known).splitlines()[2:]]
+    lines = [line.split(" | ")[:6] for line in readme.details(known).splitlines()[2:]]
 
     assert lines == [
         ["| 0.33.0", "v1", "hold", "", "no CPU build", "no CPU build"],

@@ -76,7 +76,8 @@ def test_old_and_stale_evidence_keeps_a_release_inside(tmp_path: Path) -> None:
     ("name", "place"),
     [
         ("pyproject.toml", "vllm=={}"),
-        ("README.md", "| {} | v1 | not checked | cpu"),
+        ("README.md", "| {} | not checked | ✓ passed"),
+        ("docs/compatibility.md", "| {} | v1 | not checked | cpu"),
         ("matrix/actions.json", '"{}-cpu-default"'),
     ],
 )
@@ -99,7 +100,7 @@ def test_new_evidence_is_drift(tmp_path: Path) -> None:
     store.append(root / inventory.REGISTRY, evidence("0.29.0"))
 
     names = {path.name for path in derive.drift(root, inventory.load(root))}
-    assert names == {"pyproject.toml", "README.md", "vllm-0.29.json"}
+    assert names == {"pyproject.toml", "README.md", "compatibility.md", "vllm-0.29.json"}
 
 
 def test_the_badge_of_a_series_that_is_gone_is_removed(tmp_path: Path) -> None:
@@ -135,7 +136,7 @@ def test_badges_say_what_and_when(tmp_path: Path) -> None:
     assert told["vllm-0.31"] == ("0.31.0 not tested", "lightgrey")
 
 
-@pytest.mark.parametrize("name", ["pyproject.toml", "README.md"])
+@pytest.mark.parametrize("name", ["pyproject.toml", "README.md", "docs/compatibility.md"])
 def test_a_file_without_its_place_is_an_error(name: str, tmp_path: Path) -> None:
     """Nothing is appended at a guess."""
     root = checkout(tmp_path, evidence("0.28.0"))

@@ -75,6 +75,37 @@ def test_a_lack_names_the_row() -> None:
     assert "stale" in found.text
 
 
+@pytest.mark.parametrize(
+    ("lane", "runner", "command"),
+    [
+        ("cpu", "v1", "`nox -s compat -- 0.28.0`"),
+        ("cpu-async", "v1", "`nox -s compat -- 0.28.0 --lane cpu-async`"),
+        (
+            "cpu-interpreted-async",
+            "v2",
+            "`nox -s compat -- 0.28.0 --lane cpu-interpreted-async --runner v2`",
+        ),
+    ],
+)
+def test_a_lack_names_the_command_that_ends_it(lane: str, runner: str, command: str) -> None:
+    """For the lane that lacks something, not for the one that the command would take by itself."""
+    demands = replace(DEMANDS, lanes=(lane,))
+    rows = evidence("0.28.0", lane=lane, digest=OTHER.engine_digest)
+    stale = [replace(row, cell=replace(row.cell, runner=runner)) for row in rows]
+
+    found = gaps.find_gaps("0.28.0", stale, demands, MOMENT)
+    assert [gap.kind for gap in found] == [GapKind.STALE] * 2
+    assert all(f"{command} renews it" in gap.text for gap in found)
+
+
+def test_a_lane_without_evidence_is_named_in_the_command() -> None:
+    """A pattern names no lane, so the command takes the machine's."""
+    for lane, command in (("cpu-async", "0.28.0 --lane cpu-async`"), ("cuda-*", "0.28.0`")):
+        found = gaps.find_gaps("0.28.0", GOOD, replace(DEMANDS, lanes=(lane,)), MOMENT)
+        assert all(f"`nox -s compat -- {command} makes some" in gap.text for gap in found)
+        assert len(found) == 2
+
+
 def test_a_pattern_is_covered_by_any_of_its_lanes() -> None:
     """A demand for CUDA is met by one generation of GPU."""
     demands = replace(DEMANDS, lanes=("cuda-*",))

@@ -44,7 +44,7 @@ class FakeJobs:
         killed = kill_after is not None and not self.unkillable
         if killed or cell.name in self.silent:
             return -9
-        fragments.write(folder / "fragment.json", evidence(cell.vllm))
+        fragments.write(folder / "fragment.json", evidence(cell.vllm, lane=cell.lane))
         return 0
 
 
@@ -132,7 +132,12 @@ def test_the_command_rehearses_what_the_plan_says(
     code = cli.main(["rehearse", "0.21", "0.22", "--out", str(out), "--kill-after", "7"])
 
     assert code == ExitCode.PASSED
-    assert jobs.ran == [("0.21.0-cpu-default", None), ("0.22.1-cpu-default", 7.0)]
+    assert jobs.ran == [
+        ("0.21.0-cpu-default", None),
+        ("0.21.0-cpu-async-default", None),
+        ("0.22.1-cpu-default", None),
+        ("0.22.1-cpu-async-default", 7.0),
+    ]
     assert [cell.name for cell in matrix.load(out / "plan.json")] == [name for name, _ in jobs.ran]
     rows: tuple[Row, ...] = store.load(out / "validated_versions.json")
     assert set(store.load(cli.REGISTRY)) < set(rows)

@@ -21,7 +21,12 @@ def test_a_machine_without_a_gpu_runs_every_lane_of_a_cpu() -> None:
     """The policy says which, and from which release on."""
     kinds = [(kind.lane, kind.runner) for kind in sweep.kinds("cpu", KINDS)]
 
-    assert kinds == [("cpu", "default"), ("cpu-interpreted", "v2")]
+    assert kinds == [
+        ("cpu", "default"),
+        ("cpu-async", "default"),
+        ("cpu-interpreted", "v2"),
+        ("cpu-interpreted-async", "v2"),
+    ]
     lanes = {(cell.vllm, cell.lane) for cell in CPU}
     assert ("0.22.1", "cpu") in lanes
     assert ("0.22.1", "cpu-interpreted") not in lanes

@@ -41,6 +41,7 @@ def test_the_shipped_policy_is_read() -> None:
         ({"cells": [CPU, CPU]}, "cells must list"),
         ({"cells": [CPU, CPU | {"runner": "v1"}]}, "cpu has the runner default beside another"),
         ({"cells": [CPU | {"since": "soon"}]}, r"cells\[0\]\.since = 'soon'"),
+        ({"cells": [CPU | {"lane": "cpu-fast"}]}, r"cells\[0\]\.lane: 'cpu-fast' is no lane"),
         ({"cells": [{"lane": "cpu"}]}, r"cells\[0\]\.runner: missing"),
         ({"release": {"depth": "deep"}}, r"release\.depth = 'deep': must be"),
         ({"debian_suite": 12}, "debian_suite and python must be text"),

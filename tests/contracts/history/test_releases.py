@@ -95,7 +95,7 @@ def test_the_text_has_a_table_what_is_broken_and_what_changed() -> None:
 
 def test_rows_of_one_symbol_that_change_together_are_one_line() -> None:
     """A field that a configuration gains is not told once for every row on it."""
-    rows = ("parallel_config.fields", "parallel_config.data_parallel_size", "vllm_config.fields")
+    rows = ("scheduler_config.max_num_seqs", "scheduler_config.scheduler", "vllm_config.fields")
     history = [
         Snapshot(v, RunnerDefault(Rule.V2), tuple(ContractState(r, Status.OK, "", s) for r in rows))
         for v, s in (("0.19.0", "fields a"), ("0.20.0", "fields a, b"))

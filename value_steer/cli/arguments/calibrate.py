@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from value_steer.cli.arguments.numbers import count, seed, share
 from value_steer.cli.arguments.subcommand import Subcommand
 
 if TYPE_CHECKING:
@@ -35,7 +36,13 @@ def _add(command: ArgumentParser) -> None:
         help="the prompt ids that the head was trained on (default: the file beside the head)",
     )
     command.add_argument(
-        "--seed", type=int, default=0, help="of the choice among several responses"
+        "--seed", type=seed, default=0, help="of the choice among several responses"
+    )
+    command.add_argument(
+        "--plot",
+        type=Path,
+        metavar="FILE.svg",
+        help="draw what each level costs, its threshold, and single responses (.svg, .png, .pdf)",
     )
     command.add_argument(
         "--strict", action="store_true", help="fail where a warning would be given"
@@ -48,16 +55,16 @@ def _add_bounds(command: ArgumentParser) -> None:
     bounds = command.add_argument_group("bounds on acting on a good response")
     bounds.add_argument(
         "--alpha",
-        type=float,
+        type=share,
         default=0.05,
         help="the one whose threshold becomes the head's own (default: %(default)s)",
     )
     bounds.add_argument(
-        "--levels", type=float, nargs="+", metavar="ALPHA", help="all of the head's curve"
+        "--levels", type=share, nargs="+", metavar="ALPHA", help="all of the head's curve"
     )
     bounds.add_argument(
         "--confidence",
-        type=float,
+        type=share,
         help="hold for this calibration set with that probability, not on average over sets",
     )
 
@@ -65,10 +72,13 @@ def _add_bounds(command: ArgumentParser) -> None:
 def _add_rule(command: ArgumentParser) -> None:
     rule = command.add_argument_group("how abstention will be configured")
     rule.add_argument(
-        "--min-tokens", type=int, default=1, help="first response token that it judges"
+        "--min-tokens", type=count, default=1, help="first response token that it judges"
     )
     rule.add_argument(
-        "--patience", type=int, default=1, help="consecutive low tokens that end a response"
+        "--patience",
+        type=count,
+        default=1,
+        help="consecutive low tokens that end a response",
     )
 
 
@@ -78,6 +88,7 @@ SUBCOMMAND = Subcommand(
     (
         "value-steer calibrate --features features --labels safety --head vhead.safetensors",
         "value-steer calibrate trajectories.jsonl --head vhead.safetensors --alpha 0.01 --strict",
+        "value-steer calibrate trajectories.jsonl --head vhead.safetensors --plot head.svg",
     ),
     _add,
 )

@@ -6,6 +6,7 @@ from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from value_steer.cli.arguments.numbers import amount, count, seed, share, whole_from
 from value_steer.cli.arguments.subcommand import Subcommand
 from value_steer.records.codec import parse_json
 
@@ -34,7 +35,7 @@ def _add(command: ArgumentParser) -> None:
         default="prompts",
         help="whose columns the file has; prompts: prompt and maybe reference (default)",
     )
-    command.add_argument("--limit", type=int, help="prompts at most")
+    command.add_argument("--limit", type=count, help="prompts at most")
     command.add_argument(
         "--skip-bad",
         action="store_true",
@@ -57,12 +58,12 @@ def _add(command: ArgumentParser) -> None:
 
 def _add_sampling(command: ArgumentParser) -> None:
     sampling = command.add_argument_group("sampling, as it will be served")
-    sampling.add_argument("--samples", type=int, default=1, help="responses to each prompt")
-    sampling.add_argument("--max-tokens", type=int, default=400, help="default: %(default)s")
-    sampling.add_argument("--temperature", type=float, default=1.0, help="default: %(default)s")
-    sampling.add_argument("--top-p", type=float, default=1.0, help="default: %(default)s")
-    sampling.add_argument("--top-k", type=int, default=0, help="0 is off (default)")
-    sampling.add_argument("--min-p", type=float, default=0.0, help="0 is off (default)")
+    sampling.add_argument("--samples", type=count, default=1, help="responses to each prompt")
+    sampling.add_argument("--max-tokens", type=count, default=400, help="default: %(default)s")
+    sampling.add_argument("--temperature", type=amount, default=1.0, help="default: %(default)s")
+    sampling.add_argument("--top-p", type=share, default=1.0, help="default: %(default)s")
+    sampling.add_argument("--top-k", type=whole_from(0), default=0, help="0 is off (default)")
+    sampling.add_argument("--min-p", type=share, default=0.0, help="0 is off (default)")
     sampling.add_argument("--raw", action="store_true", help="without the model's chat template")
     sampling.add_argument(
         "--seed",
@@ -95,11 +96,14 @@ def _add_engine(command: ArgumentParser) -> None:
         help='further arguments of vllm.LLM: {"tensor_parallel_size": 2}',
     )
     engine.add_argument(
-        "--batch", type=int, default=256, help="responses at a time (default: %(default)s)"
+        "--batch",
+        type=count,
+        default=256,
+        help="responses at a time (default: %(default)s)",
     )
     engine.add_argument(
         "--mismatch",
-        type=int,
+        type=whole_from(0),
         default=0,
         metavar="N",
         help="with vllm: on N responses, how far the states are from those of transformers",
@@ -108,13 +112,13 @@ def _add_engine(command: ArgumentParser) -> None:
 
 def _add_replicas(command: ArgumentParser) -> None:
     replicas = command.add_argument_group("engines side by side, on the machines of a Ray cluster")
-    replicas.add_argument("--replicas", type=int, default=1, help="default: %(default)s")
-    replicas.add_argument("--cpus-per-replica", type=float, default=1, help="default: %(default)s")
-    replicas.add_argument("--gpus-per-replica", type=float, default=0, help="default: %(default)s")
+    replicas.add_argument("--replicas", type=count, default=1, help="default: %(default)s")
+    replicas.add_argument("--cpus-per-replica", type=amount, default=1, help="default: %(default)s")
+    replicas.add_argument("--gpus-per-replica", type=amount, default=0, help="default: %(default)s")
 
 
 def _seed(text: str) -> int | None:
-    return None if text == "none" else int(text)
+    return None if text == "none" else seed(text)
 
 
 def _llm(text: str) -> dict[str, object]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from value_steer.cli.arguments.numbers import seed, share
 from value_steer.cli.arguments.subcommand import Subcommand
 
 if TYPE_CHECKING:
@@ -26,11 +27,11 @@ def _add(command: ArgumentParser) -> None:
     )
     command.add_argument(
         "--alpha",
-        type=float,
+        type=share,
         default=0.05,
         help="bound on the share of good texts that value filtering touches (default: %(default)s)",
     )
-    command.add_argument("--seed", type=int, default=0, help="of everything")
+    command.add_argument("--seed", type=seed, default=0, help="of everything")
 
 
 SUBCOMMAND = Subcommand(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from value_steer.cli.arguments.numbers import amount, count, seed, share
 from value_steer.cli.arguments.subcommand import Subcommand
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ def _add(command: ArgumentParser) -> None:
     _add_abstention(command)
     _add_steering(command)
     _add_decoding(command)
-    command.add_argument("--seed", type=int, default=0, help="of splits and resampling")
+    command.add_argument("--seed", type=seed, default=0, help="of splits and resampling")
     command.add_argument(
         "--out",
         type=Path,
@@ -41,7 +42,7 @@ def _add_abstention(command: ArgumentParser) -> None:
     )
     group.add_argument(
         "--steps",
-        type=int,
+        type=count,
         nargs="+",
         default=[1, 20],
         metavar="TOKENS",
@@ -49,13 +50,13 @@ def _add_abstention(command: ArgumentParser) -> None:
     )
     group.add_argument(
         "--window",
-        type=int,
+        type=count,
         default=16,
         metavar="TOKENS",
         help="tokens of a confidence group (default: %(default)s)",
     )
     group.add_argument(
-        "--min-tokens", type=int, default=1, help="first response token that is judged"
+        "--min-tokens", type=count, default=1, help="first response token that is judged"
     )
 
 
@@ -81,22 +82,27 @@ def _add_decoding(command: ArgumentParser) -> None:
     group.add_argument("--decode", type=Path, metavar="FILE", help="prompts, one object a line")
     group.add_argument("--model", type=Path, metavar="DIR", help="folder of the model")
     group.add_argument("--head", type=Path, metavar="FILE", help="the value head")
-    group.add_argument("--threshold", type=float, help="of P(undesirable); else the head's own")
-    group.add_argument("--alpha", type=float, help="instead of it: through the head's calibration")
+    group.add_argument("--threshold", type=share, help="of P(undesirable); else the head's own")
+    group.add_argument("--alpha", type=share, help="instead of it: through the head's calibration")
     group.add_argument("--unsafe", metavar="PATTERN", help="a response that has it is unsafe")
     group.add_argument("--url", help="instead of it: a judge's endpoint; it ends in /v1")
     group.add_argument("--judge", metavar="NAME", help="the judge (default: the first served)")
     group.add_argument(
-        "--judge-max-tokens", type=int, default=256, help="of its answer (default: %(default)s)"
+        "--judge-max-tokens",
+        type=count,
+        default=256,
+        help="of its answer (default: %(default)s)",
     )
-    group.add_argument("--concurrency", type=int, default=8, help="requests to it at a time")
-    group.add_argument("--candidates", type=int, default=8, help="draws per token at most")
-    group.add_argument("--best-of", type=int, default=8, metavar="N", help="responses of best of N")
-    group.add_argument("--max-tokens", type=int, default=64, help="of a response")
-    group.add_argument("--temperature", type=float, default=1.0)
-    group.add_argument("--top-p", type=float, default=1.0)
+    group.add_argument("--concurrency", type=count, default=8, help="requests to it at a time")
+    group.add_argument("--candidates", type=count, default=8, help="draws per token at most")
+    group.add_argument(
+        "--best-of", type=count, default=8, metavar="N", help="responses of best of N"
+    )
+    group.add_argument("--max-tokens", type=count, default=64, help="of a response")
+    group.add_argument("--temperature", type=amount, default=1.0)
+    group.add_argument("--top-p", type=share, default=1.0)
     group.add_argument("--raw", action="store_true", help="without the model's chat template")
-    group.add_argument("--limit", type=int, help="prompts at most")
+    group.add_argument("--limit", type=count, help="prompts at most")
 
 
 SUBCOMMAND = Subcommand(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from value_steer.cli.arguments.numbers import count, share
 from value_steer.cli.arguments.subcommand import Subcommand
-from value_steer.threshold import is_probability
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -32,7 +31,7 @@ def _add(command: ArgumentParser) -> None:
     )
     command.add_argument(
         "--max-unreadable",
-        type=_share,
+        type=share,
         default=0.02,
         metavar="SHARE",
         help="of responses whose verdict may be unreadable (default: %(default)s)",
@@ -53,11 +52,14 @@ def _add_judge(command: ArgumentParser) -> None:
     judge.add_argument("--url", help="of the endpoint; it ends in /v1")
     judge.add_argument("--model", help="that judges (default: the first that is served)")
     judge.add_argument(
-        "--concurrency", type=int, default=16, help="questions at a time (default: %(default)s)"
+        "--concurrency",
+        type=count,
+        default=16,
+        help="questions at a time (default: %(default)s)",
     )
     judge.add_argument(
         "--max-tokens",
-        type=_count,
+        type=count,
         default=256,
         help="of an answer; a model that reasons needs many (default: %(default)s)",
     )
@@ -67,22 +69,6 @@ def _add_judge(command: ArgumentParser) -> None:
         default="auto",
         help="how it is held to two words; auto: the strictest that the server takes (default)",
     )
-
-
-def _share(text: str) -> float:
-    share = float(text)
-    if not is_probability(share):
-        msg = f"{text} is no share; give a number from 0 to 1"
-        raise ArgumentTypeError(msg)
-    return share
-
-
-def _count(text: str) -> int:
-    count = int(text)
-    if count < 1:
-        msg = f"{text} is no number of tokens; give 1 or more"
-        raise ArgumentTypeError(msg)
-    return count
 
 
 SUBCOMMAND = Subcommand(

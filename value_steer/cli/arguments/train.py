@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from value_steer.cli.arguments.numbers import amount, count, seed, share
 from value_steer.cli.arguments.subcommand import Subcommand
 
 if TYPE_CHECKING:
@@ -40,28 +41,28 @@ def _add_data(command: ArgumentParser) -> None:
     data = command.add_argument_group("which prompts train; whole prompts are split")
     data.add_argument(
         "--calibration-share",
-        type=float,
+        type=share,
         default=0.2,
         metavar="SHARE",
         help="left for calibrate (default: %(default)s)",
     )
     data.add_argument(
         "--validation-share",
-        type=float,
+        type=share,
         default=0.1,
         metavar="SHARE",
         help="of the others, ends the training early (default: %(default)s)",
     )
-    data.add_argument("--seed", type=int, default=0, help="of split, weights, order and dropout")
+    data.add_argument("--seed", type=seed, default=0, help="of split, weights, order and dropout")
 
 
 def _add_recipe(command: ArgumentParser) -> None:
     recipe = command.add_argument_group("instead of the recipe's")
     recipe.add_argument("--architecture", choices=("three_layer", "two_layer"), help="layers")
     recipe.add_argument("--loss", choices=("focal", "bce", "mse"))
-    recipe.add_argument("--epochs", type=int, help="passes over the data at most")
-    recipe.add_argument("--learning-rate", type=float, metavar="RATE")
-    recipe.add_argument("--batch-size", type=int, default=128, metavar="RESPONSES")
+    recipe.add_argument("--epochs", type=count, help="passes over the data at most")
+    recipe.add_argument("--learning-rate", type=amount, metavar="RATE")
+    recipe.add_argument("--batch-size", type=count, default=128, metavar="RESPONSES")
     recipe.add_argument(
         "--prompt-position",
         action="store_true",

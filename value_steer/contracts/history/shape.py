@@ -7,9 +7,16 @@ import re
 from typing import TYPE_CHECKING
 
 from value_steer.contracts.lookup import stated_bases
-from value_steer.contracts.needs import Calls, Constructible, Fields, IsClass, Parameters
+from value_steer.contracts.needs import (
+    Calls,
+    Constructible,
+    Contains,
+    Fields,
+    IsClass,
+    Parameters,
+)
 from value_steer.contracts.needs.attributes import annotated_fields, constructor_arguments
-from value_steer.contracts.needs.behaviour import calls_of
+from value_steer.contracts.needs.behaviour import calls_of, occurrences
 from value_steer.contracts.needs.definitions import kind
 from value_steer.errors import ContractError
 
@@ -27,7 +34,7 @@ def shape(surface: Surface, sources: Sources) -> str | None:
     """The part of a symbol's definition that its row is about; ``None`` if it is not there."""
     try:
         return _shape(surface, sources.find(surface.path, surface.symbol), sources)
-    except ContractError:  # the finding of the row says which and why
+    except (ContractError, RecursionError):  # the finding of the row says which and why
         return None
 
 
@@ -70,4 +77,6 @@ def _shape(surface: Surface, symbol: Symbol, sources: Sources) -> str:
         return f"a class on {', '.join(sorted(stated_bases(symbol))) or 'nothing'}"
     if isinstance(need, Parameters):
         return kind(symbol)
-    return kind(symbol).partition("(")[0].strip()
+    code = occurrences(symbol.node, need.code) if isinstance(need, Contains) else ()
+    written = "; ".join(dict.fromkeys(map(ast.unparse, code)))
+    return written or kind(symbol).partition("(")[0].strip()

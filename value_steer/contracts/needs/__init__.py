@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from value_steer.contracts.needs.attributes import AssignedFrom, Assigns, Constructible, Fields
-from value_steer.contracts.needs.behaviour import Calls, Compares, Order
+from value_steer.contracts.needs.behaviour import Calls, Compares, Contains, Order
+from value_steer.contracts.needs.classes import Extensible, Implementable
 from value_steer.contracts.needs.definitions import (
     Accepts,
     Exists,
@@ -20,8 +21,11 @@ __all__ = [
     "Calls",
     "Compares",
     "Constructible",
+    "Contains",
     "Exists",
+    "Extensible",
     "Fields",
+    "Implementable",
     "IsClass",
     "Need",
     "Order",

@@ -1,4 +1,4 @@
-"""Needs on what the body of a function does: the calls it makes, their order, what it compares."""
+"""Needs on what the body of a function does: its calls, their order, what it compares and says."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from value_steer.contracts.needs.definitions import kind
 from value_steer.contracts.syntax import FUNCTIONS, dotted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from value_steer.contracts.lookup import Sources, Symbol
 
@@ -100,6 +100,34 @@ class Compares:
         return f".{name}".endswith(f".{self.operand}")
 
 
+@dataclass(frozen=True, slots=True)
+class Contains:
+    """The function contains a piece of code, in one of the ways in which releases write it.
+
+    Attributes:
+        code: Expressions or statements, layout aside.
+    """
+
+    code: tuple[str, ...]
+
+    def problem(self, symbol: Symbol, sources: Sources) -> str | None:  # noqa: ARG002
+        """Say that it is not there."""
+        if not isinstance(symbol.node, FUNCTIONS):
+            return f"needs a function; found {kind(symbol)}"
+        if any(True for _ in occurrences(symbol.node, self.code)):
+            return None
+        return f"needs the code {' or '.join(self.code)}; found none"
+
+
+def occurrences(function: ast.AST, code: Iterable[str]) -> Iterator[ast.AST]:
+    """The parts of a function's body that mean one of some pieces of code."""
+    wanted = [_parsed(one) for one in code]
+    kinds = {type(one) for one in wanted}
+    for node in ast.walk(function):
+        if type(node) in kinds and any(_alike(one, node) for one in wanted):
+            yield node
+
+
 def calls_of(function: ast.AST, receiver: str) -> Iterator[ast.Call]:
     """The calls in a function's body of what is written as ``receiver``."""
     for node in ast.walk(function):
@@ -120,3 +148,23 @@ def _compared(function: ast.AST) -> Iterator[str]:
                 name = dotted(part) if isinstance(part, ast.expr) else None
                 if name is not None:
                     yield name
+
+
+def _parsed(code: str) -> ast.AST:
+    statement = ast.parse(code).body[0]
+    return statement.value if isinstance(statement, ast.Expr) else statement
+
+
+def _alike(one: object, other: object) -> bool:
+    """Whether two trees are the same, but for what is read in one and assigned in the other."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, ast.AST):
+        return all(
+            _alike(getattr(one, name, None), getattr(other, name, None))
+            for name in one._fields
+            if name != "ctx"
+        )
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_alike, one, other))
+    return one == other

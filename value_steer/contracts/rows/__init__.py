@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from value_steer.contracts.rows import (
+    async_scheduling,
     config,
+    delivery,
     filtering,
     runner,
     runner_v2,
@@ -27,6 +29,8 @@ SURFACES: tuple[Surface, ...] = (
     *config.ROWS,
     *filtering.ROWS,
     *scheduling.ROWS,
+    *async_scheduling.ROWS,
+    *delivery.ROWS,
     *steps.ROWS,
     *runner_v2.ROWS,
 )

@@ -55,9 +55,16 @@ ROWS: tuple[Surface, ...] = (
         id="parallel_config.fields",
         path="vllm/config/parallel.py",
         symbol="ParallelConfig",
-        need=Fields(("pipeline_parallel_size", "tensor_parallel_size", "worker_cls")),
+        need=Fields(
+            (
+                "pipeline_parallel_size",
+                "prefill_context_parallel_size",
+                "tensor_parallel_size",
+                "worker_cls",
+            )
+        ),
         used_by="value_steer.engine.host._reasons",
-        why="Tensor parallelism needs agreement, and pipeline parallelism is refused.",
+        why="Tensor parallelism needs agreement, and other kinds are refused.",
     ),
     _ROW(
         id="scheduler_config.max_num_seqs",
@@ -80,6 +87,13 @@ ROWS: tuple[Surface, ...] = (
         need=Fields(("model", "dtype")),
         used_by="value_steer.engine.host.fingerprint",
         why="A calibration holds for one model in one precision.",
+    ),
+    _MODEL(
+        id="model_config.hf_text_config",
+        symbol="ModelConfig",
+        need=Assigns(("hf_text_config",)),
+        used_by="value_steer.engine.host.refuse_unfilterable",
+        why="A sliding window is refused where its blocks are freed too early.",
     ),
     _MODEL(
         id="model_config.get_hidden_size",

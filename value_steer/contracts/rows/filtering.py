@@ -1,137 +1,80 @@
-"""What value filtering needs of the model runner: a step run ahead, and further draws."""
+"""Value filtering on Model Runner V1: a position taken again, and further draws."""
 
 from __future__ import annotations
 
 from functools import partial
 
-from value_steer.contracts.needs import (
-    Assigns,
-    Calls,
-    Compares,
-    Fields,
-    IsClass,
-    Parameters,
-)
+from value_steer.contracts.needs import Assigns, Calls, Contains, Fields, IsClass, Parameters
 from value_steer.contracts.surface import Mode, Runner, Surface
 
-_ROW = partial(Surface, runners=frozenset(Runner), modes=frozenset({Mode.VFD}))
-_V1 = partial(_ROW, runners=frozenset({Runner.V1}))
-_RUNNER = partial(_V1, path="vllm/v1/worker/gpu_model_runner.py")
-_BATCH = partial(_V1, path="vllm/v1/worker/gpu_input_batch.py")
-_OUTPUT = partial(_ROW, path="vllm/v1/core/sched/output.py")
-_OUTPUTS = partial(_ROW, path="vllm/v1/outputs.py")
-_SAMPLER = partial(_V1, path="vllm/v1/sample/sampler.py")
-_TOP = partial(_V1, path="vllm/v1/sample/ops/topk_topp_sampler.py")
+_ROW = partial(Surface, runners=frozenset({Runner.V1}), modes=frozenset({Mode.VFD}))
+_RUNNER = partial(_ROW, path="vllm/v1/worker/gpu_model_runner.py")
+_BOOKS = partial(_RUNNER, symbol="GPUModelRunner._bookkeeping_sync")
+_FOLLOWS = partial(_RUNNER, symbol="GPUModelRunner._update_states")
+_BATCH = partial(_ROW, path="vllm/v1/worker/gpu_input_batch.py")
+_SAMPLER = partial(_ROW, path="vllm/v1/sample/sampler.py")
+_TOP = partial(_ROW, path="vllm/v1/sample/ops/topk_topp_sampler.py")
 
-_REINSTATE = "value_steer.engine.runners.v1.RunnerV1.reinstate"
-_BOOK = "value_steer.engine.runners.v1.RunnerV1.book"
-_STEP = "value_steer.engine.run_ahead.RunAhead._step"
+_RUNS_AGAIN = "value_steer.engine.runners.v1.RunnerV1.run_again"
 _DRAWS = "value_steer.engine.runners.v1.DrawsV1"
 
-_STATE: tuple[Surface, ...] = (
+_AGAIN: tuple[Surface, ...] = (
     _RUNNER(
-        id="execute_model_state.fields",
-        symbol="ExecuteModelState",
-        need=Fields(("scheduler_output", "logits", "hidden_states", "sample_hidden_states")),
-        used_by=_REINSTATE,
-        why="A step that was run ahead is handed back as this record.",
-    ),
-    _RUNNER(
-        id="execute_model_state.is_named_tuple",
-        symbol="ExecuteModelState",
-        need=IsClass(bases=("NamedTuple",)),
-        used_by=_REINSTATE,
-        why="It is handed back with the scheduler's own step in it.",
-    ),
-    _RUNNER(
-        id="runner.run_ahead_state",
+        id="runner.requests",
         symbol="GPUModelRunner",
-        need=Assigns(("execute_model_state", "requests")),
-        used_by="value_steer.engine.runners.v1.RunnerV1.take_look",
-        why="What the runner keeps between the calls of a step is taken out and put back.",
-    ),
-    _RUNNER(
-        id="runner.update_states",
-        symbol="GPUModelRunner._update_states",
-        need=Parameters(("scheduler_output",)),
-        used_by=_REINSTATE,
-        why="The scheduler's step is taken in without being run a second time.",
-    ),
-    _RUNNER(
-        id="runner.execute_updates_states",
-        symbol="GPUModelRunner.execute_model",
-        need=Calls("self._update_states", positional=1),
-        used_by=_REINSTATE,
-        why="It is what a step does to the batch before its forward pass.",
+        need=Assigns(("requests",)),
+        used_by=_RUNS_AGAIN,
+        why="The tokens of a request, and its generator, are found there by its id.",
     ),
     _BATCH(
-        id="input_batch.tokens",
+        id="input_batch.num_tokens_no_spec",
         symbol="InputBatch",
-        need=Assigns(("req_id_to_index", "token_ids_cpu")),
-        used_by=_BOOK,
-        why="The next forward pass reads the token there.",
+        need=Assigns(("num_tokens_no_spec",)),
+        used_by=_RUNS_AGAIN,
+        why="The host books a token behind as many; one less makes it take the last one's place.",
     ),
     _BATCH(
         id="cached_request_state.fields",
         symbol="CachedRequestState",
-        need=Fields(("block_ids", "output_token_ids")),
-        used_by=_BOOK,
-        why="Penalties read the tokens there, and the blocks say whether a slot is there.",
+        need=Fields(("output_token_ids", "generator")),
+        used_by=_RUNS_AGAIN,
+        why="Penalties read the tokens there, from which the last one is taken off.",
     ),
-    _OUTPUT(
-        id="cached_request_data.make_empty",
-        symbol="CachedRequestData.make_empty",
-        need=Parameters(on_class=True),
-        used_by=_STEP,
-        why="The step that is run ahead continues known requests.",
+    _BOOKS(
+        id="runner.books_behind_the_last_token",
+        need=Contains(("start_idx = self.input_batch.num_tokens_no_spec[req_idx]",)),
+        used_by=_RUNS_AGAIN,
+        why="Booked elsewhere, the next forward pass would read the refused token.",
     ),
-    _OUTPUT(
-        id="cached_request_data.writable",
-        symbol="CachedRequestData",
-        need=Fields(
-            ("req_ids", "num_computed_tokens", "num_output_tokens", "new_block_ids"),
-            writable=True,
-        ),
-        used_by=_STEP,
-        why="They say which token of which request is run.",
+    _BOOKS(
+        id="runner.extends_output_tokens",
+        need=Contains(("req_state.output_token_ids.extend(sampled_ids)",)),
+        used_by=_RUNS_AGAIN,
+        why="The list gets back as many tokens as were taken off.",
     ),
-    _OUTPUT(
-        id="scheduler_output.more_than_decode",
-        symbol="SchedulerOutput",
-        need=Fields(("scheduled_encoder_inputs", "scheduled_spec_decode_tokens")),
-        used_by="value_steer.engine.run_ahead._continues",
-        why="A step that asks for more than was run ahead is left to the host.",
+    _BOOKS(
+        id="runner.feeds_back_what_was_sampled",
+        need=Contains(("self.input_batch.prev_sampled_token_ids = sampled_token_ids",)),
+        used_by=_RUNS_AGAIN,
+        why="With asynchronous scheduling the next forward pass reads its tokens there.",
     ),
-    _OUTPUTS(
-        id="model_runner_output.tokens_and_logprobs",
-        symbol="ModelRunnerOutput",
-        need=Fields(
-            ("req_ids", "req_id_to_index", "sampled_token_ids", "logprobs", "prompt_logprobs_dict")
-        ),
-        used_by="value_steer.engine.filtering.ValueFilter._commit",
-        why="Another token is committed, or none, by replacing the one that was sampled.",
+    _BOOKS(
+        id="runner.refuses_to_book_too_long_a_sequence",
+        need=Contains(("end_idx <= self.max_model_len",)),
+        used_by="value_steer.engine.filtering.value_filter.ValueFilter._give_out",
+        why="What is sampled behind the last token that a sequence may have is not booked.",
     ),
-    _OUTPUTS(
-        id="logprobs_lists.fields",
-        symbol="LogprobsLists",
-        need=Fields(("logprob_token_ids", "logprobs", "sampled_token_ranks")),
-        used_by="value_steer.engine.filtering.ValueFilter._commit",
-        why="The caller's log-probabilities must be those of the committed token.",
+    _FOLLOWS(
+        id="runner.drops_output_tokens",
+        need=Contains(("num_output_tokens < len(req_state.output_token_ids)",)),
+        used_by="value_steer.engine.delivery.lag._changed",
+        why="By a count that was too high a refused token would stay in the sequence.",
     ),
-    _OUTPUTS(
-        id="logprobs_tensors.tolists",
-        symbol="LogprobsTensors.tolists",
-        runners=frozenset({Runner.V1}),
-        need=Parameters(),
-        used_by=f"{_DRAWS}.rewrite",
-        why="The host's own conversion gives the rows of committed tokens.",
-    ),
-    _RUNNER(
-        id="runner.drops_tokens",
-        symbol="GPUModelRunner._update_states",
-        need=Compares("num_output_tokens"),
-        used_by="value_steer.engine.runners.v1.RunnerV1.take_back",
-        why="A token that the scheduler does not count is dropped from the sequence.",
+    _FOLLOWS(
+        id="runner.rebuilds_output_tokens",
+        need=Contains(("resumed_token_ids[-num_output_tokens:]",)),
+        used_by="value_steer.engine.delivery.lag.Lag._tails",
+        why="With asynchronous scheduling a request that comes back gets its tokens from there.",
     ),
 )
 
@@ -140,28 +83,42 @@ _DRAW: tuple[Surface, ...] = (
         id="sampling.apply_top_k_top_p",
         symbol="apply_top_k_top_p",
         need=Parameters(("logits", "k", "p")),
-        used_by=f"{_DRAWS}._logits_of",
+        used_by="value_steer.engine.runners.v1.DistributionsV1.of",
         why="Candidates are drawn, and weighed, after top-k and top-p.",
     ),
     _TOP(
         id="sampling.top_sampler_is_module",
         symbol="TopKTopPSampler",
         need=IsClass(bases=("Module",)),
-        used_by=f"{_DRAWS}._overhear_draw",
-        why="What it draws from is overheard by a hook.",
+        used_by=f"{_DRAWS}.__init__",
+        why="What it draws from is intercepted by a hook.",
     ),
     _SAMPLER(
         id="sampler.state",
         symbol="Sampler",
         need=Assigns(("topk_topp_sampler",)),
-        used_by=f"{_DRAWS}._overhear_draw",
+        used_by=f"{_DRAWS}.__init__",
         why="It draws from the processed distribution.",
+    ),
+    _SAMPLER(
+        id="sampler.greedy_sample",
+        symbol="Sampler.greedy_sample",
+        need=Parameters(("logits",)),
+        used_by=f"{_DRAWS}._greedy_sample",
+        why="It is replaced by a function that is called alike.",
+    ),
+    _SAMPLER(
+        id="sampler.gather_logprobs",
+        symbol="Sampler.gather_logprobs",
+        need=Parameters(("logprobs", "num_logprobs", "token_ids")),
+        used_by=f"{_DRAWS}._gather_logprobs",
+        why="It is replaced by a function that is called alike.",
     ),
     _SAMPLER(
         id="sampler.draws",
         symbol="Sampler.sample",
         need=Calls("self.topk_topp_sampler", positional=4),
-        used_by=f"{_DRAWS}._overhear_draw",
+        used_by=f"{_DRAWS}._intercept_draw",
         why="The processed logits, the generators, top-k and top-p are the arguments of this call.",
     ),
     _SAMPLER(
@@ -180,4 +137,4 @@ _DRAW: tuple[Surface, ...] = (
     ),
 )
 
-ROWS: tuple[Surface, ...] = (*_STATE, *_DRAW)
+ROWS: tuple[Surface, ...] = (*_AGAIN, *_DRAW)

@@ -86,6 +86,13 @@ ROWS: tuple[Surface, ...] = (
         used_by="value_steer.engine.abstain.StopTokens.end",
         why="A replaced token must be the one that is booked and fed back.",
     ),
+    _RUNNER(
+        id="runner.samples_before_promise",
+        symbol="GPUModelRunner.sample_tokens",
+        need=Order("self._sample", "AsyncGPUModelRunnerOutput"),
+        used_by="value_steer.engine.abstain.StopTokens.end",
+        why="With asynchronous scheduling a replaced token must be the one that is copied out.",
+    ),
     _ROW(
         id="input_batch.req_ids",
         path="vllm/v1/worker/gpu_input_batch.py",

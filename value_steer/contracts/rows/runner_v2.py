@@ -1,29 +1,32 @@
-"""Model Runner V2: where the two hooks sit, and what a step run ahead needs besides."""
+"""Model Runner V2: where the two hooks sit, and how a position is taken again."""
 
 from __future__ import annotations
 
 from functools import partial
 
-from value_steer.contracts.needs import Accepts, Assigns, Calls, Fields, Order, Parameters
+from value_steer.contracts.needs import (
+    Accepts,
+    Assigns,
+    Calls,
+    Contains,
+    Fields,
+    Order,
+    Parameters,
+)
 from value_steer.contracts.surface import Mode, Runner, Surface
 
 _PATH = "vllm/v1/worker/gpu"
 _ANY = partial(Surface, runners=frozenset({Runner.V2}), modes=frozenset(Mode))
 _VFD = partial(_ANY, modes=frozenset({Mode.VFD}))
 _RUNNER = partial(_ANY, path=f"{_PATH}/model_runner.py")
-_AHEAD = partial(_VFD, path=f"{_PATH}/model_runner.py")
-_EXECUTE = partial(_AHEAD, symbol="GPUModelRunner.execute_model")
 _BATCH = partial(_ANY, path=f"{_PATH}/input_batch.py", symbol="InputBatch")
-_BLOCKS = partial(_VFD, path=f"{_PATH}/block_table.py")
+_INPUT = partial(_VFD, path=f"{_PATH}/input_batch.py")
 _BUFFERS = partial(_VFD, path=f"{_PATH}/buffer_utils.py")
 _SAMPLER = partial(_VFD, path=f"{_PATH}/sample/sampler.py")
 
 _INSTALL = "value_steer.engine.hooks.install"
 _END = "value_steer.engine.abstain.StopTokens.end"
-_TAKE = "value_steer.engine.runners.v2.RunnerV2.take_look"
-_REINSTATE = "value_steer.engine.runners.v2.RunnerV2.reinstate"
-_BOOK = "value_steer.engine.runners.v2.RunnerV2.book"
-_SLOTS = "value_steer.engine.runners.v2.RunnerV2.blocks"
+_RUNS_AGAIN = "value_steer.engine.runners.v2.RunnerV2.run_again"
 _DRAWS = "value_steer.engine.runners.v2.DrawsV2"
 
 _HOOKS: tuple[Surface, ...] = (
@@ -109,138 +112,145 @@ _HOOKS: tuple[Surface, ...] = (
     ),
 )
 
-_STATE: tuple[Surface, ...] = (
-    _AHEAD(
-        id="runner_v2.run_ahead_state",
+_AGAIN: tuple[Surface, ...] = (
+    _VFD(
+        id="runner_v2.req_states",
+        path=f"{_PATH}/model_runner.py",
         symbol="GPUModelRunner",
-        need=Assigns(("execute_model_state", "req_states", "block_tables")),
-        used_by=_TAKE,
-        why="What the runner keeps between the calls of a step is taken out and put back.",
-    ),
-    _AHEAD(
-        id="execute_model_state_v2.fields",
-        symbol="ExecuteModelState",
-        need=Fields(("input_batch", "hidden_states")),
-        used_by=_TAKE,
-        why="It holds the rows of a step that was run ahead, and what they show.",
+        need=Assigns(("req_states",)),
+        used_by=_RUNS_AGAIN,
+        why="What is known of each request on the device is found there.",
     ),
     _VFD(
-        id="input_batch_v2.logits_indices",
-        path=f"{_PATH}/input_batch.py",
-        symbol="InputBatch",
-        need=Fields(("logits_indices",)),
-        used_by=_TAKE,
-        why="It says which hidden states are those of the sampled rows.",
-    ),
-    *(
-        _AHEAD(
-            id=f"runner_v2.{name}",
-            symbol=f"GPUModelRunner.{name}",
-            need=Parameters(("scheduler_output",)),
-            used_by=_REINSTATE,
-            why="The scheduler's step is taken in without being run a second time.",
-        )
-        for name in ("finish_requests", "free_states", "add_requests", "update_requests")
-    ),
-    *(
-        _EXECUTE(
-            id=f"runner_v2.{first.rpartition('.')[2]}_first",
-            need=Order(first, second),
-            used_by=_REINSTATE,
-            why="It is what a step does to the requests before its forward pass, in this order.",
-        )
-        for first, second in (
-            ("self.finish_requests", "self.free_states"),
-            ("self.free_states", "self.add_requests"),
-            ("self.add_requests", "self.update_requests"),
-            ("self.update_requests", "self.block_tables.apply_staged_writes"),
-            ("self.block_tables.apply_staged_writes", "self.prepare_inputs"),
-        )
-    ),
-    _BLOCKS(
-        id="block_tables_v2.apply_staged_writes",
-        symbol="BlockTables.apply_staged_writes",
-        need=Parameters(),
-        used_by=_REINSTATE,
-        why="The blocks of the scheduler's step are written as before a forward pass.",
-    ),
-    _BLOCKS(
-        id="block_tables_v2.num_blocks",
-        symbol="BlockTables",
-        need=Assigns(("num_blocks",)),
-        used_by=_SLOTS,
-        why="The blocks of a request say whether a slot is there.",
-    ),
-    _BUFFERS(
-        id="uva_backed_tensor.np",
-        symbol="UvaBackedTensor",
-        need=Assigns(("np",)),
-        used_by=_SLOTS,
-        why="Counts of blocks, and seeds, are read on the host.",
+        id="request_state_v2.fields",
+        path=f"{_PATH}/states.py",
+        symbol="RequestState",
+        need=Assigns(
+            ("req_id_to_index", "last_sampled_tokens", "total_len", "num_computed_tokens")
+        ),
+        used_by=_RUNS_AGAIN,
+        why="A token is taken back by counting one less.",
     ),
     _BUFFERS(
         id="staged_write_tensor.gpu",
         symbol="StagedWriteTensor",
         need=Assigns(("gpu",)),
-        used_by=_BOOK,
-        why="The tokens of a request are kept in such a tensor.",
-    ),
-    _VFD(
-        id="request_state_v2.tokens",
-        path=f"{_PATH}/states.py",
-        symbol="RequestState",
-        need=Assigns(("req_id_to_index", "last_sampled_tokens", "all_token_ids")),
-        used_by=_BOOK,
-        why="The next forward pass reads the token there.",
-    ),
-    _VFD(
-        id="request_state_v2.lengths",
-        path=f"{_PATH}/states.py",
-        symbol="RequestState",
-        need=Assigns(("total_len", "num_computed_tokens")),
-        used_by="value_steer.engine.runners.v2.RunnerV2.take_back",
-        why="A token is taken back by counting one less.",
+        used_by=_RUNS_AGAIN,
+        why="The counts of a request are kept in such tensors.",
     ),
     _VFD(
         id="penalties_v2.output_bin_counts",
         path=f"{_PATH}/sample/penalties.py",
         symbol="PenaltiesState",
         need=Assigns(("output_bin_counts",)),
-        used_by=_BOOK,
+        used_by=_RUNS_AGAIN,
         why="Penalties read from it which tokens a request has had.",
+    ),
+    _VFD(
+        id="runner_v2.reads_last_sampled_token",
+        path=f"{_PATH}/model_runner.py",
+        symbol="GPUModelRunner.prepare_inputs",
+        need=Contains(("self.req_states.last_sampled_tokens",)),
+        used_by=_RUNS_AGAIN,
+        why="Read elsewhere, the next forward pass would get the refused token.",
+    ),
+    _VFD(
+        id="runner_v2.reads_position",
+        path=f"{_PATH}/model_runner.py",
+        symbol="GPUModelRunner.prepare_inputs",
+        need=Contains(("self.req_states.num_computed_tokens.gpu",)),
+        used_by=_RUNS_AGAIN,
+        why="The next forward pass takes the position again because of this count.",
+    ),
+    _INPUT(
+        id="post_update_v2.arguments",
+        symbol="post_update",
+        need=Accepts(
+            (
+                "num_computed_tokens",
+                "last_sampled_tokens",
+                "output_bin_counts",
+                "sampled_tokens",
+                "all_token_ids",
+                "total_len",
+            )
+        ),
+        used_by=_RUNS_AGAIN,
+        why="After the sampler it books a token in what was counted back before.",
+    ),
+    *(
+        _INPUT(
+            id=f"post_update_v2.{name}",
+            symbol="_post_update_kernel",
+            need=Contains(code),
+            used_by=_RUNS_AGAIN,
+            why=why,
+        )
+        for name, code, why in (
+            (
+                "appends",
+                ("all_token_ids_ptr + req_state_idx * all_token_ids_stride + total_len + i",),
+                "With one less counted, the new token takes the refused one's place.",
+            ),
+            (
+                "counts_length",
+                ("tl.store(total_len_ptr + req_state_idx, total_len + num_sampled)",),
+                "It adds the one that was counted back.",
+            ),
+            (
+                "counts_computed",
+                (
+                    "num_computed += query_len - num_rejected",
+                    "computed_delta = query_len - num_rejected",
+                ),
+                "It adds the one that was counted back.",
+            ),
+            (
+                "counts_for_penalties",
+                ("tl.store(token_ptr, count + 1)",),
+                "The refused token is counted out, since its successor is counted in.",
+            ),
+        )
     ),
 )
 
 _DRAW: tuple[Surface, ...] = (
+    _BUFFERS(
+        id="uva_backed_tensor.np",
+        symbol="UvaBackedTensor",
+        need=Assigns(("np",)),
+        used_by=f"{_DRAWS}.take",
+        why="Seeds are read on the host.",
+    ),
     _SAMPLER(
         id="sampler_v2.state",
         symbol="Sampler",
         need=Assigns(("sampling_states", "penalties_state", "logprobs_mode")),
-        used_by=f"{_DRAWS}.rewrite",
+        used_by=f"{_DRAWS}.take",
         why="Seeds, counts of tokens and the kind of log-probabilities are read from it.",
     ),
     _SAMPLER(
         id="sampler_v2.sample_arguments",
         symbol="Sampler.sample",
         need=Accepts(("logits", "idx_mapping_np", "pos")),
-        used_by=f"{_DRAWS}._overhear",
+        used_by=f"{_DRAWS}._intercept",
         why="The places of the requests and the positions are taken from it by their names.",
     ),
     _SAMPLER(
         id="sampler_v2.draws",
         symbol="Sampler.__call__",
         need=Calls("self.sample", positional=5),
-        used_by=f"{_DRAWS}._overhear",
-        why="What it draws from is overheard in this call, whose first arguments have no names.",
+        used_by=f"{_DRAWS}._intercept",
+        why="What it draws from is intercepted in this call, whose first arguments have no names.",
     ),
     _VFD(
         id="sampling_states_v2.seeds",
         path=f"{_PATH}/sample/states.py",
         symbol="SamplingStates",
         need=Assigns(("seeds",)),
-        used_by=f"{_DRAWS}._generator",
+        used_by="value_steer.engine.runners.v2.DistributionsV2.generators",
         why="Further draws of a request follow from its seed.",
     ),
 )
 
-ROWS: tuple[Surface, ...] = (*_HOOKS, *_STATE, *_DRAW)
+ROWS: tuple[Surface, ...] = (*_HOOKS, *_AGAIN, *_DRAW)

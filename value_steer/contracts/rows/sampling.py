@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from value_steer.contracts.needs import Fields, IsClass, Parameters, Property
+from value_steer.contracts.needs import Accepts, Calls, Fields, IsClass, Parameters, Property
 from value_steer.contracts.surface import Mode, Runner, Surface
 
 _ROW = partial(Surface, runners=frozenset(Runner), modes=frozenset(Mode))
@@ -80,6 +80,21 @@ ROWS: tuple[Surface, ...] = (
         ),
         used_by="value_steer.engine.requests.Admission.__call__",
         why="A request says here whether and how it may be ended.",
+    ),
+    _PARAMS(
+        id="sampling_params.verify",
+        symbol="SamplingParams.verify",
+        need=Accepts(("model_config",)),
+        used_by="value_steer.engine.frontend.register",
+        why="A request is verified where it enters, and tells by it which engine it is for.",
+    ),
+    _ROW(
+        id="input_processor.verifies",
+        path="vllm/v1/engine/input_processor.py",
+        symbol="InputProcessor._validate_params",
+        need=Calls("params.verify", positional=1),
+        used_by="value_steer.engine.frontend.register",
+        why="Verified in another way, bad settings would be found by the worker, after the queue.",
     ),
     _PARAMS(
         id="sampling_params.eos_token_id",

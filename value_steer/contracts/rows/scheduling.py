@@ -1,109 +1,87 @@
-"""What value filtering needs of the scheduler: a slot per request, and steps done again."""
+"""Which scheduler an engine that steers gets, and what it needs of the host's own in both modes."""
 
 from __future__ import annotations
 
 from functools import partial
 
-from value_steer.contracts.needs import Accepts, Assigns, Calls, Fields, Parameters, Property
+from value_steer.contracts.needs import (
+    Assigns,
+    Calls,
+    Contains,
+    Exists,
+    Extensible,
+    Fields,
+    IsClass,
+    Order,
+    Parameters,
+    Property,
+)
 from value_steer.contracts.surface import Mode, Runner, Surface
 
-_ROW = partial(Surface, runners=frozenset(Runner), modes=frozenset({Mode.VFD}))
-_CACHE = partial(_ROW, path="vllm/v1/kv_cache_interface.py")
-_SCHEDULER = partial(_ROW, path="vllm/v1/core/sched/scheduler.py")
-_REQUEST = partial(_ROW, path="vllm/v1/request.py")
+_ROW = partial(Surface, runners=frozenset(Runner), modes=frozenset(Mode))
+_VFD = partial(_ROW, modes=frozenset({Mode.VFD}))
 _ARGUMENTS = partial(_ROW, path="vllm/engine/arg_utils.py")
+_CONFIG = partial(_ROW, path="vllm/config/scheduler.py")
+_VLLM = partial(_ROW, path="vllm/config/vllm.py", symbol="VllmConfig")
+_SCHEDULER = partial(_ROW, path="vllm/v1/core/sched/scheduler.py")
+_UPDATE = partial(_SCHEDULER, symbol="Scheduler.update_from_output")
+_REQUEST = partial(_ROW, path="vllm/v1/request.py")
 
-_SIZES = "value_steer.engine.assembly._value_filter"
-_REPEAT = "value_steer.engine.repetition.repeating"
+_REGISTER = "value_steer.engine.scheduling.registration.register"
+_CHOOSE = "value_steer.engine.scheduling.registration.configure"
 _REFUSE = "value_steer.engine.host.refuse_unfilterable"
-_RESERVE = "value_steer.engine.lookahead._reserving"
-_ALLOCATE = "value_steer.engine.lookahead._with_lookahead"
-_SYNCHRONOUS = "value_steer.engine.lookahead._synchronous"
+_OURS = "value_steer.engine.scheduling.reporting.SteeredScheduling"
 
-_SLOT: tuple[Surface, ...] = (
-    _CACHE(
-        id="kv_cache_group.spec",
-        symbol="KVCacheGroupSpec",
-        need=Fields(("kv_cache_spec",)),
-        used_by=_SIZES,
-        why="Each group has a block size of its own.",
-    ),
-    _CACHE(
-        id="kv_cache_spec.block_size",
-        symbol="KVCacheSpec",
-        need=Fields(("block_size",)),
-        used_by=_SIZES,
-        why="A token without a slot must not be run.",
-    ),
-    _SCHEDULER(
-        id="scheduler.state",
-        symbol="Scheduler",
-        need=Assigns(("vllm_config", "kv_cache_manager")),
-        used_by=_RESERVE,
-        why="The slot is reserved in the manager of engines that filter, and of no other.",
-    ),
-    _SCHEDULER(
-        id="scheduler.allocates_with_lookahead",
-        symbol="Scheduler.schedule",
-        need=Calls("self.kv_cache_manager.allocate_slots", keywords=("num_lookahead_tokens",)),
-        used_by=_ALLOCATE,
-        why="Every allocation must ask for the slot of the token that is run ahead.",
-    ),
-    _ROW(
-        id="kv_cache_manager.allocate_slots",
-        path="vllm/v1/core/kv_cache_manager.py",
-        symbol="KVCacheManager.allocate_slots",
-        need=Accepts(("num_lookahead_tokens",)),
-        used_by=_ALLOCATE,
-        why="The slot is asked for by name, whatever else is.",
-    ),
-    _ARGUMENTS(
-        id="engine_args.fields",
-        symbol="EngineArgs",
-        need=Fields(("additional_config", "async_scheduling"), writable=True),
-        used_by=_SYNCHRONOUS,
-        why="Asynchronous scheduling is turned off where tokens are filtered.",
-    ),
+_REGISTRATION: tuple[Surface, ...] = (
     _ARGUMENTS(
         id="engine_args.create_engine_config",
         symbol="EngineArgs.create_engine_config",
         need=Parameters(),
-        used_by=_SYNCHRONOUS,
-        why="It decides how steps are scheduled.",
+        used_by=_REGISTER,
+        why="It is wrapped; made elsewhere, a configuration would keep the host's scheduler.",
     ),
-    _ROW(
-        id="scheduler_config.async_scheduling",
-        path="vllm/config/scheduler.py",
+    _ARGUMENTS(
+        id="engine_args.loads_plugins",
+        symbol="EngineArgs.__post_init__",
+        need=Calls("load_general_plugins"),
+        used_by=_REGISTER,
+        why="The wrapper must be there before the configuration is made.",
+    ),
+    _CONFIG(
+        id="scheduler_config.scheduler",
         symbol="SchedulerConfig",
-        need=Fields(("async_scheduling",)),
-        used_by=_REFUSE,
-        why="The next step must not be scheduled before a token is committed.",
+        need=Fields(("scheduler_cls", "async_scheduling"), writable=True),
+        used_by=_CHOOSE,
+        why="The scheduler is chosen by its name, to fit how steps are scheduled.",
     ),
-    _ROW(
-        id="scheduler_config.get_scheduler_cls",
-        path="vllm/config/scheduler.py",
+    _CONFIG(
+        id="scheduler_config.resolves_a_name",
         symbol="SchedulerConfig.get_scheduler_cls",
-        need=Parameters(),
-        used_by=_REFUSE,
-        why="A scheduler of another kind has neither slots to reserve nor steps to repeat.",
+        need=Calls("resolve_obj_by_qualname", positional=1),
+        used_by=_CHOOSE,
+        why="The process that schedules finds the class by the qualified name in the field.",
     ),
     _ROW(
-        id="parallel_config.data_parallel_size",
-        path="vllm/config/parallel.py",
-        symbol="ParallelConfig",
-        need=Fields(("data_parallel_size",)),
-        used_by=_REFUSE,
-        why="Engines in lockstep cannot run a step ahead.",
+        id="engine_core.builds_chosen_scheduler",
+        path="vllm/v1/engine/core.py",
+        symbol="EngineCore.__init__",
+        need=Calls("vllm_config.scheduler_config.get_scheduler_cls"),
+        used_by=_CHOOSE,
+        why="Built in another way, the scheduler would be the host's and tokens be lost.",
     ),
-    _ROW(
-        id="parallel_config.distributed_executor_backend",
-        path="vllm/config/parallel.py",
-        symbol="ParallelConfig",
-        need=Fields(("distributed_executor_backend",)),
-        used_by="value_steer.engine.lookahead.require_registration",
-        why="With the mp executor a worker is another process than the one that schedules.",
+    _VLLM(
+        id="vllm_config.instance_id",
+        need=Fields(("instance_id",)),
+        used_by="value_steer.engine.assembly.steer",
+        why="A worker finds the ledger of its engine by it.",
     ),
-    _ROW(
+    _VLLM(
+        id="vllm_config.makes_instance_id",
+        need=Assigns(("instance_id",)),
+        used_by=f"{_OURS}.__init__",
+        why="With an empty one, engines in one process would share a ledger.",
+    ),
+    _VFD(
         id="vllm_config.kv_transfer_config",
         path="vllm/config/vllm.py",
         symbol="VllmConfig",
@@ -111,7 +89,7 @@ _SLOT: tuple[Surface, ...] = (
         used_by=_REFUSE,
         why="The cache of a token that is not committed must not be sent anywhere.",
     ),
-    _ROW(
+    _VFD(
         id="model_config.has_inner_state",
         path="vllm/config/model.py",
         symbol="ModelConfig.has_inner_state",
@@ -119,37 +97,141 @@ _SLOT: tuple[Surface, ...] = (
         used_by=_REFUSE,
         why="A recurrent state cannot take a token back.",
     ),
+    _VFD(
+        id="model_config.max_model_len",
+        path="vllm/config/model.py",
+        symbol="ModelConfig",
+        need=Fields(("max_model_len",)),
+        used_by="value_steer.engine.assembly._value_filter",
+        why="What is sampled behind the last token that a sequence may have must not be booked.",
+    ),
 )
 
-_REPETITION: tuple[Surface, ...] = (
+_OUTCOMES: tuple[Surface, ...] = (
     _SCHEDULER(
-        id="scheduler.update_from_output",
-        symbol="Scheduler.update_from_output",
-        need=Parameters(("scheduler_output", "model_runner_output")),
-        used_by=_REPEAT,
-        why="After it, a request that was given no token is told to do its step again.",
-    ),
-    _SCHEDULER(
-        id="scheduler.requests",
+        id="scheduler.vllm_config",
         symbol="Scheduler",
-        need=Assigns(("requests",)),
-        used_by=_REPEAT,
-        why="They are found there by their ids.",
+        need=Assigns(("vllm_config",)),
+        used_by=f"{_OURS}.__init__",
+        why="The engine's id and settings are read from it.",
+    ),
+    _SCHEDULER(
+        id="scheduler.schedule",
+        symbol="Scheduler.schedule",
+        need=Exists(),
+        used_by=f"{_OURS}.schedule",
+        why="Outcomes travel to workers in other processes with the message that it makes.",
+    ),
+    _ROW(
+        id="scheduler_output.takes_an_attribute",
+        path="vllm/v1/core/sched/output.py",
+        symbol="SchedulerOutput",
+        need=Extensible(),
+        used_by="value_steer.engine.scheduling.mirror.tell",
+        why="Outcomes travel as an attribute of it.",
+    ),
+    _UPDATE(
+        id="scheduler.update_from_output",
+        need=Parameters(("scheduler_output", "model_runner_output")),
+        used_by=f"{_OURS}.update_from_output",
+        why="What the worker said of a step is taken in with its tokens.",
+    ),
+    _UPDATE(
+        id="scheduler.updates_each_request",
+        need=Calls("self._update_request_with_output", positional=2),
+        used_by=f"{_OURS}._update_request_with_output",
+        why="Inlined, nobody would learn why a request ended.",
+    ),
+    _SCHEDULER(
+        id="scheduler.update_request_with_output",
+        symbol="Scheduler._update_request_with_output",
+        need=Parameters(("request", "new_token_ids")),
+        used_by=f"{_OURS}._update_request_with_output",
+        why="Tokens that end a request are told from others by what it gives back.",
+    ),
+    _SCHEDULER(
+        id="scheduler.checks_stop_there",
+        symbol="Scheduler._update_request_with_output",
+        need=Calls("check_stop", positional=2),
+        used_by=f"{_OURS}._update_request_with_output",
+        why="It writes a stop_reason of its own, which is overwritten afterwards.",
+    ),
+    _SCHEDULER(
+        id="scheduler.returns_whether_stopped",
+        symbol="Scheduler._update_request_with_output",
+        need=Contains(("return new_token_ids, stopped",)),
+        used_by=f"{_OURS}._update_request_with_output",
+        why="The second of the pair says whether the request has ended.",
+    ),
+    _UPDATE(
+        id="scheduler.tells_stop_reason_afterwards",
+        need=Order("self._update_request_with_output", "EngineCoreOutput"),
+        used_by=f"{_OURS}._update_request_with_output",
+        why="The stop_reason that is written there must be the one that a client reads.",
+    ),
+    _UPDATE(
+        id="scheduler.tells_stop_reason",
+        need=Contains(("request.stop_reason",)),
+        used_by=f"{_OURS}._update_request_with_output",
+        why="A client learns from it that value-steer ended the request.",
+    ),
+    _ROW(
+        id="engine_core_output.stop_reason",
+        path="vllm/v1/engine/__init__.py",
+        symbol="EngineCoreOutput",
+        need=Fields(("stop_reason",)),
+        used_by=f"{_OURS}._update_request_with_output",
+        why="A client learns from it that value-steer ended the request.",
     ),
     _REQUEST(
-        id="request.num_computed_tokens",
+        id="request.stop_reason",
+        symbol="Request.__init__",
+        need=Contains(("self.stop_reason: int | str | None = None", "self.stop_reason = None")),
+        used_by=f"{_OURS}._update_request_with_output",
+        why="Under another name, what is written would be read by nobody.",
+    ),
+    _REQUEST(
+        id="request.request_id",
         symbol="Request",
-        need=Assigns(("num_computed_tokens",)),
-        used_by=_REPEAT,
-        why="A step is done again by counting its token as not computed.",
+        need=Assigns(("request_id",)),
+        used_by=f"{_OURS}._free_request",
+        why="What a worker says of a request is found by it.",
     ),
     _REQUEST(
-        id="request.num_tokens",
-        symbol="Request.num_tokens",
+        id="request.num_output_tokens",
+        symbol="Request.num_output_tokens",
         need=Property(),
-        used_by=_REPEAT,
-        why="A part of a prompt gives no token either, but leaves tokens to compute.",
+        used_by=f"{_OURS}._free_request",
+        why="The outcome says how many tokens a request had when it was ended.",
+    ),
+    _SCHEDULER(
+        id="scheduler.free_request",
+        symbol="Scheduler._free_request",
+        need=Parameters(("request",)),
+        used_by=f"{_OURS}._free_request",
+        why="An outcome is closed where its request is freed.",
+    ),
+    _UPDATE(
+        id="scheduler.frees_what_ended",
+        need=Calls("self._free_request", positional=1),
+        used_by=f"{_OURS}._free_request",
+        why="Freed in another way, requests would have no outcomes and the ledger would grow.",
+    ),
+    _SCHEDULER(
+        id="scheduler.frees_what_was_aborted",
+        symbol="Scheduler.finish_requests",
+        need=Calls("self._free_request", positional=1),
+        used_by=f"{_OURS}._free_request",
+        why="Freed in another way, requests would have no outcomes and the ledger would grow.",
+    ),
+    _ROW(
+        id="async_scheduler.is_scheduler",
+        path="vllm/v1/core/sched/async_scheduler.py",
+        symbol="AsyncScheduler",
+        need=IsClass(bases=("Scheduler",)),
+        used_by=f"{_OURS}.__init__",
+        why="One class in front of either scheduler serves both kinds of engine.",
     ),
 )
 
-ROWS: tuple[Surface, ...] = (*_SLOT, *_REPETITION)
+ROWS: tuple[Surface, ...] = (*_REGISTRATION, *_OUTCOMES)

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
+import struct
 import tarfile
+import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, cast
 
+from value_steer.contracts.sources.bounded import (
+    LARGEST_SOURCE,
+    MOST_MEMBERS,
+    MOST_SOURCES,
+    BoundedFile,
+)
 from value_steer.contracts.sources.tree import PACKAGE, stated_version
 from value_steer.errors import ContractError
 
@@ -13,7 +24,22 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-_LARGEST = 8 << 20
+# What tarfile and the three modules under it are known to raise on damaged archives.
+_DAMAGE = (
+    OSError,
+    EOFError,
+    ValueError,
+    OverflowError,
+    RecursionError,
+    struct.error,
+    zlib.error,
+    lzma.LZMAError,
+    tarfile.TarError,
+)
+
+LARGEST_ARCHIVE = 1 << 30
+"""Bytes of a tarball when it is inflated; a checkout of vLLM has 150 MiB."""
+
 _VERSION_FILE = f"{PACKAGE}/_version.py"
 
 
@@ -44,15 +70,10 @@ def archive_tree(path: Path) -> ArchiveTree:
     Raises:
         ContractError: The file is no tarball, or holds no vLLM.
     """
-    files: dict[str, bytes] = {}
     try:
-        with tarfile.open(path) as archive:
-            for member in archive:
-                name = _inside(member.name)
-                if name and member.isfile() and member.size <= _LARGEST:
-                    stream = archive.extractfile(member)
-                    files[name] = stream.read() if stream else b""
-    except (OSError, EOFError, tarfile.TarError) as err:
+        with _opened(path) as file:
+            files = _sources(file)
+    except (ContractError, *_DAMAGE) as err:
         msg = f"{path} cannot be read as a tarball: {err}"
         raise ContractError(msg) from err
     if f"{PACKAGE}/__init__.py" not in files:
@@ -61,6 +82,43 @@ def archive_tree(path: Path) -> ArchiveTree:
         )
         raise ContractError(msg)
     return ArchiveTree(files)
+
+
+def _opened(path: Path) -> BinaryIO:
+    with path.open("rb") as start:
+        magic = start.read(2)
+    if magic == b"\x1f\x8b":
+        return cast("BinaryIO", gzip.open(path))
+    if magic == b"BZ":
+        return cast("BinaryIO", bz2.open(path))
+    return cast("BinaryIO", lzma.open(path)) if magic == b"\xfd7" else path.open("rb")
+
+
+def _sources(file: BinaryIO) -> dict[str, bytes]:
+    """The Python files of the package.
+
+    Raises:
+        ContractError: The archive claims more than a checkout of vLLM can have.
+    """
+    files: dict[str, bytes] = {}
+    kept = 0
+    # Through this, since a header can claim any length and tarfile reads that into memory.
+    bounded = BoundedFile(file, LARGEST_ARCHIVE)
+    with tarfile.open(fileobj=cast("BinaryIO", bounded), mode="r:") as archive:
+        for number, member in enumerate(archive, start=1):
+            end = member.offset_data + member.size
+            if number > MOST_MEMBERS or end > LARGEST_ARCHIVE or kept > MOST_SOURCES:
+                msg = (
+                    f"more than {MOST_MEMBERS:,} files, {LARGEST_ARCHIVE:,} bytes, or "
+                    f"{MOST_SOURCES:,} bytes of vLLM's source; a checkout is far smaller"
+                )
+                raise ContractError(msg)
+            name = _inside(member.name)
+            if name and member.isfile() and member.size <= LARGEST_SOURCE:
+                stream = archive.extractfile(member)
+                files[name] = stream.read() if stream else b""
+                kept += len(files[name])
+    return files
 
 
 def _inside(name: str) -> str | None:

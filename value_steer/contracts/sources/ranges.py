@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from value_steer.contracts.sources.answers import Question, ask
 from value_steer.errors import ContractError
 
 if TYPE_CHECKING:
@@ -19,8 +21,19 @@ if TYPE_CHECKING:
 _TAIL = 1 << 20
 _CHUNK = 1 << 16
 _CONNECTIONS = 4
-_TIMEOUT = (10, 60)
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,12})-(\d{1,12})/(\d{1,12})", re.ASCII)
+
+LARGEST_WHEEL = 8 << 30
+"""Bytes of a wheel; the largest on the index has 1 GiB."""
+
+MOST_BYTES = 64 << 20
+"""What is fetched of one wheel at most: the texts of a vLLM are 5 MiB of it."""
+
+MOST_REQUESTS = 1024
+"""How often a wheel is asked for a part."""
+
+MOST_SECONDS = 900.0
+"""How long one wheel is read for."""
 
 
 class RangesUnsupportedError(ContractError):
@@ -32,22 +45,27 @@ class RangeFile(io.RawIOBase):
 
     Raises:
         RangesUnsupportedError: The server does not answer with ranges.
-        requests.RequestException: It does not answer, or with an error.
+        ContractError: It does not answer, with an error, or with other than what was asked for;
+            or the file would take more bytes, requests or time than a wheel can need.
     """
 
     def __init__(self, session: requests.Session, url: str) -> None:
         super().__init__()
         self._session = session
         self._url = url
+        self._shown = Question(url, 0, 0).shown
         self._parts: list[tuple[int, bytes]] = []
         self._position = 0
-        self._size = self._fetch(f"bytes=-{_TAIL}")
+        self._bytes_left = MOST_BYTES
+        self._requests_left = MOST_REQUESTS
+        self._deadline = time.monotonic() + MOST_SECONDS
+        self._size = self._fetch_tail()
 
     def prefetch(self, spans: Iterable[tuple[int, int]]) -> None:
         """Fetch several ``(start, stop)`` spans at once; those close together as one."""
         missing = _joined((a, min(b, self._size)) for a, b in spans if self._held(a) is None)
         with ThreadPoolExecutor(_CONNECTIONS) as pool:
-            for _ in pool.map(self._fetch, [f"bytes={a}-{b - 1}" for a, b in missing]):
+            for _ in pool.map(lambda span: self._fetch(*span), missing):
                 pass
 
     def readable(self) -> bool:
@@ -77,7 +95,7 @@ class RangeFile(io.RawIOBase):
             held = self._held(self._position)
             if held is None:
                 stop = min(self._size, self._position + max(wanted - done, _CHUNK))
-                self._fetch(f"bytes={self._position}-{stop - 1}")
+                self._fetch(self._position, stop)
                 continue
             piece = held[: wanted - done]
             view[done : done + len(piece)] = piece
@@ -91,23 +109,53 @@ class RangeFile(io.RawIOBase):
                 return memoryview(data)[position - start :]
         return None
 
-    def _fetch(self, span: str) -> int:
-        """Fetch one span and return the size of the whole file."""
-        with self._session.get(
-            self._url, headers={"Range": span}, timeout=_TIMEOUT, stream=True
-        ) as answer:
-            answer.raise_for_status()
-            match = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
-            if answer.status_code != 206 or match is None:
-                msg = "the server does not send parts of files"
-                raise RangesUnsupportedError(msg)
-            data = answer.content
-        start, last, size = map(int, match.groups())
-        if len(data) != last - start + 1:
-            msg = f"the server sent {len(data)} bytes for {span}; try again"
-            raise ContractError(msg)
-        self._parts.append((start, data))
+    def _fetch_tail(self) -> int:
+        """Fetch the end of the file and return the size of the whole."""
+        start, last, size = self._ask(f"bytes=-{_TAIL}", _TAIL)
+        if last != size - 1 or start != max(0, size - _TAIL) or size > LARGEST_WHEEL:
+            raise self._refusal((start, last, size), f"the last {_TAIL} bytes")
         return size
+
+    def _fetch(self, start: int, stop: int) -> None:
+        """Fetch a span of the file, which is then held."""
+        found = self._ask(f"bytes={start}-{stop - 1}", stop - start)
+        if found != (start, stop - 1, self._size):
+            raise self._refusal(found, f"bytes {start} to {stop - 1} of {self._size}")
+
+    def _ask(self, span: str, most: int) -> tuple[int, int, int]:
+        """Ask for a span; the first and last byte that came, and the size of the whole."""
+        self._bytes_left -= most
+        self._requests_left -= 1
+        seconds = self._deadline - time.monotonic()
+        if self._bytes_left < 0 or self._requests_left < 0 or seconds <= 0:
+            msg = (
+                f"{self._shown} would take more than {MOST_BYTES:,} bytes, "
+                f"{MOST_REQUESTS:,} requests or {MOST_SECONDS:.0f} s to read; no wheel of vLLM does"
+            )
+            raise ContractError(msg)
+        content = bytearray()
+        question = Question(self._url, most, seconds, span)
+        start, last, size = _span_of(ask(self._session, question, content.extend, _span_of))
+        if len(content) != last - start + 1:
+            msg = f"{self._shown} sent {len(content)} bytes as bytes {start} to {last}; try again"
+            raise ContractError(msg)
+        self._parts.append((start, bytes(content)))
+        return start, last, size
+
+    def _refusal(self, sent: tuple[int, int, int], asked: str) -> ContractError:
+        first, last, size = sent
+        return ContractError(
+            f"{self._shown} sent bytes {first} to {last} of {size}, asked for {asked}; try again"
+        )
+
+
+def _span_of(answer: requests.Response) -> tuple[int, int, int]:
+    match = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
+    if answer.status_code != 206 or match is None:
+        msg = "the server does not send parts of files"
+        raise RangesUnsupportedError(msg)
+    start, last, size = map(int, match.groups())
+    return start, last, size
 
 
 def _joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

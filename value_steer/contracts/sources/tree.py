@@ -108,8 +108,10 @@ def stated_version(text: str) -> str | None:
     """
     try:
         body = ast.parse(text).body
-    except (SyntaxError, ValueError) as err:
-        msg = f"{_VERSION_FILE} cannot be parsed: {err}; install vLLM again"
+    # Depth is a RecursionError of the one half of the parser, a MemoryError of the other.
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as err:
+        reason = str(err) or "nested too deeply"
+        msg = f"{_VERSION_FILE} cannot be parsed: {reason}; install vLLM again"
         raise ContractError(msg) from err
     for statement in body:
         if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Constant):

@@ -5,13 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import struct
+import weakref
 import zipfile
+import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
+from value_steer.contracts.sources.answers import Question, ask
+from value_steer.contracts.sources.bounded import (
+    LARGEST_SOURCE,
+    MOST_MEMBERS,
+    MOST_SOURCES,
+    BoundedFile,
+)
 from value_steer.contracts.sources.index import IndexSettings, shared_session
-from value_steer.contracts.sources.ranges import RangeFile, RangesUnsupportedError
+from value_steer.contracts.sources.ranges import LARGEST_WHEEL, RangeFile, RangesUnsupportedError
 from value_steer.errors import ContractError
+from value_steer.records.codec import parse_json
 from value_steer.records.files import replacing, write_atomically
 
 if TYPE_CHECKING:
@@ -25,7 +36,22 @@ _LOCAL_HEADER = 30
 # Extra fields of a local header are not in the table of contents.
 _SLACK = 96
 _TEXTS = "sources.json"
-_TIMEOUT = (10, 120)
+_DOWNLOAD_SECONDS = 3600.0
+# The table of contents has 46 bytes and a path for each file.
+_LARGEST_CONTENTS = 128 * MOST_MEMBERS
+_LARGEST_CACHE = 8 * MOST_SOURCES
+# What zipfile and zlib are known to raise on damaged archives and members.
+_DAMAGE = (
+    OSError,
+    EOFError,
+    ValueError,
+    NotImplementedError,
+    RuntimeError,
+    OverflowError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def cache_folder() -> Path:
@@ -54,6 +80,7 @@ class WheelTree:
         self._fetched = False
         self._archive: zipfile.ZipFile | None = None
         self._ranges: RangeFile | None = None
+        self._left = MOST_SOURCES
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -73,11 +100,15 @@ class WheelTree:
         if path not in self._texts:
             try:
                 archive = self._open()
-                there = path in archive.NameToInfo
-                self._texts[path] = archive.read(path).decode("utf-8") if there else None
-            except (OSError, ValueError, zipfile.BadZipFile) as err:
+                info = archive.NameToInfo.get(path)
+                text = None if info is None else self._inflated(archive, info).decode("utf-8")
+            except ContractError as err:
+                msg = f"{self._wheel.filename}: {path} cannot be read: {err}"
+                raise ContractError(msg) from err
+            except _DAMAGE as err:
                 msg = f"{self._wheel.filename}: {path} cannot be read ({err!r}); try again"
                 raise ContractError(msg) from err
+            self._texts[path] = text
             self._fetched = True
         return self._texts[path]
 
@@ -93,9 +124,14 @@ class WheelTree:
         try:
             archive = self._open()
             if self._ranges is not None:
-                there = [archive.NameToInfo[path] for path in missing if path in archive.NameToInfo]
-                self._ranges.prefetch(map(_span, there))
-        except (OSError, zipfile.BadZipFile) as err:
+                found = (archive.NameToInfo.get(path) for path in missing)
+                # A file that claims more will be refused when it is read.
+                wanted = (info for info in found if info and info.compress_size <= LARGEST_SOURCE)
+                self._ranges.prefetch(map(_span, wanted))
+        except ContractError as err:
+            msg = f"{self._wheel.filename} cannot be read: {err}"
+            raise ContractError(msg) from err
+        except _DAMAGE as err:
             msg = f"{self._wheel.filename} cannot be read ({err!r}); try again"
             raise ContractError(msg) from err
 
@@ -118,41 +154,74 @@ class WheelTree:
             raise ContractError(msg)
         return text
 
+    def _inflated(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+        """The content of a file of the wheel, of which no more is inflated than is allowed."""
+        if info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+            msg = f"its compression, method {info.compress_type}, is none that wheels have"
+            raise ContractError(msg)
+        most = min(LARGEST_SOURCE, self._left)
+        if max(info.file_size, info.compress_size) > most:
+            msg = f"it claims {info.file_size:,} bytes, and {most:,} are the most that are read"
+            raise ContractError(msg)
+        self._left -= info.file_size
+        with archive.open(info) as member:
+            return member.read()  # zipfile stops at the size that it claims
+
     def _open(self) -> zipfile.ZipFile:
         if self._archive is None:
-            session = shared_session(self._settings)
-            try:
-                self._ranges = RangeFile(session, self._wheel.url)
-                self._archive = zipfile.ZipFile(self._ranges)
-            except RangesUnsupportedError:
-                self._archive = zipfile.ZipFile(self._download(session))
+            file = self._file()
+            weakref.finalize(self, file.close)  # zipfile closes only what it opened itself
+            bounded = BoundedFile(file, _LARGEST_CONTENTS)
+            archive = zipfile.ZipFile(bounded)
+            if len(archive.NameToInfo) > MOST_MEMBERS:
+                msg = f"it has more than {MOST_MEMBERS:,} files"
+                raise ContractError(msg)
+            bounded.left = 2 * MOST_SOURCES  # what does not shrink is a little longer in it
+            self._archive = archive
         return self._archive
+
+    def _file(self) -> BinaryIO | RangeFile:
+        session = shared_session(self._settings)
+        try:
+            self._ranges = RangeFile(session, self._wheel.url)
+        except RangesUnsupportedError:
+            return self._download(session).open("rb")
+        return self._ranges
 
     def _download(self, session: requests.Session) -> Path:
         """The whole wheel, in the cache, with the hash that the index states."""
         target = self._folder / self._wheel.filename
-        if target.is_file():
+        if target.is_file() and _digest(target) == self._wheel.sha256:
             return target
         self._folder.mkdir(parents=True, exist_ok=True)
-        digest = hashlib.sha256()
         with replacing(target) as file:
-            with session.get(self._wheel.url, stream=True, timeout=_TIMEOUT) as answer:
-                answer.raise_for_status()
-                for chunk in answer.iter_content(1 << 20):
-                    digest.update(chunk)
-                    file.write(chunk)
-            if digest.hexdigest() != self._wheel.sha256:
+            ask(session, Question(self._wheel.url, LARGEST_WHEEL, _DOWNLOAD_SECONDS), file.write)
+            file.flush()
+            if _digest(Path(file.name)) != self._wheel.sha256:
                 msg = f"{self._wheel.filename} does not have the hash that the index states"
                 raise ContractError(msg)
         return target
 
 
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
 def _kept(path: Path) -> dict[str, str | None]:
+    """What an earlier run read; a cache that is damaged is fetched again."""
     try:
-        body = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # a cache: what is unreadable is fetched again
+        if path.stat().st_size > _LARGEST_CACHE:
+            return {}
+        body = parse_json(path.read_bytes())
+    except (OSError, ValueError):
         return {}
-    return body if isinstance(body, dict) else {}
+    if not isinstance(body, dict):
+        return {}
+    return {key: text for key, text in body.items() if text is None or isinstance(text, str)}
 
 
 def _span(info: zipfile.ZipInfo) -> tuple[int, int]:

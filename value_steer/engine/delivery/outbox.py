@@ -55,14 +55,12 @@ class Verdicts:
         again: Requests whose held token is refused: it is replaced by the one that the row was
             given.
         emptied: Requests that give out and hold nothing then: they are sampled again.
-        instead: Requests that give out another token than the one that they hold.
         scores: What the tables of log-probabilities say of tokens put in place of held ones.
     """
 
     first: set[str] = field(default_factory=set)
     again: set[str] = field(default_factory=set)
     emptied: set[str] = field(default_factory=set)
-    instead: dict[str, int] = field(default_factory=dict)
     scores: dict[str, Score] = field(default_factory=dict)
 
 
@@ -97,7 +95,7 @@ class _Held:
 
     def rescore(self, score: Score) -> None:
         """Let its row of log-probabilities speak of another token of the same distribution."""
-        if self.logprobs is None:
+        if self.logprobs is None or _is_whole(self.logprobs):
             return
         ids, logprobs, ranks = (column.copy() for column in self.logprobs[:3])
         # Column 0 is the token that was chosen, the rest are the most probable ones.
@@ -147,8 +145,9 @@ class Outbox:
         """Let a row give out what it held and hold what it got; what it gives out, if anything."""
         sampled = output.sampled_token_ids
         name, got = late.id, sampled[late.row]
-        if name in verdicts.scores:
-            self._held[name].rescore(verdicts.scores[name])
+        score = verdicts.scores.get(name)
+        if score is not None and name not in verdicts.first:
+            self._held[name].rescore(score)
         if name in verdicts.again:
             self._held[name].tokens = got
             sampled[late.row] = []
@@ -157,7 +156,12 @@ class Outbox:
         if output.logprobs is not None:
             fresh.logprobs = output.logprobs.slice_request(late.row, 1)
         if name in verdicts.first:
-            fresh.beside = _taken(output, name)
+            if score is not None:
+                fresh.rescore(score)
+            # After a preemption the host does not make them anew.
+            before = self._held.get(name)
+            fresh.beside = {} if before is None else before.beside
+            fresh.beside.update(_taken(output, name))
             self._held[name] = fresh
             sampled[late.row] = []
             return None
@@ -166,8 +170,7 @@ class Outbox:
             del self._held[name]
         else:
             self._held[name] = fresh
-        instead = verdicts.instead.get(name)
-        sampled[late.row] = given.tokens if instead is None else [instead]
+        sampled[late.row] = given.tokens
         for attribute, value in given.beside.items():
             getattr(output, attribute)[name] = value
         return given
@@ -185,6 +188,11 @@ def _taken(output: ModelRunnerOutput, request_id: str) -> dict[str, Any]:
 
 def _rewritten(table: LogprobsLists, entries: dict[int, LogprobsLists]) -> LogprobsLists:
     """A step's table with the rows of tokens that were sampled in an earlier step."""
+    if _is_whole(table):
+        whole = table.logprobs.copy()
+        for row, entry in entries.items():
+            whole[row] = entry.logprobs
+        return table._replace(logprobs=whole)
     width = max(table.logprobs.shape[1], *(row.logprobs.shape[1] for row in entries.values()))
     ids, logprobs = _widened(table.logprob_token_ids, width), _widened(table.logprobs, width)
     ranks = table.sampled_token_ranks.copy()
@@ -193,6 +201,11 @@ def _rewritten(table: LogprobsLists, entries: dict[int, LogprobsLists]) -> Logpr
         ids[row, :columns], logprobs[row, :columns] = entry.logprob_token_ids, entry.logprobs
         ranks[row] = entry.sampled_token_ranks[0]
     return table._replace(logprob_token_ids=ids, logprobs=logprobs, sampled_token_ranks=ranks)
+
+
+def _is_whole(table: LogprobsLists) -> bool:
+    """Whether a table lists the whole vocabulary in its own order, and names no tokens."""
+    return table.logprob_token_ids.ndim != 2
 
 
 def _widened(columns: np.ndarray, width: int) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vllm.v1.outputs import AsyncModelRunnerOutput
 
@@ -23,3 +23,7 @@ class LateOutput(AsyncModelRunnerOutput):  # type: ignore[misc]  # the host's
     def get_output(self) -> ModelRunnerOutput:
         """Wait for the host's copies; the output as the scheduler gets it."""
         return self._outbox.pass_on(self._promise.get_output(), self._delivery)
+
+    def get_kv_connector_output(self) -> Any:
+        """What the host's promise says of its KV connector (from vLLM 0.33)."""
+        return self._promise.get_kv_connector_output()

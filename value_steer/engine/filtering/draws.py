@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor
 
     from value_steer.engine.runners import Distributions
+
+
+IMPOSSIBLE = -1
+"""In place of a token that cannot be drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +52,18 @@ def redraw(
         wanted: The rows.
         own: The source of randomness of a request.
     """
-    logits = source.of([one.row for one in wanted])
-    policies = probabilities(logits)
-    return [
+    rows = [one.row for one in wanted]
+    logits = source.of(rows)
+    policies, sources = probabilities(logits), source.generators(rows)
+    drawn = [
         most_probable(row, one.count)
         if one.greedy
-        else draw(policy, one.count, source.generator(one.row) or own(one.request_id))
-        for one, row, policy in zip(wanted, logits, policies, strict=True)
+        else draw(policy, one.count, generator or own(one.request_id))
+        for one, row, policy, generator in zip(wanted, logits, policies, sources, strict=True)
     ]
+    # Read at once: each reading waits for the device.
+    tokens = iter(torch.cat(drawn).tolist())
+    return [[t for t in islice(tokens, len(part)) if t != IMPOSSIBLE] for part in drawn]
 
 
 def probabilities(logits: Tensor) -> Tensor:
@@ -62,25 +71,24 @@ def probabilities(logits: Tensor) -> Tensor:
     return logits.softmax(dim=-1, dtype=torch.float32)
 
 
-def draw(policy: Tensor, count: int, generator: Generator | None) -> list[int]:
+def draw(policy: Tensor, count: int, generator: Generator | None) -> Tensor:
     """Draw ``count`` tokens with replacement from a distribution ``[vocabulary]``.
 
     The host's own way of drawing costs a random number per token of the vocabulary and draw; this
-    one costs one per draw.
+    one costs one per draw. Rounding of the cumulative distribution can hit a token of probability
+    0; its place holds ``IMPOSSIBLE``.
     """
     if not count:
-        return []
+        return torch.empty(0, dtype=torch.long, device=policy.device)
     drawn = torch.multinomial(policy, count, replacement=True, generator=generator)
-    # Rounding of the cumulative distribution can hit the last token, possible or not.
-    return [int(token) for token in drawn[policy[drawn] > 0].tolist()]
+    return drawn.masked_fill_(policy[drawn] <= 0, IMPOSSIBLE)
 
 
-def most_probable(logits: Tensor, count: int) -> list[int]:
-    """The ``count + 1`` most probable tokens in order, ties by token id; no impossible one."""
+def most_probable(logits: Tensor, count: int) -> Tensor:
+    """The ``count + 1`` most probable tokens in order, ties by token id."""
     wanted = min(count + 1, len(logits))
     # Every token that ties with the last place, so that token ids decide among them.
     floor = logits.topk(wanted).values[-1]
     tokens = (logits >= floor).nonzero().flatten()
-    order = logits[tokens].sort(descending=True, stable=True).indices[:wanted]
-    tokens = tokens[order]
-    return [int(token) for token in tokens[logits[tokens] > -torch.inf].tolist()]
+    values, order = logits[tokens].sort(descending=True, stable=True)
+    return tokens[order[:wanted]].masked_fill_(values[:wanted] == -torch.inf, IMPOSSIBLE)

@@ -12,7 +12,7 @@ from value_steer.engine.host_copy import HostCopies, upload
 from value_steer.errors import SteeringError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from torch import Tensor
 
@@ -62,6 +62,10 @@ class HeldTokens:
         """Who holds a token, or who decides about it, is not what it was."""
         self._stale = True
 
+    def changed_by(self, decided: Iterable[bool]) -> None:
+        """Some rows take a position again, of which these are decided."""
+        self._stale |= any(decided)
+
     def look(self, feature: Tensor) -> Look | None:
         """Ask the head about hidden states ``[rows, hidden]``; ``None``: no row holds a token."""
         if self._stale:
@@ -109,7 +113,9 @@ class HeldTokens:
             self.constrained |= request.constrained
             self.special |= forced or not judged[one.row] or request.constrained
         self._all_judged = all(judged)
-        self._judged = upload(judged, feature, torch.bool) if True in judged else None
+        # A token that is given out whatever the head says has a value all the same.
+        holding = any(one.request.filtered.holds for one in self._rows)
+        self._judged = upload(judged, feature, torch.bool) if holding else None
         self._thresholds = upload(thresholds, feature, torch.float32)
         # What is special in this step mostly is not in the next.
         self._stale = self.special

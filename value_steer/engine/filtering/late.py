@@ -29,7 +29,7 @@ class FilteredRow:
     request: LiveRequest
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Sampled:
     """One batch as it was sampled.
 
@@ -74,15 +74,13 @@ class Memory:
         """A request is over, or begins anew."""
         self._kept.pop(request_id, None)
 
-    def of(self, request_id: str) -> tuple[Sampled, int]:
-        """The batch that a request was sampled in last, and its row there."""
-        sampled = self._kept.get(request_id)
-        if sampled is None:
-            assert self._last is not None  # noqa: S101  (asked for requests that hold a token)
-            sampled = self._last
-        return sampled, sampled.row_of[request_id]
+    def of(self, request_id: str) -> Sampled:
+        """The batch that a request was sampled in last."""
+        sampled = self._kept.get(request_id, self._last)
+        assert sampled is not None  # noqa: S101  (asked for requests that hold a token)
+        return sampled
 
     def token(self, request_id: str) -> int:
         """The token that a request holds."""
-        sampled, row = self.of(request_id)
-        return int(sampled.tokens[row, 0])
+        sampled = self.of(request_id)
+        return int(sampled.tokens[sampled.row_of[request_id], 0])

@@ -27,6 +27,7 @@ class Search:
         waiting: Candidates still to be tried, in draw order, each once.
         settled: The candidate that is given out though none is acceptable, while its keys and
             values have to be computed again.
+        ends: Whether that candidate is the stop token that ends the request.
     """
 
     position: int
@@ -35,6 +36,7 @@ class Search:
     refused: list[Candidate]
     waiting: list[int] = field(default_factory=list)
     settled: Candidate | None = None
+    ends: bool = False
 
     @property
     def natural(self) -> Candidate:
@@ -66,11 +68,14 @@ class Filtered:
         holds: Whether a token of it was sampled and is not given out yet.
         decided: Whether that token is given out whatever the head says of it.
         search: Candidates for that token, once the head has refused one.
+        drawn: Position and id of a token that was held when the request was preempted: it stays the
+            one that the model drew there.
     """
 
     holds: bool = False
     decided: bool = False
     search: Search | None = None
+    drawn: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,24 +8,23 @@ with the next candidate, while the others go on.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from value_steer.engine.delivery.outbox import LateRow, Verdicts
-from value_steer.engine.delivery.report import Ending, StepReport
-from value_steer.engine.filtering.draws import Redraw, redraw
+from value_steer.engine.delivery.report import Ending
+from value_steer.engine.filtering.candidates import Candidates
 from value_steer.engine.filtering.held import HeldTokens
 from value_steer.engine.filtering.late import FilteredRow, Memory, Sampled
-from value_steer.engine.filtering.search import Search
-from value_steer.policy import Candidate
+from value_steer.engine.filtering.step import Step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     import numpy as np
-    from torch import Tensor
+    from torch import Generator, Tensor
 
     from value_steer.engine.delivery.lag import Lag
+    from value_steer.engine.delivery.report import StepReport
     from value_steer.engine.filtering.held import Look
     from value_steer.engine.filtering.search import FallbackRule
     from value_steer.engine.guard import Guard
@@ -33,25 +32,6 @@ if TYPE_CHECKING:
     from value_steer.engine.runners import Draws, ModelRunner
 
 _NOTHING = Verdicts()
-
-
-@dataclass(slots=True)
-class _Step:
-    """What is decided in one step.
-
-    Attributes:
-        fired: Rows that abstention ends in this step.
-        verdicts: For the outbox.
-        report: For the scheduler.
-        again: Rows that take their last position again, and the token they end in.
-        opened: Rows whose natural token is refused.
-    """
-
-    fired: Sequence[bool]
-    verdicts: Verdicts = field(default_factory=Verdicts)
-    report: StepReport = field(default_factory=StepReport)
-    again: dict[FilteredRow, int] = field(default_factory=dict)
-    opened: list[tuple[FilteredRow, Candidate]] = field(default_factory=list)
 
 
 class ValueFilter:
@@ -88,7 +68,7 @@ class ValueFilter:
         self._draws = draws
         self._lag = lag
         self._memory = memory
-        self._fallback = fallback
+        self._candidates = Candidates(table, memory, runner, fallback)
         self._max_length = max_length
         self.guard = guard
         self.late: list[LateRow] = []
@@ -96,11 +76,47 @@ class ValueFilter:
         self._row_of: dict[str, int] = {}
         self._remembered: dict[str, int] = {}
         self._previous: list[FilteredRow] = []
+        self._begun: Step | None = None
 
     def forget(self, request_id: str) -> None:
         """A request is over."""
         self._memory.forget(request_id)
         self._lag.forget(request_id)
+
+    def interrupted(self, request_ids: Iterable[str]) -> None:
+        """Requests begin anew; what they hold stays what the model drew at its position."""
+        for name in request_ids:
+            request = self._table.get(name)
+            if request is not None and request.filtered.holds:
+                position = request.length + self._table.age
+                request.filtered.drawn = position, self._memory.token(name)
+
+    def rewound(self) -> list[tuple[Generator, Tensor]]:
+        """Sources of randomness whose next draw will not be used, and their states before it."""
+        if not self._held.special:
+            return []
+        found = []
+        for one in self._rows:
+            source = self._runner.generator(one.id) if self._is_discarded(one) else None
+            if source is not None:
+                found.append((source, source.get_state()))
+        return found
+
+    def _is_discarded(self, one: FilteredRow) -> bool:
+        """Whether what the host samples in a row is not used, whatever the head says."""
+        filtered = one.request.filtered
+        if filtered.holds:
+            return one.request.constrained
+        return self._known(one) is not None
+
+    def _known(self, one: FilteredRow) -> int | None:
+        """The token that a row ends in which holds none yet, where that was decided before."""
+        filtered, position = one.request.filtered, self._position(one) + 1
+        if filtered.search is not None and filtered.search.position == position:
+            return filtered.search.next
+        if filtered.drawn is not None and filtered.drawn[0] == position:
+            return filtered.drawn[1]
+        return None
 
     def lay_out(self, ids: Sequence[str]) -> None:
         """Take in a batch whose composition changed."""
@@ -134,33 +150,46 @@ class ValueFilter:
             return _NOTHING
         values, refused = self._held.on_host(look)
         every = self._held.special or self._longest + self._table.age >= self._max_length
-        step = _Step(fired)
+        step = self._begun = Step(fired)
         for one in self._rows:
             # All others give out what they hold and hold what was sampled.
             if every or refused[one.row] or fired[one.row] or one.request.filtered.search:
                 self._settle(one, step, values, refused=refused[one.row], output=output)
-        self._open(step)
+        for one in self._candidates.open(step):
+            self._give_out(one, step)
+        self._held.changed_by(one.request.filtered.decided for one in step.again)
         self._carry_out(step, output, report)
-        report.p_undesirable = self._given_out(values, step.verdicts) if look else None
+        report.p_undesirable = self._given_out(values, step) if look else None
         self._remember(output)
+        self._begun = None
         return step.verdicts
 
     def pass_through(self, output: Any, fired: Sequence[bool], report: StepReport) -> Verdicts:
         """After a decision that failed: give out what is held, unjudged, and hold what is new."""
-        verdicts = Verdicts()
+        begun, self._begun = self._begun, None
+        step = Step(fired)
         for one in self._rows:
             filtered = one.request.filtered
-            if filtered.holds:
-                report.unscored.append(one.id)
-            else:
-                verdicts.first.add(one.id)
+            held = filtered.holds
+            if begun is not None:  # it failed midway
+                held = (held and one.id not in begun.verdicts.first) or (
+                    one.id in begun.verdicts.emptied
+                )
             filtered.holds, filtered.decided, filtered.search = True, fired[one.row], None
+            if not held:
+                step.verdicts.first.add(one.id)
+                continue
+            report.unscored.append(one.id)
+            if one.request.constrained or self._is_last(one):
+                self._hold_nothing(one, step)
         self._held.changed()
+        self._table.resettle()
+        self._carry_out(step, output, report)
         if self._rows:
             self._remember(output)
-        return verdicts
+        return step.verdicts
 
-    def _carry_out(self, step: _Step, output: Any, report: StepReport) -> None:
+    def _carry_out(self, step: Step, output: Any, report: StepReport) -> None:
         """Change what the host books, and tell everybody who has to know."""
         if step.again:
             tokens = {one.row: token for one, token in step.again.items()}
@@ -180,7 +209,7 @@ class ValueFilter:
         return one.request.length + self._table.age - 1
 
     def _settle(
-        self, one: FilteredRow, step: _Step, values: np.ndarray, *, refused: bool, output: Any
+        self, one: FilteredRow, step: Step, values: np.ndarray, *, refused: bool, output: Any
     ) -> None:
         filtered = one.request.filtered
         if not filtered.holds:
@@ -188,112 +217,73 @@ class ValueFilter:
         elif not refused:
             self._give_out(one, step)
         elif filtered.search is None:
-            natural = Candidate(self._memory.token(one.id), float(values[one.row]))
-            step.opened.append((one, natural))
-        else:
-            tried = filtered.search.refuse(float(values[one.row]))
-            self._go_on(one, filtered.search, tried, step)
+            step.opened.append((one, float(values[one.row])))
+        elif self._candidates.refuse(one, filtered.search, float(values[one.row]), step):
+            self._give_out(one, step)
 
-    def _hold_first(self, one: FilteredRow, step: _Step, output: Any) -> None:
-        """Hold what was sampled, or the candidate that was to be tried before a preemption."""
+    def _hold_first(self, one: FilteredRow, step: Step, output: Any) -> None:
+        """Hold what was sampled, or what was to be tried before a preemption."""
         filtered = one.request.filtered
         step.verdicts.first.add(one.id)
-        search, position = filtered.search, self._position(one) + 1
-        ends = step.fired[one.row]
-        if search is not None and (search.position != position or ends):
-            filtered.search = search = None
-        if search is not None:
-            output.sampled_token_ids[one.row, 0] = search.next
-        filtered.holds = True
+        ends, known = step.fired[one.row], self._known(one)
+        if known is None or ends:
+            filtered.search = None
+        else:
+            output.sampled_token_ids[one.row, 0] = known
+            self._rescore(one, known, step)
+        search = filtered.search
+        filtered.holds, filtered.drawn = True, None
         self._held.changed()
         filtered.decided = ends or (search is not None and search.settled is not None)
+        if filtered.decided:
+            self._table.resettle()  # who is ended already is not judged again
 
-    def _give_out(self, one: FilteredRow, step: _Step) -> None:
+    def _rescore(self, one: FilteredRow, token: int, step: Step) -> None:
+        """Let the log-probabilities of a row speak of a token that was decided before."""
+        search = one.request.filtered.search
+        if search is not None:
+            self._candidates.rescore(one, search, step)
+        elif one.request.wants_logprobs and (score := self._draws.take().score(one.row, token)):
+            step.verdicts.scores[one.id] = score
+
+    def _give_out(self, one: FilteredRow, step: Step) -> None:
         """The held token is given out; the row holds what was sampled after it."""
         filtered, request = one.request.filtered, one.request
         search, filtered.search = filtered.search, None
-        if search is not None and search.next != search.natural.token:
+        if search is not None and search.ends:
+            step.report.endings[one.id] = Ending.NO_ACCEPTABLE
+            step.ended[one.row] = search.refused[-1].p_undesirable
+        elif search is not None and search.next != search.natural.token:
             step.report.interventions.append(one.id)
         decided, filtered.decided = filtered.decided, step.fired[one.row]
         if decided or filtered.decided:
             self._held.changed()
-        # A grammar's mask for this step did not know the token yet, and behind the last token that
-        # a sequence may have there is no room: what was sampled is not to be used.
-        if request.constrained or self._position(one) + 1 >= self._max_length:
-            step.again[one] = self._memory.token(one.id)
-            step.verdicts.emptied.add(one.id)
-            filtered.holds = filtered.decided = False
-            self._held.changed()
+            self._table.resettle()  # a request that abstention has ended is not judged again
+        # A grammar's mask for this step did not know the token yet.
+        if request.constrained or self._is_last(one):
+            self._hold_nothing(one, step)
 
-    def _open(self, step: _Step) -> None:
-        """Draw further candidates where the head refuses the model's own draw."""
-        for source, rows in self._by_source(step.opened).values():
-            wanted = [
-                Redraw(one.id, row, one.request.candidates - 1, one.request.greedy)
-                for one, _, row in rows
-            ]
-            drawn = redraw(source, wanted, self._runner.generator)
-            for (one, natural, row), tokens in zip(rows, drawn, strict=True):
-                search = Search(self._position(one), source, row, [natural])
-                search.expect(tokens, one.request.candidates)
-                one.request.refuses_next = False
-                one.request.filtered.search = search
-                self._go_on(one, search, natural, step)
+    def _is_last(self, one: FilteredRow) -> bool:
+        """Whether a row holds the last token that its sequence has room for."""
+        return self._position(one) + 1 >= self._max_length
 
-    def _by_source(self, opened: Sequence[tuple[FilteredRow, Candidate]]) -> dict[int, Any]:
-        """Rows with the batch that each was sampled in: mostly one batch."""
-        found: dict[int, Any] = {}
-        for one, natural in opened:
-            sampled, row = self._memory.of(one.id)
-            _, rows = found.setdefault(id(sampled), (sampled.source, []))
-            rows.append((one, natural, row))
-        return found
+    def _hold_nothing(self, one: FilteredRow, step: Step) -> None:
+        """What was sampled is not to be used."""
+        step.again[one] = self._memory.token(one.id)
+        step.verdicts.emptied.add(one.id)
+        one.request.filtered.holds = one.request.filtered.decided = False
+        self._held.changed()
 
-    def _go_on(self, one: FilteredRow, search: Search, tried: Candidate, step: _Step) -> None:
-        """After a refusal: the next candidate, or the fallback if none is left."""
-        request = one.request
-        if search.waiting:
-            self._try(one, search, step)
-            return
-        step.report.no_acceptable.append(one.id)
-        best = self._fallback.choose(search)
-        if self._fallback.abstains and request.endable_at(search.position):
-            self._end(one, search, step)
-        elif best.token == tried.token and request.threshold is None:
-            search.settled = best
-            self._give_out(one, step)
-        else:
-            # The keys and values of the position are those of another token, or abstention has
-            # still to judge the one that is given out.
-            search.settled = best
-            request.filtered.decided = True
-            self._held.changed()
-            self._try(one, search, step)
+    def _given_out(self, values: np.ndarray, step: Step) -> np.ndarray:
+        """P(undesirable) of what each row gives out, NaN where that is nothing.
 
-    def _try(self, one: FilteredRow, search: Search, step: _Step) -> None:
-        """Take the position again with the search's next token."""
-        step.verdicts.again.add(one.id)
-        self._rescore(one, search, search.next, step)
-        step.again[one] = search.next
-
-    def _end(self, one: FilteredRow, search: Search, step: _Step) -> None:
-        """Give the request up: its stop token is given out in place of every candidate."""
-        request = one.request
-        step.verdicts.instead[one.id] = request.stop_token
-        step.report.endings[one.id] = Ending.NO_ACCEPTABLE
-        self._rescore(one, search, request.stop_token, step)
-        request.filtered.search = None
-
-    def _rescore(self, one: FilteredRow, search: Search, token: int, step: _Step) -> None:
-        if one.request.wants_logprobs:
-            score = search.source.score(search.row, token)
-            if score is not None:
-                step.verdicts.scores[one.id] = score
-
-    def _given_out(self, values: np.ndarray, verdicts: Verdicts) -> np.ndarray:
-        """P(undesirable) of what each row gives out, NaN where it gives out nothing."""
-        nothing = verdicts.first | verdicts.again
-        return self._held.without(values, [self._row_of[name] for name in nothing])
+        Of a row that is ended it is the value that ended it, not that of its stop token.
+        """
+        nothing = step.verdicts.first | step.verdicts.again
+        given = self._held.without(values, [self._row_of[name] for name in nothing])
+        for row, value in step.ended.items():
+            given[row] = value
+        return given
 
     def _remember(self, output: Any) -> None:
         holding: list[str] = []

@@ -39,8 +39,8 @@ class Distributions(Protocol):
     def of(self, rows: Sequence[int]) -> Tensor:
         """The processed logits of rows, ``[rows, vocabulary]``."""
 
-    def generator(self, row: int) -> Generator | None:
-        """A source of randomness for further draws in a row that the host does not use itself.
+    def generators(self, rows: Sequence[int]) -> Sequence[Generator | None]:
+        """Sources of randomness for further draws that the host does not use itself.
 
         ``None``: the request's own is to be used.
         """

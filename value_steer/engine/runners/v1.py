@@ -9,6 +9,7 @@ import torch
 from vllm.v1.sample.ops.topk_topp_sampler import apply_top_k_top_p
 
 from value_steer.engine.delivery.outbox import Score
+from value_steer.errors import SteeringError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -71,10 +72,9 @@ class DistributionsV1:
         k = None if self.k is None else self.k[index]
         return apply_top_k_top_p(logits, k, None if self.p is None else self.p[index])
 
-    def generator(self, row: int) -> Generator | None:
+    def generators(self, rows: Sequence[int]) -> Sequence[Generator | None]:
         """A random row draws on from its request's own generator."""
-        del row
-        return None
+        return [None] * len(rows)
 
     def score(self, row: int, token: int) -> Score | None:
         """See :meth:`Distributions.score`."""
@@ -104,13 +104,21 @@ class DrawsV1:
         sampler.topk_topp_sampler.register_forward_pre_hook(self._intercept_draw)
         sampler.greedy_sample = self._greedy_sample
         sampler.gather_logprobs = self._gather_logprobs
+        # Since vLLM 0.20 a request may ask for the log-probabilities of tokens that it names.
+        self._gather_named = getattr(sampler, "gather_specific_token_logprobs", None)
+        if self._gather_named is not None:
+            sampler.gather_specific_token_logprobs = self._gather_named_logprobs
 
     def take(self) -> DistributionsV1:
         """See :meth:`Draws.take`."""
+        if self._logits is None:
+            msg = "the host's sampler has drawn from logits that value-steer did not see"
+            raise SteeringError(msg)
         return DistributionsV1(self._logits, self._k, self._p, self._raw)
 
     def _begin(self, *_: Any) -> None:
         self._sampling = True
+        self._logits: Tensor | None = None
         self._raw: Tensor | None = None
         self._k: Tensor | None = None
         self._p: Tensor | None = None
@@ -134,3 +142,9 @@ class DrawsV1:
         if self._sampling:
             self._raw = logprobs
         return self._gather(logprobs, num_logprobs, token_ids=token_ids)
+
+    def _gather_named_logprobs(self, logprobs: Tensor, *args: Any, **kwargs: Any) -> Any:
+        assert self._gather_named is not None  # noqa: S101  (it stands in for that one)
+        if self._sampling:
+            self._raw = logprobs
+        return self._gather_named(logprobs, *args, **kwargs)

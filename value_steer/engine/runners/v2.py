@@ -78,10 +78,15 @@ class DistributionsV2:
         """See :meth:`Distributions.of`."""
         return self.processed[torch.tensor(rows, device=self.processed.device)]
 
-    def generator(self, row: int) -> Generator | None:
+    def generators(self, rows: Sequence[int]) -> Sequence[Generator | None]:
         """Seeded by the request's seed and the position, so a request sent again draws the same."""
-        mixed = (int(self.seeds[row]) + _MIX * (int(self.positions[row]) + 1)) % (1 << 63)
-        return torch.Generator(device=self.processed.device).manual_seed(mixed)
+        device = self.positions.device
+        positions = self.positions[list(rows)].tolist()
+        mixed = (
+            (int(self.seeds[row]) + _MIX * (position + 1)) % (1 << 63)
+            for row, position in zip(rows, positions, strict=True)
+        )
+        return [torch.Generator(device=device).manual_seed(seed) for seed in mixed]
 
     def score(self, row: int, token: int) -> Score | None:
         """See :meth:`Distributions.score`."""

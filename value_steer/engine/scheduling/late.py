@@ -71,7 +71,11 @@ class LateScheduling(_Host):  # type: ignore[misc]  # decided where the classes 
         """Take in the output of a step; who got no token takes its last position again."""
         stale = self._stale.arrived(self.requests, model_runner_output)
         report = report_of(model_runner_output) or StepReport()
-        self._late.update(n for n, a in report.admitted.items() if a.vfd_threshold is not None)
+        self._late.update(
+            name
+            for name, admitted in report.admitted.items()
+            if admitted.vfd_threshold is not None and name in self.requests
+        )
         again = [
             request
             for name in report.repeated

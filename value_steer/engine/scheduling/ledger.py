@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from value_steer.engine.delivery.report import Ending
 from value_steer.engine.scheduling.outcomes import BINS, Counters, Outcome, callers_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Container, Iterable, Sequence
 
-    from value_steer.engine.delivery.report import Admitted, Ending, StepReport
+    from value_steer.engine.delivery.report import Admitted, StepReport
 
 CAPACITY = 10_000
 """Finished requests whose outcomes are kept."""
@@ -43,9 +44,11 @@ class _Running:
 class _Batch:
     """Sums over steps of the same rows, so that a step costs a few operations for all of them."""
 
-    def __init__(self, ids: Sequence[str]) -> None:
+    def __init__(self, ids: Sequence[str], running: Container[str] = ()) -> None:
         rows = len(ids)
         self.ids = list(ids)
+        # A row may be in flight when its request ends; what is said of it then counts nowhere.
+        self._runs = np.array([name in running for name in ids], bool)
         self.judged, self.filtered = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
         self.value, self.lowest, self.p_undesirable = (
             np.full(rows, np.nan, np.float32) for _ in range(3)
@@ -55,13 +58,13 @@ class _Batch:
     def add(self, report: StepReport) -> None:
         """Take in a step."""
         if (good := report.p_good) is not None:
-            seen = ~np.isnan(good)
+            seen = ~np.isnan(good) & self._runs
             self.judged += seen
             self.value[seen] = good[seen]
             np.fmin(self.lowest, good, out=self.lowest)
             self.bins_good += _histogram(good[seen])
         if (undesirable := report.p_undesirable) is not None:
-            seen = ~np.isnan(undesirable)
+            seen = ~np.isnan(undesirable) & self._runs
             self.filtered += seen
             self.p_undesirable[seen] = undesirable[seen]
             self.bins_undesirable += _histogram(undesirable[seen])
@@ -96,16 +99,19 @@ class Ledger:
     def take(self, report: StepReport, ids: Sequence[str]) -> None:
         """Take in what a worker said of a step whose rows are ``ids``."""
         for request_id, admitted in report.admitted.items():
+            if request_id in self._running:  # it comes back after a preemption
+                continue
             self._running[request_id] = _Running(admitted)
             self._counters.unendable += admitted.unendable
-        if ids != self._batch.ids:
+        if report.admitted or ids != self._batch.ids:
             self._settle()
-            self._batch = _Batch(ids)
+            self._batch = _Batch(ids, self._running)
             self._detailed = [
                 (row, one)
                 for row, name in enumerate(ids)
                 if (one := self._running.get(name)) is not None and one.admitted.keeps_values
             ]
+        self._leave_out_stop_tokens(report, ids)
         self._batch.add(report)
         for row, one in self._detailed:
             _append(one.values, report.p_good, row)
@@ -155,8 +161,9 @@ class Ledger:
         )
         self._counters.finished += 1
         self._counters.abstained += abstained
+        self._counters.exhausted += abstained and ending is Ending.NO_ACCEPTABLE
         self._counters.refused += admitted.refusal is not None
-        self._counters.exempt += not outcome.steered
+        self._counters.exempt += admitted.refusal is None and not outcome.steered
         self.add([outcome])
         return outcome
 
@@ -185,6 +192,16 @@ class Ledger:
         """The outcomes of the answers to a request, by the id that its caller knows."""
         return dict(self._of_caller.get(name, {}))
 
+    def _leave_out_stop_tokens(self, report: StepReport, ids: Sequence[str]) -> None:
+        """A filtered request ends one step late, in which its stop token was judged as well."""
+        if report.p_good is None:
+            return
+        for name, ending in report.endings.items():
+            one = self._running.get(name)
+            if ending is Ending.NO_ACCEPTABLE or one is None or one.admitted.vfd_threshold is None:
+                continue
+            report.p_good[ids.index(name)] = np.nan
+
     def _count(self, request_ids: Sequence[str], what: str) -> int:
         """Count something that happened to requests; returns to how many that still run."""
         running = [one for name in request_ids if (one := self._running.get(name)) is not None]
@@ -200,7 +217,7 @@ class Ledger:
         counters.p_undesirable = (batch.bins_undesirable + counters.p_undesirable).tolist()
         for row, name in enumerate(batch.ids):
             one = self._running.get(name)
-            if one is None:  # a row that was in flight when its request ended
+            if one is None:
                 continue
             judged, filtered = int(batch.judged[row]), int(batch.filtered[row])
             self._counters.judged += judged

@@ -19,6 +19,7 @@ class Counters:
     Attributes:
         judged: Hidden states judged by abstention.
         abstained: Requests ended by a head.
+        exhausted: Those of them that ended because no candidate was acceptable.
         refused: Requests ended because their own settings were wrong.
         unendable: Requests without a stop token, which abstention cannot end and leaves alone.
         filtered: Tokens given out after value filtering judged them.
@@ -38,6 +39,7 @@ class Counters:
 
     judged: int = 0
     abstained: int = 0
+    exhausted: int = 0
     refused: int = 0
     unendable: int = 0
     filtered: int = 0

@@ -36,6 +36,8 @@ class SteeredScheduling(_Host):  # type: ignore[misc]  # decided where the class
     def update_from_output(self, scheduler_output: Any, model_runner_output: Any) -> Any:
         """Take in the output of a step as the host does, and what the worker said of it."""
         self._report = report_of(model_runner_output) or StepReport()
+        for gone in self._report.admitted.keys() - self.requests.keys():
+            del self._report.admitted[gone]  # aborted while its first step was on its way
         self.ledger.take(self._report, model_runner_output.req_ids)
         return super().update_from_output(scheduler_output, model_runner_output)
 

@@ -68,6 +68,8 @@ class StaleOutputs:
                 continue
             if stale.dropped:
                 output.sampled_token_ids[row] = []
+                # The host asserts that they come beside a token.
+                output.prompt_logprobs_dict.pop(name, None)
             else:
                 request.num_output_placeholders += len(output.sampled_token_ids[row])
         return found

@@ -8,10 +8,15 @@ this package is its entry point. Every promise is kept after a random delay, as 
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import random
 import time
 from typing import Any
+
+from compat.behaviour.messages import LATE
+
+from . import streams
 
 _MARK = "_cpu_async_standin"
 _DELAYS = (0.0, 0.0, 0.0005, 0.002)
@@ -34,24 +39,40 @@ def register() -> None:
 
     setattr(check_and_update_config, _MARK, True)
     CpuPlatform.check_and_update_config = classmethod(check_and_update_config)
-    _delay_promises()
+    streams.provide()
+    if os.environ.get("CPU_ASYNC_DELAYS") != "0":  # a benchmark wants none
+        _delay_promises()
 
 
 def _delay_promises() -> None:
-    from vllm.v1.worker.gpu.async_utils import AsyncOutput
-    from vllm.v1.worker.gpu_model_runner import AsyncGPUModelRunnerOutput
+    """Delay what any of vLLM's promises waits for, whichever runners a release has and where."""
+    from vllm.v1.outputs import AsyncModelRunnerOutput
 
-    delays = random.Random(os.getpid())
-    for promise in (AsyncGPUModelRunnerOutput, AsyncOutput):
-        _delay(promise, delays)
+    clock = _Clock()
+
+    def delay(promise: Any, /, **_: Any) -> None:
+        # Those of others, value-steer's own for one, wait for one of vLLM's.
+        if promise.__module__.startswith("vllm.") and "get_output" in vars(promise):
+            promise.get_output = clock.late(promise.get_output)
+
+    for promise in AsyncModelRunnerOutput.__subclasses__():
+        delay(promise)
+    # A runner may not have been imported yet, and in other orders than the host's it cannot be.
+    AsyncModelRunnerOutput.__init_subclass__ = classmethod(delay)
 
 
-def _delay(promise: Any, delays: random.Random) -> None:
-    keep = promise.get_output
+class _Clock:
+    def __init__(self) -> None:
+        self._delays = random.Random(os.getpid())  # noqa: S311  (no secret)
+        self._said = False
 
-    @functools.wraps(keep)
-    def get_output(self: Any) -> Any:
-        time.sleep(delays.choice(_DELAYS))
-        return keep(self)
+    def late(self, keep: Any) -> Any:
+        @functools.wraps(keep)
+        def get_output(promise: Any) -> Any:
+            if not self._said:
+                self._said = True
+                logging.getLogger("vllm.cpu_async_standin").info(LATE)
+            time.sleep(self._delays.choice(_DELAYS))
+            return keep(promise)
 
-    promise.get_output = get_output
+        return get_output

@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
-from value_steer.engine.draws import draw, most_probable, probabilities
+from value_steer.engine.filtering.draws import (
+    IMPOSSIBLE,
+    Redraw,
+    draw,
+    most_probable,
+    probabilities,
+    redraw,
+)
 
 POLICY = [0.4, 0.3, 0.15, 0.1, 0.05, 0.0]
 DRAWS = 20_000
 CRITICAL = 18.47
 """Of chi-square with four degrees of freedom, at 0.001."""
+
+
+def _drawn(*asked: Any) -> list[int]:
+    return [token for token in draw(*asked).tolist() if token != IMPOSSIBLE]
 
 
 def _generator(seed: int = 0) -> torch.Generator:
@@ -22,7 +35,7 @@ def _generator(seed: int = 0) -> torch.Generator:
 
 def test_draws_follow_the_distribution() -> None:
     """Chi-square over many draws with a fixed generator; an impossible token never comes."""
-    counts = Counter(draw(torch.tensor(POLICY), DRAWS, _generator()))
+    counts = Counter(_drawn(torch.tensor(POLICY), DRAWS, _generator()))
 
     expected = [DRAWS * share for share in POLICY[:-1]]
     deviation = sum((counts[i] - e) ** 2 / e for i, e in enumerate(expected))
@@ -33,7 +46,7 @@ def test_draws_follow_the_distribution() -> None:
 def test_the_test_of_the_law_tells_other_laws_apart() -> None:
     """Draws from a slightly other distribution would not pass for it."""
     other = torch.tensor([0.38, 0.32, 0.15, 0.1, 0.05, 0.0])
-    counts = Counter(draw(other, DRAWS, _generator()))
+    counts = Counter(_drawn(other, DRAWS, _generator()))
 
     expected = [DRAWS * share for share in POLICY[:-1]]
     assert sum((counts[i] - e) ** 2 / e for i, e in enumerate(expected)) > CRITICAL
@@ -43,16 +56,16 @@ def test_draws_depend_on_their_own_generator_alone() -> None:
     """The same generator gives the same draws, and the global one is left as it was."""
     policy = torch.tensor(POLICY)
     state = torch.get_rng_state()
-    first, again = (draw(policy, 50, _generator(7)) for _ in range(2))
+    first, again = (_drawn(policy, 50, _generator(7)) for _ in range(2))
 
     assert first == again
     assert torch.equal(torch.get_rng_state(), state)
-    assert draw(policy, 50, _generator(8)) != first
+    assert _drawn(policy, 50, _generator(8)) != first
 
 
 def test_tokens_come_back_as_often_as_they_are_drawn() -> None:
     """With replacement: a certain token is drawn every time."""
-    assert draw(torch.tensor([0.0, 1.0, 0.0]), 3, _generator()) == [1, 1, 1]
+    assert _drawn(torch.tensor([0.0, 1.0, 0.0]), 3, _generator()) == [1, 1, 1]
 
 
 def test_no_draws_take_no_randomness() -> None:
@@ -60,7 +73,7 @@ def test_no_draws_take_no_randomness() -> None:
     generator = _generator()
     state = generator.get_state()
 
-    assert draw(torch.tensor(POLICY), 0, generator) == []
+    assert _drawn(torch.tensor(POLICY), 0, generator) == []
     assert torch.equal(generator.get_state(), state)
 
 
@@ -68,7 +81,7 @@ def test_a_hit_beyond_the_possible_tokens_is_left_out(monkeypatch: pytest.Monkey
     """Rounding of the cumulative distribution can hit the last token."""
     monkeypatch.setattr(torch, "multinomial", lambda *_, **__: torch.tensor([1, 5, 0, 5]))
 
-    assert draw(torch.tensor(POLICY), 4, None) == [1, 0]
+    assert _drawn(torch.tensor(POLICY), 4, None) == [1, 0]
 
 
 @pytest.mark.parametrize(
@@ -84,7 +97,8 @@ def test_a_hit_beyond_the_possible_tokens_is_left_out(monkeypatch: pytest.Monkey
 )
 def test_the_most_probable_tokens(logits: list[float], count: int, tokens: list[int]) -> None:
     """One more than are asked for, the natural one is among them; ties by token id."""
-    assert most_probable(torch.tensor(logits), count) == tokens
+    found = most_probable(torch.tensor(logits), count).tolist()
+    assert [token for token in found if token != IMPOSSIBLE] == tokens
 
 
 def test_probabilities_are_in_single_precision() -> None:
@@ -95,3 +109,27 @@ def test_probabilities_are_in_single_precision() -> None:
 
     assert found.dtype == torch.float32
     assert found[0].tolist() == pytest.approx([0.25, 0.75, 0.0], abs=2e-3)
+
+
+def test_each_row_draws_from_its_own_distribution_and_randomness() -> None:
+    """The row's own source before the request's; a greedy row takes none."""
+    table = torch.tensor([[0.0, 1.0, 2.0], [-math.inf, 0.0, -math.inf], POLICY[:3], POLICY[3:]])
+    own = {name: _generator(1) for name in ("a", "b", "c")}
+    source: Any = SimpleNamespace(
+        of=lambda rows: table[list(rows)].log(),
+        generators=lambda rows: [_generator(2) if row == 3 else None for row in rows],
+    )
+    table = table.exp()
+    wanted = [
+        Redraw("c", 0, 2, greedy=True),
+        Redraw("b", 2, 5, greedy=False),
+        Redraw("a", 3, 5, greedy=False),
+    ]
+
+    greedy, by_request, by_row = redraw(source, wanted, own.__getitem__)
+
+    policies = probabilities(table.log())
+    assert greedy == [2, 1, 0]
+    assert by_request == _drawn(policies[2], 5, _generator(1))
+    assert by_row == _drawn(policies[3], 5, _generator(2))
+    assert torch.equal(own["a"].get_state(), _generator(1).get_state())

@@ -1,0 +1,1 @@
+"""The compatibility page: what the registry says, as one file for people, and as rows."""

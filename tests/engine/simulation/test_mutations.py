@@ -1,0 +1,178 @@
+"""The simulation can fail: without any one of the edits that late delivery is made of, it does."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.engine.simulation.check import failed
+from tests.engine.simulation.stand_ins import RunnerV1, RunnerV2
+from tests.engine.simulation.traces import drawn
+from value_steer.engine.abstain import Abstainer
+from value_steer.engine.delivery.lag import Lag
+from value_steer.engine.delivery.outbox import Outbox
+from value_steer.engine.filtering.held import HeldTokens
+from value_steer.engine.filtering.late import Memory
+from value_steer.engine.filtering.value_filter import ValueFilter
+from value_steer.engine.live_request import LiveRequest
+from value_steer.engine.requests import RequestTable
+from value_steer.engine.rows import Rows
+from value_steer.engine.scheduling.late import LateScheduling
+from value_steer.engine.scheduling.stale import StaleOutputs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MOST = 1_500
+"""Traces in which a mutation has to show."""
+
+Change = tuple[Any, str, Any]
+
+
+def _without(*changes: Change) -> Callable[[pytest.MonkeyPatch], None]:
+    def apply(patch: pytest.MonkeyPatch) -> None:
+        for owner, name, replacement in changes:
+            patch.setattr(owner, name, replacement)
+
+    return apply
+
+
+def _nothing(*_: Any, **__: Any) -> None:
+    return None
+
+
+def _take_back(patch: pytest.MonkeyPatch) -> None:
+    """The scheduler does not learn that a request got no token."""
+    update = LateScheduling.update_from_output
+
+    def without(self: Any, step: Any, output: Any) -> Any:
+        if (report := getattr(output, "value_steer", None)) is not None:
+            report.repeated = []
+        return update(self, step, output)
+
+    patch.setattr(LateScheduling, "update_from_output", without)
+
+
+def _longer_model(patch: pytest.MonkeyPatch) -> None:
+    """``schedule`` with the sequence's own limit."""
+
+    def schedule(self: Any) -> Any:
+        raised = list(self._last_tokens())
+        for request, more in raised:
+            request.max_tokens += more
+        step = super(LateScheduling, self).schedule()
+        for request, more in raised:
+            request.max_tokens -= more
+        self._stale.scheduled(step)
+        return step
+
+    patch.setattr(LateScheduling, "schedule", schedule)
+
+
+def _search_forgotten(patch: pytest.MonkeyPatch) -> None:
+    settle = RequestTable._settle
+
+    def without(self: Any, step: Any) -> None:
+        back = [new.req_id for new in step.scheduled_new_reqs]
+        back += step.scheduled_cached_reqs.resumed_req_ids
+        for name in back:
+            if (request := self.get(name)) is not None:
+                request.filtered.search = None
+        settle(self, step)
+
+    patch.setattr(RequestTable, "_settle", without)
+
+
+def _refused_unmasked(patch: pytest.MonkeyPatch) -> None:
+    judge = Abstainer.judge
+    patch.setattr(
+        Abstainer,
+        "judge",
+        lambda self, feature, rows, possible, _: judge(self, feature, rows, possible, None),
+    )
+
+
+def _decided_judged(patch: pytest.MonkeyPatch) -> None:
+    prepare = HeldTokens._prepare
+
+    def without(self: Any, feature: Any) -> None:
+        decided = [one.request.filtered for one in self._rows if one.request.filtered.decided]
+        for filtered in decided:
+            filtered.decided = False
+        prepare(self, feature)
+        for filtered in decided:
+            filtered.decided = True
+        self.special = self._stale = True
+
+    patch.setattr(HeldTokens, "_prepare", without)
+
+
+def _memory_unkept(patch: pytest.MonkeyPatch) -> None:
+    note = Memory.note
+    patch.setattr(Memory, "note", lambda self, sampled, _: note(self, sampled, []))
+
+
+def _streaks_inherited(patch: pytest.MonkeyPatch) -> None:
+    plan = Rows.plan
+
+    def without(self: Any, ids: Any, table: Any) -> None:
+        plan(self, ids, table)
+        self.known.fill_(1)
+
+    patch.setattr(Rows, "plan", without)
+
+
+def _outbox_keeps(patch: pytest.MonkeyPatch) -> None:
+    pass_on = Outbox.pass_on
+
+    def without(self: Any, output: Any, delivery: Any) -> Any:
+        delivery.over[:] = []
+        return pass_on(self, output, delivery)
+
+    patch.setattr(Outbox, "pass_on", without)
+
+
+def _stop_judged(patch: pytest.MonkeyPatch) -> None:
+    judged: Any = vars(LiveRequest)["judged"]
+
+    def without(self: Any) -> Any:
+        decided, self.filtered.decided = self.filtered.decided, False
+        found = judged.fget(self)
+        self.filtered.decided = decided
+        return found
+
+    patch.setattr(LiveRequest, "judged", property(without))
+
+
+MUTATIONS = {
+    "take back": _take_back,
+    "room for max_tokens": _without((LateScheduling, "_last_tokens", lambda _: iter(()))),
+    "room for max_model_len": _longer_model,
+    "lag": _without((Lag, "_corrected", lambda *_: {})),
+    "tails": _without((Lag, "_tails", lambda *_: {})),
+    "run again v1": _without((RunnerV1, "run_again", _nothing)),
+    "run again v2": _without((RunnerV2, "run_again", _nothing)),
+    "search over preemption": _search_forgotten,
+    "refused rows": _refused_unmasked,
+    "decided tokens": _decided_judged,
+    "memory of skipped rows": _memory_unkept,
+    "stale outputs": _without((StaleOutputs, "preempted", _nothing)),
+    "patience of one request": _streaks_inherited,
+    "outbox forgets": _outbox_keeps,
+    "stop token is not judged": _stop_judged,
+    "last position": _without((ValueFilter, "_is_last", lambda *_: False)),
+    "table repeats": _without((RequestTable, "repeat", _nothing)),
+}
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_every_edit_is_needed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it, some trace fails."""
+    MUTATIONS[name](monkeypatch)
+
+    assert any(
+        failed(drawn(random.Random(seed))) is not None  # noqa: S311  (no secret)
+        for seed in range(MOST)
+    )
