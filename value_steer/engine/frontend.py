@@ -175,8 +175,8 @@ def _refusing_beams(search: Callable[..., Any]) -> Callable[..., Any]:
         check = _CHECKS.get(id(self.model_config))
         if check is not None and check.steers:
             msg = (
-                "beam search picks tokens from tables of log-probabilities, which steering does not "
-                "change, so its answers would be unsteered; ask for several answers with n, or "
+                "beam search picks tokens from log-probabilities, which steering does not change, "
+                "so its answers would be unsteered; ask for several answers with n, or "
                 "for beams from an engine without value-steer"
             )
             raise SettingsError(msg)
