@@ -17,11 +17,13 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from compat.behaviour.messages import CACHE_TOKENS, SMALLEST, Answer, Scheduling
+from compat.behaviour.operations import EVENTS, converse, params_of, prompt_of, search_beams
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vllm import LLM, RequestOutput, SamplingParams
+    from vllm import LLM, RequestOutput
+    from vllm.lora.request import LoRARequest
 
 
 _SCHEDULED = itertools.count()
@@ -104,13 +106,20 @@ def _unchecked() -> Iterator[None]:
         frontend._CHECKS.update(checks)  # noqa: SLF001
 
 
+def _generate_many(engine: LLM, call: dict[str, Any]) -> list[list[dict[str, Any]]]:
+    return [
+        [asdict(_answer(output, index)) for index in range(len(output.outputs))]
+        for output in _outputs(engine, call)
+    ]
+
+
 def _time(engine: LLM, call: dict[str, Any]) -> dict[str, Any]:
     """How long a batch takes, without what it costs to report it."""
     host, asked = engine.llm_engine, call["requests"]
     began, used = time.perf_counter(), time.process_time()
     for request in asked:
-        prompt = {"prompt_token_ids": request["prompt"]}
-        host.add_request(f"{next(_SCHEDULED)}timed", prompt, _params(request))
+        prompt = prompt_of(engine, request)
+        host.add_request(f"{next(_SCHEDULED)}timed", prompt, params_of(request))
     seen: dict[str, int] = {}
     last: dict[str, float] = {}
     first: list[float] = []
@@ -138,14 +147,18 @@ def _run_schedule(engine: LLM, call: dict[str, Any]) -> list[list[int]]:
     arrivals = call["arrivals"]
     names = [f"{next(_SCHEDULED)}scheduled" for _ in arrivals]
     tokens: dict[str, list[int]] = {name: [] for name in names}
+    events = call["events"]
     last = max(max(arrival["at"], arrival["aborted_at"] or 0) for arrival in arrivals)
+    last = max([last, *(event["at"] for event in events)])
     step = 0
     while step <= last or host.has_unfinished_requests():
+        for event in events:
+            if event["at"] == step:
+                EVENTS[event["what"]](engine, event["argument"])
         for name, arrival in zip(names, arrivals, strict=True):
             if arrival["at"] == step:
                 request = arrival["request"]
-                prompt = {"prompt_token_ids": request["prompt"]}
-                host.add_request(name, prompt, _params(request))
+                host.add_request(name, prompt_of(engine, request), params_of(request))
             if arrival["aborted_at"] == step:
                 host.abort_request([name])
         for output in host.step():
@@ -156,30 +169,26 @@ def _run_schedule(engine: LLM, call: dict[str, Any]) -> list[list[int]]:
 
 def _outputs(engine: LLM, call: dict[str, Any]) -> list[RequestOutput]:
     requests = call["requests"]
-    prompts = [{"prompt_token_ids": request["prompt"]} for request in requests]
-    return engine.generate(prompts, [_params(request) for request in requests], use_tqdm=False)
+    prompts = [prompt_of(engine, request) for request in requests]
+    params = [params_of(request) for request in requests]
+    adapters = [_adapter(request["adapter"]) for request in requests]
+    return engine.generate(prompts, params, use_tqdm=False, lora_request=adapters)
 
 
-def _params(request: dict[str, Any]) -> SamplingParams:
-    from vllm import SamplingParams
-    from vllm.sampling_params import StructuredOutputsParams
+def _adapter(folder: str | None) -> LoRARequest | None:
+    from vllm.lora.request import LoRARequest
 
-    keywords = dict(request["params"])
-    if bias := keywords.pop("logit_bias", None):
-        keywords["logit_bias"] = {int(token): value for token, value in bias.items()}
-    if grammar := keywords.pop("structured_outputs", None):
-        keywords["structured_outputs"] = StructuredOutputsParams(**grammar)
-    return SamplingParams(**keywords)
+    return None if folder is None else LoRARequest("adapter", 1, folder)
 
 
-def _answer(output: RequestOutput) -> Answer:
-    first = output.outputs[0]
-    logprobs, of_prompt = first.logprobs, output.prompt_logprobs
+def _answer(output: RequestOutput, index: int = 0) -> Answer:
+    one = output.outputs[index]
+    logprobs, of_prompt = one.logprobs, output.prompt_logprobs
     return Answer(
         request_id=output.request_id,
-        tokens=list(first.token_ids),
-        finish_reason=first.finish_reason,
-        stop_reason=first.stop_reason,
+        tokens=list(one.token_ids),
+        finish_reason=one.finish_reason,
+        stop_reason=one.stop_reason,
         logprobs=logprobs and [_plain(row) for row in logprobs],
         prompt_logprobs=of_prompt and [_plain(row or {}) for row in of_prompt],
     )
@@ -226,7 +235,10 @@ def _send(lines: Any, reply: object) -> None:
 
 _CALLS = {
     "generate": _generate,
+    "generate_many": _generate_many,
     "run_schedule": _run_schedule,
+    "converse": converse,
+    "search_beams": search_beams,
     "time": _time,
     "rpc": _rpc,
     "runner": _runner,

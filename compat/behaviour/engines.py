@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from compat.behaviour.messages import Arrival
+    from compat.behaviour.messages import Arrival, Event
     from compat.behaviour.processes import EngineProcess
 
 WORKER = os.environ.get("VALUE_STEER_SUITE_WORKER", "value_steer.worker.ValueSteerWorker")
@@ -91,9 +91,32 @@ class Engine:
         replies = self._exchange({"call": "generate", "requests": asked, "checked": checked})
         return [Answer(**reply) for reply in replies]
 
-    def run_schedule(self, arrivals: Sequence[Arrival]) -> list[list[int]]:
+    def generate_many(self, requests: Sequence[Request]) -> list[list[Answer]]:
+        """All answers to each request, of which it may ask for several (``n``)."""
+        replies = self._exchange({"call": "generate_many", "requests": [*map(asdict, requests)]})
+        return [[Answer(**reply) for reply in of_one] for of_one in replies]
+
+    def run_schedule(
+        self, arrivals: Sequence[Arrival], events: Sequence[Event] = ()
+    ) -> list[list[int]]:
         """The tokens of each request, those of aborted ones as far as they had come."""
-        call = {"call": "run_schedule", "arrivals": [*map(asdict, arrivals)]}
+        call = {
+            "call": "run_schedule",
+            "arrivals": [*map(asdict, arrivals)],
+            "events": [*map(asdict, events)],
+        }
+        tokens: list[list[int]] = self._exchange(call)
+        return tokens
+
+    def converse(self, chunks: Sequence[Request]) -> list[list[int]]:
+        """What a session answers to each chunk of its input, in one growing context."""
+        call = {"call": "converse", "chunks": [*map(asdict, chunks)]}
+        tokens: list[list[int]] = self._exchange(call)
+        return tokens
+
+    def search_beams(self, prompt: list[int], width: int, max_tokens: int) -> list[list[int]]:
+        """The sequences that beam search finds, the prompt in them."""
+        call = {"call": "search_beams", "prompt": prompt, "width": width, "tokens": max_tokens}
         tokens: list[list[int]] = self._exchange(call)
         return tokens
 
@@ -229,9 +252,15 @@ class PlainEngine:
             self._answers[key] = self._pool.get(self._spec).generate(own)
         return self._answers[key]
 
-    def run_schedule(self, arrivals: Sequence[Arrival]) -> list[list[int]]:
+    def generate_many(self, requests: Sequence[Request]) -> list[list[Answer]]:
+        """As :meth:`Engine.generate_many`."""
+        return self._pool.get(self._spec).generate_many(requests)
+
+    def run_schedule(
+        self, arrivals: Sequence[Arrival], events: Sequence[Event] = ()
+    ) -> list[list[int]]:
         """As :meth:`Engine.run_schedule`."""
-        return self._pool.get(self._spec).run_schedule(arrivals)
+        return self._pool.get(self._spec).run_schedule(arrivals, events)
 
 
 def _start(spec: EngineSpec, channel: socket.socket, log: Path) -> EngineProcess:

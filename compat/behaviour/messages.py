@@ -46,10 +46,19 @@ class EngineSpec:
 
 @dataclass(frozen=True)
 class Request:
-    """A request: prompt token ids and the keyword arguments of ``SamplingParams``."""
+    """A request: prompt token ids and the keyword arguments of ``SamplingParams``.
+
+    Attributes:
+        prompt: Token ids.
+        params: Keyword arguments.
+        adapter: The folder of a LoRA adapter that it wants.
+        embedded: Whether the prompt is sent as the embeddings of its tokens.
+    """
 
     prompt: list[int]
     params: dict[str, Any] = field(default_factory=dict)
+    adapter: str | None = None
+    embedded: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,6 +74,21 @@ class Arrival:
     request: Request
     at: int = 0
     aborted_at: int | None = None
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that an operator does to an engine in a schedule.
+
+    Attributes:
+        what: A name in ``engine_main``.
+        at: The engine step before which it happens.
+        argument: What it is done with.
+    """
+
+    what: str
+    at: int
+    argument: Any = None
 
 
 @dataclass(frozen=True)

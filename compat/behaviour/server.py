@@ -14,7 +14,7 @@ from compat.behaviour.engines import ENVIRONMENT, WORKER, EngineDiedError
 from compat.behaviour.processes import ForkedProcess, run_command
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 KEY = "none"
@@ -37,9 +37,19 @@ class Server:
         model: Where the model lies.
         config: Its ``additional_config``.
         log: Receives its output.
+        more: Further arguments.
+        env: Further variables of its environment.
     """
 
-    def __init__(self, model: Path, config: dict[str, object], log: Path) -> None:
+    def __init__(
+        self,
+        model: Path,
+        config: dict[str, object],
+        log: Path,
+        *,
+        more: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+    ) -> None:
         self._log = log
         self._port = _free_port()
         arguments = [
@@ -50,10 +60,10 @@ class Server:
             *("--num-gpu-blocks-override", "128"),  # enough, and soon zeroed
             *("--middleware", "value_steer.http.Steering", "--api-key", KEY),
             *("--worker-cls", WORKER, "--additional-config", json.dumps(config)),
+            *more,
         ]
-        self._process = ForkedProcess(
-            log, ENVIRONMENT, _OWN_ENVIRONMENT, run_command, _MODULE, arguments
-        )
+        own = {**_OWN_ENVIRONMENT, **(env or {})}
+        self._process = ForkedProcess(log, ENVIRONMENT, own, run_command, _MODULE, arguments)
 
     def url(self) -> str:
         """The base URL of its API, once it answers.

@@ -14,16 +14,21 @@ HIDDEN = 128
 BOS, EOS, SECOND_EOS, PAD = 0, 1, 2, 3
 FIRST_WORD = 4
 FAMILIES = ("mistral", "llama")
+RANK = 8
+"""Of the adapter."""
+
+_LAYERS = 2
+_ADAPTED = ["q_proj", "v_proj", "o_proj"]
 
 _CHAT_TEMPLATE = "{% for message in messages %}{{ message['content'] }} {% endfor %}"
 
 
-def build(family: str, folder: Path) -> Path:
+def build(family: str, folder: Path, seed: int = 20) -> Path:
     """Write a model of ``family`` with its tokenizer into ``folder`` and return the folder."""
     import torch
     from transformers import AutoModelForCausalLM
 
-    torch.manual_seed(20)
+    torch.manual_seed(seed)
     model = AutoModelForCausalLM.from_config(_config(family), dtype=torch.float32)
     with torch.no_grad():
         # Large enough for varied continuations; transformers' default makes a constant talker.
@@ -44,7 +49,7 @@ def _config(family: str) -> PretrainedConfig:
         vocab_size=VOCABULARY,
         hidden_size=HIDDEN,
         intermediate_size=256,
-        num_hidden_layers=2,
+        num_hidden_layers=_LAYERS,
         num_attention_heads=2,
         num_key_value_heads=2,
         head_dim=64,  # the smallest that vLLM's CPU attention takes
@@ -56,6 +61,27 @@ def _config(family: str) -> PretrainedConfig:
         pad_token_id=PAD,
         tie_word_embeddings=False,
     )
+
+
+def adapter(folder: Path) -> Path:
+    """Write a LoRA adapter that changes every answer into ``folder`` and return the folder."""
+    import json
+
+    import torch
+    from safetensors.torch import save_file
+
+    draw = torch.Generator().manual_seed(22)
+    tensors = {}
+    for layer in range(_LAYERS):
+        for target in _ADAPTED:
+            at = f"base_model.model.model.layers.{layer}.self_attn.{target}"
+            for name, shape in (("lora_A", (RANK, HIDDEN)), ("lora_B", (HIDDEN, RANK))):
+                tensors[f"{at}.{name}.weight"] = torch.randn(shape, generator=draw) * 0.15
+    folder.mkdir(exist_ok=True)
+    save_file(tensors, folder / "adapter_model.safetensors")
+    config = {"peft_type": "LORA", "r": RANK, "lora_alpha": 16, "target_modules": _ADAPTED}
+    (folder / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
+    return folder
 
 
 def tokenizer() -> PreTrainedTokenizerFast:

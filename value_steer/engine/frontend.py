@@ -3,17 +3,23 @@
 vLLM asks the sampling parameters of every request to verify themselves before it is queued, in the
 process that talks to the caller. An error there is HTTP 400, or a ``ValueError`` of ``LLM``. The
 worker checks the same once more, because a process without value-steer may have let it through.
+
+What sampling parameters do not show is checked where it is asked for: beam search, and prompts that
+arrive in pieces.
 """
 
 from __future__ import annotations
 
 import functools
+import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vllm.exceptions import VLLMValidationError
 from vllm.sampling_params import SamplingParams
+from vllm.v1.engine.input_processor import InputProcessor
 
+from value_steer.config import NEVER
 from value_steer.engine.requests import check_candidates
 from value_steer.errors import CalibrationError, SettingsError
 from value_steer.operating_point import resolve_vfd_request, resolve_vfd_threshold
@@ -29,6 +35,18 @@ if TYPE_CHECKING:
     from value_steer.value_probe import HeadCard
 
 _MARK = "_value_steer"
+
+_BEAM_SEARCHES = (
+    ("vllm.entrypoints.generate.beam_search.offline", "BeamSearchOfflineMixin"),
+    ("vllm.entrypoints.generate.beam_search.online", "BeamSearchOnlineMixin"),
+)
+"""Who searches beams, offline and behind a server."""
+
+_EARLIER_BEAM_SEARCHES = (
+    ("vllm.entrypoints.llm", "LLM"),
+    ("vllm.entrypoints.openai.engine.serving", "OpenAIServing"),
+)
+"""The same in releases that do not have those modules."""
 
 
 # From vLLM 0.27 on the server takes any error but its own for a failure: 500, without a word.
@@ -64,6 +82,30 @@ class RequestCheck:
                 resolve_vfd_request(own, resolve_vfd_threshold(vfd, self._card), self._card)
         self._check_test(own, params, filters=filters)
 
+    @property
+    def steers(self) -> bool:
+        """Whether any mode is enabled."""
+        modes = (self.settings.abstain, self.settings.vfd)
+        return any(mode is not None and mode.enabled for mode in modes)
+
+    def check_session(self, params: SamplingParams) -> None:
+        """Check a request whose prompt arrives in pieces.
+
+        Raises:
+            SettingsError: Its tokens would be filtered.
+        """
+        own, vfd = parse_request(params.extra_args), self.settings.vfd
+        if vfd is None or not vfd.enabled or not own.steer:
+            return
+        default = resolve_vfd_threshold(vfd, self._card)
+        if resolve_vfd_request(own, default, self._card) != NEVER:
+            msg = (
+                "a prompt that arrives in pieces cannot be filtered, because vLLM drops the last "
+                "token before each piece, which filtering gives out late; send the whole prompt, "
+                "or extra_args.vfd_threshold = 'never'"
+            )
+            raise SettingsError(msg)
+
     def _check_test(self, own: RequestSettings, params: SamplingParams, *, filters: bool) -> None:
         if own.steer_test is Trial.INTERVENE and not filters:
             msg = "extra_args.steer_test = 'intervene': this engine does not filter tokens"
@@ -86,15 +128,30 @@ def check_requests_of(config: VllmConfig, settings: SteerSettings) -> None:
     """Let the requests of an engine be checked when they enter."""
     # Kept with the configuration itself, so that its address is not used again.
     _CHECKS[id(config.model_config)] = RequestCheck(settings, config.model_config)
+    for owner in _beam_searches():
+        _wrap(owner, "beam_search", _refusing_beams)
 
 
 def register() -> None:
     """Take part in the verification of sampling parameters; safe to call any number of times."""
-    verify = SamplingParams.verify
-    if not hasattr(verify, _MARK):
-        wrapped = functools.wraps(verify)(_checking(verify))
+    _wrap(SamplingParams, "verify", _checking)
+    _wrap(InputProcessor, "process_inputs", _checking_sessions)
+
+
+def _wrap(owner: Any, name: str, wrapping: Callable[[Any], Any]) -> None:
+    method = getattr(owner, name)
+    if not hasattr(method, _MARK):
+        wrapped = functools.wraps(method)(wrapping(method))
         setattr(wrapped, _MARK, True)
-        SamplingParams.verify = wrapped
+        setattr(owner, name, wrapped)
+
+
+def _beam_searches() -> list[Any]:
+    """The classes of this release that search beams."""
+    try:
+        return [getattr(importlib.import_module(m), name) for m, name in _BEAM_SEARCHES]
+    except ModuleNotFoundError:
+        return [getattr(importlib.import_module(m), name) for m, name in _EARLIER_BEAM_SEARCHES]
 
 
 def _checking(verify: Callable[..., None]) -> Callable[..., None]:
@@ -108,3 +165,30 @@ def _checking(verify: Callable[..., None]) -> Callable[..., None]:
                 raise RequestRefusedError(str(error)) from error
 
     return checked
+
+
+def _checking_sessions(process: Callable[..., Any]) -> Callable[..., Any]:
+    def process_inputs(
+        self: InputProcessor, request_id: str, prompt: Any, params: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        check = _CHECKS.get(id(self.model_config))
+        if check is not None and kwargs.get("resumable") and isinstance(params, SamplingParams):
+            check.check_session(params)
+        return process(self, request_id, prompt, params, *args, **kwargs)
+
+    return process_inputs
+
+
+def _refusing_beams(search: Callable[..., Any]) -> Callable[..., Any]:
+    def beam_search(self: Any, *args: Any, **kwargs: Any) -> Any:
+        check = _CHECKS.get(id(self.model_config))
+        if check is not None and check.steers:
+            msg = (
+                "beam search picks tokens from log-probabilities, which steering does not change, "
+                "so its answers would be unsteered; ask for several answers with n, or "
+                "for beams from an engine without value-steer"
+            )
+            raise SettingsError(msg)
+        return search(self, *args, **kwargs)
+
+    return beam_search

@@ -1,0 +1,100 @@
+"""Two engines behind one server, each steering for itself."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from compat.behaviour import batches
+from compat.behaviour.oracle import ended_at_first_bad
+from compat.behaviour.server import Server
+from compat.behaviour.test_tensor_parallel import CORES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from openai import OpenAI
+
+    from compat.behaviour.engines import Engine, PlainEngine
+    from compat.behaviour.messages import Request
+
+pytestmark = [pytest.mark.depth("equal"), pytest.mark.detects_dead]
+
+_BATCH = batches.greedy(24)
+_TWO = ("--data-parallel-size", "2")
+_ENVIRONMENT = {**CORES, "VLLM_SERVER_DEV_MODE": "1"}
+
+
+@pytest.fixture(scope="module")
+def url(
+    workshop: Path, model_of: Callable[[str], Path], recognising_head: Callable[[str], str]
+) -> Iterator[str]:
+    """The base URL of a server of two engines that do both."""
+    section = {"value_head_path": recognising_head("mistral"), "threshold": 0.5}
+    server = Server(
+        model_of("mistral"),
+        {"abstain": section, "vfd": section},
+        workshop / "two.log",
+        more=_TWO,
+        env=_ENVIRONMENT,
+    )
+    try:
+        yield server.url()
+    finally:
+        server.end()
+
+
+@pytest.fixture(scope="module")
+def two(url: str) -> OpenAI:
+    """The official client of that server."""
+    from openai import OpenAI
+
+    return OpenAI(base_url=url, api_key="none", max_retries=0)
+
+
+def _complete(client: OpenAI, batch: list[Request], **vllm_xargs: object) -> list[list[int]]:
+    """The tokens of answers to prompts that are sent together."""
+    completion = client.completions.create(
+        model="tiny",
+        prompt=[request.prompt for request in batch],
+        max_tokens=24,
+        temperature=0.0,
+        extra_body={"vllm_xargs": vllm_xargs, "return_token_ids": True},
+    )
+    return [choice.token_ids for choice in completion.choices]  # type: ignore[attr-defined]
+
+
+def _outcomes(url: str) -> list[list[dict[str, Any]]]:
+    """What the engines that are asked say of their requests."""
+    asked = urllib.request.Request(  # noqa: S310  (our own loopback server)
+        url.replace("/v1", "/collective_rpc"),
+        data=json.dumps({"method": "steer_outcomes"}).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(asked, timeout=60) as reply:  # noqa: S310
+        results: list[list[dict[str, Any]]] = json.load(reply)["results"]
+    return results
+
+
+@pytest.mark.mode("vfd")
+@pytest.mark.mode("abstain")
+def test_two_engines_steer_as_one_does(
+    two: OpenAI, url: str, filtering: Engine, plain: PlainEngine
+) -> None:
+    """Whichever engine a request gets to, and both get some."""
+    natural = [answer.tokens for answer in plain.generate(_BATCH)]
+
+    assert _complete(two, _BATCH, steer=False) == natural
+    filtered = _complete(two, _BATCH, abstain_threshold="never")
+    ended = _complete(two, _BATCH, vfd_threshold="never")
+
+    assert filtered == [answer.tokens for answer in filtering.generate(_BATCH)]
+    assert ended == [ended_at_first_bad(tokens) for tokens in natural]
+    _complete(two, _BATCH, steer=False)  # the last outcomes travel with the steps after them
+    # vLLM asks both engines and returns what the first says.
+    (of_first,) = _outcomes(url)
+    assert 0 < len(of_first) < 3 * len(_BATCH)
