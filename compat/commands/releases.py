@@ -41,9 +41,9 @@ def add(menu: Menu) -> None:
     discovery.set_defaults(command=discover_releases, places={"--candidates": NEW_FILE})
     survey = menu.add_parser("static", help="check the contracts of every release and record it")
     survey.add_argument(
-        "--upstream", type=Path, default=upstream.UPSTREAM, help="file for what releases changed"
+        "--upstream", type=PATH, default=upstream.UPSTREAM, help="file for what releases changed"
     )
-    survey.set_defaults(command=survey_contracts)
+    survey.set_defaults(command=survey_contracts, places={"--upstream": NEW_FILE})
     lock = menu.add_parser("lock", help="resolve releases and keep what they come to")
     add_releases(lock)
     lock.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="whose build")

@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compat.checkout import ROOT
-from compat.errors import ExitCode, UsageError
+from compat.errors import ExitCode
 from compat.registry import store
 from compat.release import inventory
 from compat.releases import upstream
 from compat.report import page
 from compat.report.standing import Yardstick
 from value_steer import versions
+from value_steer.cli.arguments.types import PATH
+from value_steer.cli.places import NEW_FILE
 from value_steer.records.files import write_atomically
 
 if TYPE_CHECKING:
@@ -26,16 +28,12 @@ if TYPE_CHECKING:
 def add(menu: Menu) -> None:
     """Put the command on the menu."""
     report = menu.add_parser("report", help="write the compatibility page, one file of HTML")
-    report.add_argument("--out", type=Path, default=Path("out/report/index.html"), help="the file")
-    report.set_defaults(command=write_report)
+    report.add_argument("--out", type=PATH, default=Path("out/report/index.html"), help="the file")
+    report.set_defaults(command=write_report, places={"--out": NEW_FILE})
 
 
 def write_report(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
-    """Write the page from the registry, its history and what is known of the releases.
-
-    Raises:
-        UsageError: The file cannot be written.
-    """
+    """Write the page from the registry, its history and what is known of the releases."""
     known = inventory.load(ROOT, arguments.registry)
     yardstick = Yardstick(
         engine_digest=versions.engine_digest(ROOT / "value_steer"),
@@ -44,10 +42,6 @@ def write_report(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
     )
     history = store.load_history(arguments.registry)
     text = page.render(known.shown(yardstick, history, upstream.load()))
-    try:
-        write_atomically(arguments.out, text.encode())
-    except OSError as error:
-        msg = f"--out {arguments.out}: cannot be written ({error.strerror}); name a file"
-        raise UsageError(msg) from error
+    write_atomically(arguments.out, text.encode())
     progress.note(f"{len(known.known)} releases in {arguments.out}, {len(text) / 1024:.0f} KiB")
     return ExitCode.PASSED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -243,7 +244,11 @@ def test_a_grammar_waits_until_the_held_token_is_known_to_it() -> None:
 
 def test_what_abstention_has_ended_is_not_judged_again() -> None:
     """Its stop token is held; a token that a search settled for is judged by abstention yet."""
-    for search, judged in ((None, False), (object(), True)):
+    for search, judged in (
+        (None, False),
+        (SimpleNamespace(ends=False), True),
+        (SimpleNamespace(ends=True), False),
+    ):
         request: Any = live(threshold=0.5)
         request.filtered.decided, request.filtered.search = True, search
         assert request.judged is judged

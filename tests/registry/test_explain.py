@@ -144,7 +144,9 @@ def test_the_command_explains(name: str, capsys: pytest.CaptureFixture[str]) -> 
 @pytest.mark.usefixtures("registry")
 def test_what_is_no_version_is_not_explained(capsys: pytest.CaptureFixture[str]) -> None:
     """The exit code is that of a question that was not answered."""
-    assert compat_check.main(["--explain", "newest"]) == 2
+    with pytest.raises(SystemExit) as stopped:
+        compat_check.main(["--explain", "newest"])
+    assert stopped.value.code == 2
     assert "'newest' is no version" in capsys.readouterr().err
 
 

@@ -224,7 +224,7 @@ def test_the_command_says_what_it_made(tmp_path: Path, capsys: pytest.CaptureFix
     assert "1 linear layers of 8 to 1, hidden size 8" in said
     assert "which scores p_good" in said
 
-    assert cli.main(["convert", source, "--out", out]) == 1
+    assert cli.main(["convert", source, "--out", out]) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 

@@ -7,7 +7,8 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any
 
-from value_steer import __version__, versions
+import value_steer
+from value_steer import versions
 from value_steer.config import is_disabled, parse_settings
 from value_steer.engine import controls, hooks, host, self_test
 from value_steer.engine.assembly import place, prepare, steer
@@ -174,7 +175,7 @@ class ValueSteerWorker(host.worker_base()):  # type: ignore[misc]  # the host de
         if self.modes is not None and self._steps is not None:
             modes = controls.described(self.modes, self._steps.steering.table.admit)
         return {
-            "version": __version__,
+            "version": value_steer.__version__,
             "vllm": host.vllm_version(),
             "lane": host.lane(self.vllm_config),
             "runner": host.runner_kind(self.vllm_config),

@@ -15,6 +15,7 @@ from compat.isolate import Choice, images, resolver
 from compat.registry import recheck, static
 from compat.release import derive, package, rehearsal, sweep
 from compat.releases import discover, matrix
+from compat.report import page
 from tests.compat.cells import FakeIsolation
 from tests.compat.checkouts import ROOT
 from tests.nonsense import command_line, ended_in_time, menu, options, values
@@ -41,6 +42,7 @@ GOOD: dict[str, dict[str, str]] = {
     "gate": {"--plan": "plan.json"},
     "derive": {},
     "build": {"--out": "out"},
+    "report": {"--out": "index.html"},
     "bisect": {"--good": "0.27.0", "--bad": "0.28.0", "--out": "out"},
 }
 
@@ -68,6 +70,7 @@ def services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Services:
         (package, "build"),
         (derive, "write"),
         (sweep, "run"),
+        (page, "render"),
     ):
         monkeypatch.setattr(module, name, reached)
     monkeypatch.setattr("compat.commands.bisect.releases.run", reached)
@@ -100,7 +103,12 @@ def may_be_fine(action: argparse.Action, kind: str) -> bool:
     if action.type is PATH:
         if action.dest == "fragments":
             return kind == "folder"  # nothing came back; that is told, and is no evidence
-        return action.option_strings in (["--out"], ["--fragment"], ["--candidates"])
+        return action.option_strings in (
+            ["--out"],
+            ["--fragment"],
+            ["--candidates"],
+            ["--upstream"],
+        )
     return action.type is TEXT and action.option_strings == ["--kill"] and kind != "blank"
 
 

@@ -127,7 +127,7 @@ def test_a_lane_that_is_none_starts_nothing(
 ) -> None:
     """One line says which there are, or which it would be."""
     assert invoke(tmp_path, "0.32", *options) == ExitCode.USAGE
-    assert told in " ".join(capsys.readouterr().out.split())
+    assert told in " ".join(capsys.readouterr().err.split())
     assert command == []
 
 
