@@ -173,7 +173,10 @@ def _checking_sessions(process: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         check = _CHECKS.get(id(self.model_config))
         if check is not None and kwargs.get("resumable") and isinstance(params, SamplingParams):
-            check.check_session(params)
+            try:
+                check.check_session(params)
+            except SettingsError as error:
+                raise RequestRefusedError(str(error)) from error
         return process(self, request_id, prompt, params, *args, **kwargs)
 
     return process_inputs
@@ -188,7 +191,7 @@ def _refusing_beams(search: Callable[..., Any]) -> Callable[..., Any]:
                 "so its answers would be unsteered; ask for several answers with n, or "
                 "for beams from an engine without value-steer"
             )
-            raise SettingsError(msg)
+            raise RequestRefusedError(msg)
         return search(self, *args, **kwargs)
 
     return beam_search
