@@ -8,6 +8,7 @@ import io
 import json
 import lzma
 import random
+import sys
 import tarfile
 import zipfile
 from typing import TYPE_CHECKING
@@ -289,13 +290,17 @@ DEEP = {
 }
 
 
-@pytest.mark.parametrize("text", DEEP.values(), ids=DEEP)
-def test_source_that_cannot_be_parsed_is_our_error(text: str) -> None:
+# The parser of Python 3.10 takes what leans to the left at any depth.
+LEANING: set[str] = {"sums", "attributes"} if sys.version_info < (3, 11) else set()
+
+
+@pytest.mark.parametrize("name", sorted(DEEP.keys() - LEANING))
+def test_source_that_cannot_be_parsed_is_our_error(name: str) -> None:
     """Depth is a RecursionError or a MemoryError of Python's parser, and neither is the user's."""
     with pytest.raises(FileUnreadableError, match=r"^vllm/a\.py cannot be parsed: \w"):
-        parse("vllm/a.py", text)
+        parse("vllm/a.py", DEEP[name])
     with pytest.raises(ContractError, match=r"_version\.py cannot be parsed: \w"):
-        stated_version(text)
+        stated_version(DEEP[name])
 
 
 def test_a_source_file_is_parsed_up_to_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
