@@ -167,6 +167,11 @@ class RequestTable:
         """A live request; ``None`` if there is none of that id."""
         return self._live.get(request_id)
 
+    def length(self, request: LiveRequest) -> int:
+        """Tokens in the sequence that the last step of a request completed."""
+        scheduled = any(one is request for one in self._scheduled)
+        return request.length + (self.age if scheduled else 0)
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._live)
 
@@ -223,6 +228,8 @@ class RequestTable:
             request.judged_at = max(request.judged_at, request.length + self.age)
 
     def _settle(self, step: SchedulerOutput) -> None:
+        for request in self._scheduled:  # those that are left out now keep what they came to
+            request.length += self.age
         self.age = 0
         for new in step.scheduled_new_reqs:
             request = self._enter(new)

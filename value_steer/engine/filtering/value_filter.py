@@ -88,7 +88,7 @@ class ValueFilter:
         for name in request_ids:
             request = self._table.get(name)
             if request is not None and request.filtered.holds:
-                position = request.length + self._table.age
+                position = self._table.length(request)
                 request.filtered.drawn = position, self._memory.token(name)
 
     def rewound(self) -> list[tuple[Generator, Tensor]]:
