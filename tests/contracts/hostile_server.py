@@ -8,8 +8,17 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
+from tests.contracts.release_server import wheel_bytes
+from value_steer.contracts.sources.pip_config import IndexSettings
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+
+CONTENT = wheel_bytes({"vllm/a.py": "a = 1\n", "vllm/b.py": "b = 2\n"})
+SIZE = len(CONTENT)
+NAME = "vllm-1.2.3-cp38-abi3-manylinux_2_28_x86_64.whl"
+"""A wheel to be served."""
+ONCE = IndexSettings(retries=0)
 
 
 @dataclass(frozen=True)
