@@ -173,7 +173,6 @@ OWN_FILE = Place(Use.REPLACE, _own_file)
 """One that is read, and written anew with what lies beside it."""
 HEAD_FILE = Place(Use.WRITE, _head_file)
 PICTURE = Place(Use.WRITE, _picture)
-OUTPUT_FILE = Place(Use.WRITE, _output_file)
 NEW_FILE = Place(Use.WRITE, _new_file)
 """One whose folder is made if need be."""
 OUTPUT_FOLDER = Place(Use.WRITE, _output_folder)

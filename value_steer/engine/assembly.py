@@ -162,8 +162,7 @@ def steer(modes: Modes, worker: Any, hooks: Hooks, placed: Placed) -> SteeredSte
     patience = abstention.settings.patience if abstention else 1
     row_ids = _row_ids(runner, hooks, config)
     table, memory = RequestTable(_admission(modes)), Memory()
-    held_token = partial(_held_token, table, memory)
-    lag = Lag(held_token)
+    lag = Lag(partial(_held_token, table, memory))
     filtering = modes.filtering
     value_filter = (
         _value_filter(filtering, placed, worker, table, lag, memory) if filtering else None
@@ -177,7 +176,7 @@ def steer(modes: Modes, worker: Any, hooks: Hooks, placed: Placed) -> SteeredSte
         guard=Guard(abstention.settings.on_error if abstention else OnError.RAISE),
     )
     mirror = Mirror(config.instance_id)
-    return SteeredSteps(steering, lag, mirror, hooks.sampler, row_ids, held_token)
+    return SteeredSteps(steering, lag, mirror, hooks.sampler, row_ids)
 
 
 def _held_token(table: RequestTable, memory: Memory, request_id: str) -> int | None:

@@ -27,25 +27,22 @@ class SteeredSteps:
         mirror: Learns from them what became of requests.
         sampler: Where the decision is armed.
         row_ids: The requests of the batch that is being sampled, in row order.
-        held_token: The token that a request ends in, if it is not given out yet.
         outbox: Tokens that are not given out yet.
     """
 
-    def __init__(  # noqa: PLR0913  (the parts it is made of)
+    def __init__(
         self,
         steering: Steering,
         lag: Lag,
         mirror: Mirror,
         sampler: SteeredSampler,
         row_ids: Callable[[], Sequence[str]],
-        held_token: Callable[[str], int | None],
     ) -> None:
         self.steering = steering
         self.lag = lag
         self.mirror = mirror
         self.sampler = sampler
         self.row_ids = row_ids
-        self.held_token = held_token
         self.outbox = Outbox()
 
     def begin(self, step: SchedulerOutput) -> SchedulerOutput:

@@ -118,7 +118,7 @@ class CapturingSteps:
         if feature is not None:
             table, ids = steering.table, self._steps.row_ids()
             ends = {n: table[n].length + table.age for n in ids if table[n].complete}
-            self._recorder.note(ends, self._steps.held_token, ids, feature)
+            self._recorder.note(ends, self._steps.lag.held_token, ids, feature)
         return steering(sample, logits, feature)
 
 

@@ -97,9 +97,7 @@ class Engine:
             guard=Guard(self._on_error),
         )
         mirror = Mirror(_INSTANCE)
-        return SteeredSteps(
-            steering, self.lag, mirror, installed.sampler, row_ids, self._held_token
-        )
+        return SteeredSteps(steering, self.lag, mirror, installed.sampler, row_ids)
 
     def _held_token(self, name: str) -> int | None:
         request = self.table.get(name)

@@ -21,12 +21,12 @@ class Lag:
     """Where requests stand whose last position is run again.
 
     Args:
-        last_token: The token that a live request ends in, if the scheduler does not know it yet.
+        held_token: The token that a live request ends in, if the scheduler does not know it yet.
     """
 
-    def __init__(self, last_token: Callable[[str], int | None]) -> None:
+    def __init__(self, held_token: Callable[[str], int | None]) -> None:
         self._behind: dict[str, int] = {}
-        self._last_token = last_token
+        self.held_token = held_token
 
     def run_again(self, request_id: str, position: int) -> None:
         """The next step of a request begins at ``position``, whatever the scheduler believes."""
@@ -79,7 +79,7 @@ class Lag:
         """
         found = {}
         for name, tokens in cached.all_token_ids.items():
-            if name not in cached.resumed_req_ids and (token := self._last_token(name)) is not None:
+            if name not in cached.resumed_req_ids and (token := self.held_token(name)) is not None:
                 found[name] = [*tokens, token]
         return found
 
