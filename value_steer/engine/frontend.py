@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from vllm.exceptions import VLLMValidationError
 from vllm.sampling_params import SamplingParams
-from vllm.tokenizers import cached_tokenizer_from_config
+from vllm.tokenizers.registry import cached_tokenizer_from_config
 from vllm.v1.engine.input_processor import InputProcessor
 
 from value_steer.config import NEVER

@@ -9,7 +9,7 @@ import vllm
 from packaging.version import Version
 from vllm import envs
 from vllm.platforms import current_platform
-from vllm.tokenizers import cached_tokenizer_from_config
+from vllm.tokenizers.registry import cached_tokenizer_from_config
 
 from value_steer.engine.scheduling.registration import REMEDY, takes_tokens_back
 from value_steer.errors import UnsupportedError
