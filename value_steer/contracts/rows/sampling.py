@@ -78,7 +78,7 @@ ROWS: tuple[Surface, ...] = (
                 "extra_args",
             )
         ),
-        used_by="value_steer.engine.requests.Admission.__call__",
+        used_by="value_steer.engine.admission.Admission.__call__",
         why="A request says here whether and how it may be ended.",
     ),
     _PARAMS(
@@ -100,7 +100,7 @@ ROWS: tuple[Surface, ...] = (
         id="sampling_params.eos_token_id",
         symbol="SamplingParams.eos_token_id",
         need=Property(),
-        used_by="value_steer.engine.requests._stop_token",
+        used_by="value_steer.engine.admission._stop_token",
         why="It is the id on which the scheduler ends the request.",
     ),
 )
