@@ -18,6 +18,7 @@ from value_steer.engine.requests import Admission, RequestTable
 from value_steer.engine.rows import Rows
 from value_steer.engine.scheduling.ledger import Ledger
 from value_steer.engine.steering import Steering
+from value_steer.engine.streaks import Streaks
 from value_steer.errors import SteeringError
 
 if TYPE_CHECKING:
@@ -50,7 +51,9 @@ class Host:
         self.steering = Steering(
             table=RequestTable(Admission(0.5, 1)),
             rows=Rows(8, torch.device("cpu")),
-            abstainer=Abstainer(first_coordinate, torch.device("cpu"), patience, lambda mask: mask),
+            abstainer=Abstainer(
+                first_coordinate, Streaks(patience, 4, torch.device("cpu")), lambda mask: mask
+            ),
             value_filter=None,
             row_ids=lambda: self.rows,
             guard=Guard(on_error),

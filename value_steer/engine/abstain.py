@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from value_steer.engine.host_copy import HostCopies, on_accelerator
-from value_steer.policy import below_threshold, end_rows, extend_streaks
+from value_steer.policy import below_threshold, end_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vllm.v1.outputs import SamplerOutput
 
     from value_steer.engine.rows import Rows
+    from value_steer.engine.streaks import Streaks
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +45,19 @@ class Abstainer:
 
     Args:
         score: P(good) of hidden states ``[rows, hidden]``.
-        device: Where they are.
-        patience: Consecutive response tokens below the threshold before a row ends.
+        streaks: How long requests have been below their thresholds.
         agree: Makes a mask the same on all ranks that must sample the same tokens.
     """
 
     def __init__(
         self,
         score: Callable[[Tensor], Tensor],
-        device: torch.device,
-        patience: int,
+        streaks: Streaks,
         agree: Callable[[Tensor], Tensor],
     ) -> None:
         self._score = score
-        self._patience = patience
+        self._streaks = streaks
         self._agree = agree
-        self._streaks = torch.zeros(0, dtype=torch.int32, device=device)
 
     def judge(
         self,
@@ -84,26 +82,14 @@ class Abstainer:
             mask = rows.mask & ~refused
         if mask is not None:
             fired = fired & mask
-        if self._patience > 1:
-            fired = self._persistent(fired, rows, rows.mask if mask is None else mask)
+        if self._streaks.counts:
+            judged = rows.mask if mask is None else mask
+            self._streaks.reserve(rows.max_slot + 1)
+            fired = self._streaks.extend(fired, judged, rows.slots, rows.positions, rows.later)
         if possible is not None:
             fired = fired & possible
         fired = self._agree(fired)
         return Judgement(values, fired, HostCopies(values, fired))
-
-    def _persistent(self, below: Tensor, rows: Rows, mask: Tensor) -> Tensor:
-        """Rows that have been below for as many tokens as patience asks."""
-        self._reserve(rows.max_slot + 1)
-        before = self._streaks[rows.slots] * rows.known
-        now = extend_streaks(before, below, rows.advance)
-        self._streaks[rows.slots] = torch.where(mask, now, before)
-        rows.step_on()
-        return below & (now >= self._patience)
-
-    def _reserve(self, slots: int) -> None:
-        missing = slots - len(self._streaks)
-        if missing > 0:
-            self._streaks = torch.cat([self._streaks, self._streaks.new_zeros(missing + slots)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from value_steer.engine.scheduling.mirror import Mirror
 from value_steer.engine.scoring import Scorer, complement
 from value_steer.engine.steering import Steering
 from value_steer.engine.steps import SteeredSteps
+from value_steer.engine.streaks import Streaks
 from value_steer.errors import SettingsError
 from value_steer.operating_point import (
     check_settings,
@@ -41,6 +42,10 @@ if TYPE_CHECKING:
     from value_steer.engine.runners import Draws
     from value_steer.engine.scoring import Score
     from value_steer.value_probe import ValueHead
+
+
+_REPLAYED = 4
+"""Positions of a request that may be taken again: two in flight, one held, and one before."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +175,9 @@ def steer(modes: Modes, worker: Any, hooks: Hooks, placed: Placed) -> SteeredSte
     steering = Steering(
         table=table,
         rows=Rows(config.scheduler_config.max_num_seqs, runner.device),
-        abstainer=Abstainer(placed.p_good, runner.device, patience, agreement(ranks)),
+        abstainer=Abstainer(
+            placed.p_good, Streaks(patience, _REPLAYED, runner.device), agreement(ranks)
+        ),
         value_filter=value_filter,
         row_ids=row_ids,
         guard=Guard(abstention.settings.on_error if abstention else OnError.RAISE),

@@ -33,7 +33,6 @@ class LiveRequest:
         length: Tokens in the sequence that the current step completes.
         complete: Whether the current step reaches the end of what is known of the sequence; a
             row that does not is a partial prefill, whose sampled token the host discards.
-        judged_at: The length at which the request was judged last.
     """
 
     prompt_length: int
@@ -54,7 +53,6 @@ class LiveRequest:
     refusal: str | None = None
     length: int = 0
     complete: bool = False
-    judged_at: int = 0
 
     def endable_at(self, length: int) -> bool:
         """Whether value filtering can end the request at this length of its sequence."""

@@ -153,7 +153,6 @@ class RequestTable:
         self._live: dict[str, LiveRequest] = {}
         self._free_slots: list[int] = []
         self._scheduled: list[LiveRequest] = []
-        self._judged: list[LiveRequest] = []
         self._steady_ids: list[str] | None = None
         self._steady_sum = 0
         self._steps_until_change = 0
@@ -189,7 +188,6 @@ class RequestTable:
             self.age += 1
             self._steady_sum += len(step.num_scheduled_tokens)
             return False
-        self._note_judged()
         self._settle(step)
         return True
 
@@ -223,10 +221,6 @@ class RequestTable:
             and sum(cached.num_computed_tokens) == self._steady_sum
         )
 
-    def _note_judged(self) -> None:
-        for request in self._judged:
-            request.judged_at = max(request.judged_at, request.length + self.age)
-
     def _settle(self, step: SchedulerOutput) -> None:
         for request in self._scheduled:  # those that are left out now keep what they came to
             request.length += self.age
@@ -255,7 +249,7 @@ class RequestTable:
             slot = self._free_slots.pop() if self._free_slots else len(self._live)
         request = self.admit(new, slot)
         if known is not None:
-            request.judged_at, request.filtered.search = known.judged_at, known.filtered.search
+            request.filtered.search = known.filtered.search
             request.filtered.drawn = known.filtered.drawn
             request.refuses_next = known.refuses_next
             known.filtered.holds = False  # what it held is lost
@@ -265,8 +259,6 @@ class RequestTable:
     def _foresee(self, step: SchedulerOutput) -> None:
         """For how many further steps of one token each the rows stay what they are now."""
         self._scheduled = [self._live[request_id] for request_id in step.num_scheduled_tokens]
-        # As it is now: what is decided in the step changes who would be.
-        self._judged = [request for request in self._scheduled if request.judged]
         if not all(request.complete for request in self._scheduled):
             self._steady_ids = None
             return

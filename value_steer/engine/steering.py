@@ -101,6 +101,7 @@ class Steering:
         """
         began = time.perf_counter()
         self._lay_out(len(logits))
+        self._rows.age = self.table.age
         judgement = stop_tokens = None
         looked, look = self._look(feature)
         if self._rows.layout.judged_rows:
@@ -123,7 +124,7 @@ class Steering:
         verdicts = self._decide(looked, look, output, judgement, report)
         report.errors = self._new_failures()
         late = () if self._filter is None else self._filter.late
-        completion = Completion(judgement, look, self._rows.layout)
+        completion = Completion(judgement, look, self._rows.layout, self._rows.age)
         self.delivery = Delivery(late, verdicts, self._over, report, completion)
         self._over, self._admitted = [], {}
         report.seconds = time.perf_counter() - began - (sampled - sampling)
@@ -202,6 +203,7 @@ class Completion:
     judgement: Judgement | None
     look: Look | None
     layout: Layout
+    age: int
 
     def __call__(self, report: StepReport) -> dict[str, Ending]:
         """Write the values; returns why the sampled tokens end requests, by request."""
@@ -213,6 +215,7 @@ class Completion:
         judged = self.layout.judged
         if self.look is not None and (refused := self.look.copies.arrived()[1]) is not None:
             judged = judged & ~refused.numpy()
+        report.positions = self.layout.lengths + self.age
         report.p_good = np.where(judged, values.numpy(), np.nan).astype(np.float32)
         if not bool(fired.any()):
             return {}

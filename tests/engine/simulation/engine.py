@@ -26,6 +26,7 @@ from value_steer.engine.requests import Admission, FilterDefaults, RequestTable
 from value_steer.engine.rows import Rows
 from value_steer.engine.scheduling.mirror import Mirror
 from value_steer.engine.steering import Steering
+from value_steer.engine.streaks import Streaks
 from value_steer.value_probe import HeadCard
 
 if TYPE_CHECKING:
@@ -91,7 +92,9 @@ class Engine:
         steering = Steering(
             table=self.table,
             rows=Rows(8, _CPU),
-            abstainer=Abstainer(lambda f: f[:, 1], _CPU, trace.patience, lambda mask: mask),
+            abstainer=Abstainer(
+                lambda f: f[:, 1], Streaks(trace.patience, 4, _CPU), lambda mask: mask
+            ),
             value_filter=self.filter,
             row_ids=row_ids,
             guard=Guard(self._on_error),

@@ -52,6 +52,7 @@ class StepReport:
         admitted: Requests that are sampled for the first time.
         repeated: Requests that got no token for the position that they were scheduled for.
         p_good: ``[rows]`` fp32, NaN where a row was not judged; ``None``: none was.
+        positions: ``[rows]`` int64, tokens of the sequences that were judged; with ``p_good``.
         p_undesirable: ``[rows]`` fp32 of the tokens given out, NaN where none was judged.
         endings: Requests that the token given out ends.
         interventions: Requests whose token given out is not the one that the model drew.
@@ -64,6 +65,7 @@ class StepReport:
     admitted: dict[str, Admitted] = field(default_factory=dict)
     repeated: list[str] = field(default_factory=list)
     p_good: np.ndarray | None = None
+    positions: np.ndarray | None = None
     p_undesirable: np.ndarray | None = None
     endings: dict[str, Ending] = field(default_factory=dict)
     interventions: list[str] = field(default_factory=list)

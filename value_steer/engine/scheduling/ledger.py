@@ -16,7 +16,7 @@ from value_steer.engine.delivery.report import Ending
 from value_steer.engine.scheduling.outcomes import BINS, Counters, Outcome, callers_id
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from value_steer.engine.delivery.report import Admitted, StepReport
 
@@ -26,10 +26,15 @@ CAPACITY = 10_000
 
 @dataclass(slots=True)
 class _Running:
-    """What is known so far of a request that is not finished."""
+    """What is known so far of a request that is not finished.
+
+    Attributes:
+        judged_at: Tokens of its sequence that abstention judged last.
+    """
 
     admitted: Admitted
     judged: int = 0
+    judged_at: int = 0
     filtered: int = 0
     value: float = np.nan
     lowest: float = np.nan
@@ -44,11 +49,13 @@ class _Running:
 class _Batch:
     """Sums over steps of the same rows, so that a step costs a few operations for all of them."""
 
-    def __init__(self, ids: Sequence[str], running: Container[str] = ()) -> None:
+    def __init__(self, ids: Sequence[str], running: Mapping[str, _Running]) -> None:
         rows = len(ids)
         self.ids = list(ids)
         # A row may be in flight when its request ends; what is said of it then counts nowhere.
         self._runs = np.array([name in running for name in ids], bool)
+        found = (running.get(name) for name in ids)
+        self.judged_at = np.array([0 if one is None else one.judged_at for one in found], np.int64)
         self.judged, self.filtered = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
         self.value, self.lowest, self.p_undesirable = (
             np.full(rows, np.nan, np.float32) for _ in range(3)
@@ -57,8 +64,11 @@ class _Batch:
 
     def add(self, report: StepReport) -> None:
         """Take in a step."""
-        if (good := report.p_good) is not None:
+        if (good := report.p_good) is not None and (at := report.positions) is not None:
+            # After a preemption the last position is judged again.
+            good[at <= self.judged_at] = np.nan
             seen = ~np.isnan(good) & self._runs
+            self.judged_at[seen] = at[seen]
             self.judged += seen
             self.value[seen] = good[seen]
             np.fmin(self.lowest, good, out=self.lowest)
@@ -83,7 +93,7 @@ class Ledger:
         self._outcomes: OrderedDict[str, Outcome] = OrderedDict()
         self._of_caller: dict[str, dict[int, Outcome]] = {}
         self._running: dict[str, _Running] = {}
-        self._batch = _Batch(())
+        self._batch = _Batch((), {})
         self._detailed: list[tuple[int, _Running]] = []
 
     @property
@@ -96,8 +106,14 @@ class Ledger:
     def __len__(self) -> int:
         return len(self._running)
 
-    def take(self, report: StepReport, ids: Sequence[str]) -> None:
-        """Take in what a worker said of a step whose rows are ``ids``."""
+    def take(self, report: StepReport, ids: Sequence[str], lost: Collection[str] = ()) -> None:
+        """Take in what a worker said of a step.
+
+        Args:
+            report: What it said; what counts nowhere is taken out of it.
+            ids: The rows of the step.
+            lost: Requests whose tokens of this step the scheduler drops; they run it again.
+        """
         for request_id, admitted in report.admitted.items():
             if request_id in self._running:  # it comes back after a preemption
                 continue
@@ -111,6 +127,8 @@ class Ledger:
                 for row, name in enumerate(ids)
                 if (one := self._running.get(name)) is not None and one.admitted.keeps_values
             ]
+        if lost:
+            _leave_out(report, ids, lost)
         self._leave_out_stop_tokens(report, ids)
         self._batch.add(report)
         for row, one in self._detailed:
@@ -211,7 +229,7 @@ class Ledger:
 
     def _settle(self) -> None:
         """Give the sums of the batch to its requests that still run."""
-        batch, self._batch, self._detailed = self._batch, _Batch(()), []
+        batch, self._batch, self._detailed = self._batch, _Batch((), {}), []
         counters = self._counters
         counters.p_good = (batch.bins_good + counters.p_good).tolist()
         counters.p_undesirable = (batch.bins_undesirable + counters.p_undesirable).tolist()
@@ -224,11 +242,22 @@ class Ledger:
             self._counters.filtered += filtered
             if judged:
                 one.judged += judged
+                one.judged_at = int(batch.judged_at[row])
                 one.value = float(batch.value[row])
                 one.lowest = float(np.fmin(one.lowest, batch.lowest[row]))
             if filtered:
                 one.filtered += filtered
                 one.p_undesirable = float(batch.p_undesirable[row])
+
+
+def _leave_out(report: StepReport, ids: Sequence[str], lost: Collection[str]) -> None:
+    """Take what is said of some requests out of a report."""
+    rows = [row for row, name in enumerate(ids) if name in lost]
+    for values in (report.p_good, report.p_undesirable):
+        if values is not None:
+            values[rows] = np.nan
+    for names in (report.repeated, report.interventions, report.no_acceptable, report.unscored):
+        names[:] = [name for name in names if name not in lost]
 
 
 def _known(value: float) -> float | None:

@@ -24,6 +24,7 @@ class SteeredScheduling(_Host):  # type: ignore[misc]  # decided where the class
         self._report = StepReport()
         self._endings: dict[str, Ending] = {}
         self._news: list[Outcome] = []
+        self._preempted: set[str] = set()
 
     def schedule(self, *args: Any, **kwargs: Any) -> Any:
         """Schedule a step as the host does; outcomes travel with the message."""
@@ -38,8 +39,23 @@ class SteeredScheduling(_Host):  # type: ignore[misc]  # decided where the class
         self._report = report_of(model_runner_output) or StepReport()
         for gone in self._report.admitted.keys() - self.requests.keys():
             del self._report.admitted[gone]  # aborted while its first step was on its way
-        self.ledger.take(self._report, model_runner_output.req_ids)
+        lost = [name for name in self._preempted if self._drops(self.requests[name])]
+        self.ledger.take(self._report, model_runner_output.req_ids, lost)
         return super().update_from_output(scheduler_output, model_runner_output)
+
+    def _drops(self, request: Any) -> bool:
+        """Whether the host drops what the step that is taken in has of a request."""
+        # Until vLLM 0.21, until 0.26, and from 0.27 on.
+        if getattr(request, "discard_latest_async_tokens", False):
+            return True
+        if getattr(request, "async_tokens_to_discard", 0):
+            return True
+        stale = getattr(request, "num_stale_output_tokens", 0)
+        return bool(stale and getattr(request, "drop_stale_output", False))
+
+    def _preempt_request(self, request: Any, *args: Any, **kwargs: Any) -> None:
+        super()._preempt_request(request, *args, **kwargs)
+        self._preempted.add(request.request_id)
 
     def _update_request_with_output(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         new_token_ids, stopped = super()._update_request_with_output(request, *args, **kwargs)
@@ -51,6 +67,7 @@ class SteeredScheduling(_Host):  # type: ignore[misc]  # decided where the class
 
     def _free_request(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         request_id = request.request_id
+        self._preempted.discard(request_id)
         ending = self._endings.pop(request_id, None)
         outcome = self.ledger.close(request_id, ending, request.num_output_tokens)
         if outcome is not None:
