@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vllm.v1.outputs import SamplerOutput
 
     from value_steer.engine.rows import Rows
+    from value_steer.engine.speculation.rows import FlatRows
     from value_steer.engine.streaks import Streaks
 
 
@@ -120,7 +121,7 @@ class StopTokens:
     scores: StopScores | None
 
     @classmethod
-    def read(cls, logits: Tensor, rows: Rows) -> StopTokens:
+    def read(cls, logits: Tensor, rows: Rows | FlatRows) -> StopTokens:
         """Look the stop tokens up in ``logits`` ``[rows, vocabulary]``."""
         if not (rows.constrained or rows.wants_logprobs):
             return cls(None, None)
@@ -140,10 +141,11 @@ class StopTokens:
         if self.scores is None or table is None or not len(table.logprob_token_ids):
             return
         # Column 0 of the host's table is the sampled token, the rest are the most probable ones.
-        _overwrite(table.logprob_token_ids[:, 0], fired, stop_tokens)
-        _overwrite(table.logprobs[:, 0], fired, self.scores.logprobs)
-        _overwrite(table.selected_token_ranks, fired, self.scores.ranks)
+        overwrite(table.logprob_token_ids[:, 0], fired, stop_tokens)
+        overwrite(table.logprobs[:, 0], fired, self.scores.logprobs)
+        overwrite(table.selected_token_ranks, fired, self.scores.ranks)
 
 
-def _overwrite(target: Tensor, where: Tensor, values: Tensor) -> None:
+def overwrite(target: Tensor, where: Tensor, values: Tensor) -> None:
+    """Write ``values`` into ``target`` in place, ``where`` that is asked for."""
     target.copy_(torch.where(where, values.to(target.dtype), target))

@@ -21,6 +21,8 @@ from value_steer.engine.runners.v1 import DrawsV1, RunnerV1
 from value_steer.engine.runners.v2 import DrawsV2, RunnerV2
 from value_steer.engine.scheduling.mirror import Mirror
 from value_steer.engine.scoring import Scorer, complement
+from value_steer.engine.speculation.judging import DraftJudge
+from value_steer.engine.speculation.steering import SpeculativeSteering
 from value_steer.engine.steering import Steering
 from value_steer.engine.steps import SteeredSteps
 from value_steer.engine.streaks import Streaks
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
 
 
 _REPLAYED = 4
-"""Positions of a request that may be taken again: two in flight, one held, and one before."""
+"""Steps of a request that may be run again: two in flight, one held, and one before."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,11 @@ def steer(modes: Modes, worker: Any, hooks: Hooks, placed: Placed) -> SteeredSte
     runner, config = worker.model_runner, worker.vllm_config
     ranks = config.parallel_config.tensor_parallel_size
     abstention = modes.abstention
-    patience = abstention.settings.patience if abstention else 1
+    streaks = Streaks(
+        abstention.settings.patience if abstention else 1,
+        _REPLAYED * (1 + host.drafted_tokens(config)),
+        runner.device,
+    )
     row_ids = _row_ids(runner, hooks, config)
     table, memory = RequestTable(_admission(modes)), Memory()
     lag = Lag(partial(_held_token, table, memory))
@@ -172,16 +178,22 @@ def steer(modes: Modes, worker: Any, hooks: Hooks, placed: Placed) -> SteeredSte
     value_filter = (
         _value_filter(filtering, placed, worker, table, lag, memory) if filtering else None
     )
-    steering = Steering(
-        table=table,
-        rows=Rows(config.scheduler_config.max_num_seqs, runner.device),
-        abstainer=Abstainer(
-            placed.p_good, Streaks(patience, _REPLAYED, runner.device), agreement(ranks)
-        ),
-        value_filter=value_filter,
-        row_ids=row_ids,
-        guard=Guard(abstention.settings.on_error if abstention else OnError.RAISE),
-    )
+    parts: dict[str, Any] = {
+        "table": table,
+        "rows": Rows(config.scheduler_config.max_num_seqs, runner.device),
+        "abstainer": Abstainer(placed.p_good, streaks, agreement(ranks)),
+        "value_filter": value_filter,
+        "row_ids": row_ids,
+        "guard": Guard(abstention.settings.on_error if abstention else OnError.RAISE),
+    }
+    if host.drafted_tokens(config):
+        judge = DraftJudge(placed.p_good, streaks, agreement(ranks))
+        ahead = bool(config.scheduler_config.async_scheduling)
+        steering: Steering = SpeculativeSteering(
+            judge, asynchronous=ahead, device=runner.device, **parts
+        )
+    else:
+        steering = Steering(**parts)
     mirror = Mirror(config.instance_id)
     return SteeredSteps(steering, lag, mirror, hooks.sampler, row_ids)
 

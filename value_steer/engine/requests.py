@@ -228,7 +228,7 @@ class RequestTable:
         for new in step.scheduled_new_reqs:
             request = self._enter(new)
             known = len(getattr(new, "prefill_token_ids", None) or ()) or request.prompt_length
-            request.length = new.num_computed_tokens + step.num_scheduled_tokens[new.req_id]
+            self._reach(request, step, new.req_id, new.num_computed_tokens)
             request.complete = request.length >= known
         cached = step.scheduled_cached_reqs
         for i, request_id in enumerate(cached.req_ids):
@@ -236,9 +236,15 @@ class RequestTable:
             if request_id in cached.resumed_req_ids:
                 request.filtered.holds = request.filtered.decided = False
             known = request.prompt_length + cached.num_output_tokens[i]
-            request.length = cached.num_computed_tokens[i] + step.num_scheduled_tokens[request_id]
+            self._reach(request, step, request_id, cached.num_computed_tokens[i])
             request.complete = request.length >= known
         self._foresee(step)
+
+    @staticmethod
+    def _reach(request: LiveRequest, step: SchedulerOutput, name: str, computed: int) -> None:
+        """Note to which length of its sequence a step brings a request."""
+        request.drafts = len(step.scheduled_spec_decode_tokens.get(name, ()))
+        request.length = computed + step.num_scheduled_tokens[name] - request.drafts
 
     def _enter(self, new: NewRequestData) -> LiveRequest:
         """Admit a request; one that is known already comes back after a preemption or an edit."""

@@ -76,7 +76,8 @@ class ValueSteerWorker(host.worker_base()):  # type: ignore[misc]  # the host de
         """
         super().load_model(*args, **kwargs)
         if self.modes is not None:
-            self._hooks = hooks.install(self.model_runner)
+            drafts = host.drafted_tokens(self.vllm_config) > 0
+            self._hooks = hooks.install(self.model_runner, drafts=drafts)
             self._placed = place(self.modes, self, self._hooks)
 
     def compile_or_warm_up_model(self) -> Any:

@@ -44,6 +44,21 @@ class Admitted:
     keeps_values: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What abstention says of a request that a step gives several tokens.
+
+    Attributes:
+        position: Tokens of the sequence behind which the first of them comes.
+        p_good: One per token, fp32, of the sequence before it; NaN where it was not judged.
+        ends: Index of the token that ends the request; ``None``: none does.
+    """
+
+    position: int
+    p_good: np.ndarray
+    ends: int | None
+
+
 @dataclass(slots=True)
 class StepReport:
     """What happened in one step, in the order of the rows of its output where that matters.
@@ -53,6 +68,7 @@ class StepReport:
         repeated: Requests that got no token for the position that they were scheduled for.
         p_good: ``[rows]`` fp32, NaN where a row was not judged; ``None``: none was.
         positions: ``[rows]`` int64, tokens of the sequences that were judged; with ``p_good``.
+        spans: The same of requests that a step may give several tokens, in place of ``p_good``.
         p_undesirable: ``[rows]`` fp32 of the tokens given out, NaN where none was judged.
         endings: Requests that the token given out ends.
         interventions: Requests whose token given out is not the one that the model drew.
@@ -66,6 +82,7 @@ class StepReport:
     repeated: list[str] = field(default_factory=list)
     p_good: np.ndarray | None = None
     positions: np.ndarray | None = None
+    spans: dict[str, Span] = field(default_factory=dict)
     p_undesirable: np.ndarray | None = None
     endings: dict[str, Ending] = field(default_factory=dict)
     interventions: list[str] = field(default_factory=list)

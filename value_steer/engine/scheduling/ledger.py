@@ -18,7 +18,7 @@ from value_steer.engine.scheduling.outcomes import BINS, Counters, Outcome, call
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from value_steer.engine.delivery.report import Admitted, StepReport
+    from value_steer.engine.delivery.report import Admitted, Span, StepReport
 
 CAPACITY = 10_000
 """Finished requests whose outcomes are kept."""
@@ -141,6 +141,32 @@ class Ledger:
         self._counters.interventions += self._count(report.interventions, "interventions")
         self._counters.no_acceptable += self._count(report.no_acceptable, "no_acceptable")
         self._counters.unscored += self._count(report.unscored, "unscored")
+
+    def take_span(self, request_id: str, span: Span, tokens: int) -> None:
+        """Take in what a worker said of a request that a step gave several tokens.
+
+        Args:
+            request_id: The request.
+            span: What it said.
+            tokens: How many of them the scheduler has taken; it drops what follows an end.
+        """
+        self._settle()
+        one = self._running.get(request_id)
+        if one is None:
+            return
+        at = np.arange(span.position, span.position + len(span.p_good))
+        good = span.p_good[:tokens]
+        seen = ~np.isnan(good) & (at[:tokens] > one.judged_at)
+        if not seen.any():
+            return
+        values = good[seen]
+        self._counters.judged += len(values)
+        self._counters.p_good = (_histogram(values) + self._counters.p_good).tolist()
+        one.judged += len(values)
+        one.judged_at = int(at[:tokens][seen][-1])
+        one.value, one.lowest = float(values[-1]), float(np.fmin(one.lowest, values.min()))
+        if one.admitted.keeps_values:
+            one.values.extend(values.tolist())
 
     def close(self, request_id: str, ending: Ending | None, tokens: int) -> Outcome | None:
         """A request has finished: its outcome is final.

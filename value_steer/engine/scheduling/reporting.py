@@ -59,10 +59,16 @@ class SteeredScheduling(_Host):  # type: ignore[misc]  # decided where the class
 
     def _update_request_with_output(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         new_token_ids, stopped = super()._update_request_with_output(request, *args, **kwargs)
-        if stopped and (ending := self._report.endings.get(request.request_id)) is not None:
+        name = request.request_id
+        ending, span = self._report.endings.get(name), self._report.spans.get(name)
+        if span is not None:
+            self.ledger.take_span(name, span, len(new_token_ids))
+            if span.ends != len(new_token_ids) - 1:  # it has ended by itself before
+                ending = None
+        if stopped and ending is not None:
             # What the host would put here is the stop token, or nothing for an end of sequence.
             request.stop_reason = ending.value
-            self._endings[request.request_id] = ending
+            self._endings[name] = ending
         return new_token_ids, stopped
 
     def _free_request(self, request: Any, *args: Any, **kwargs: Any) -> Any:
