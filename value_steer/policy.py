@@ -32,19 +32,17 @@ def below_threshold(values: Tensor, thresholds: Tensor) -> Tensor:
     return (values >= thresholds).logical_not_()
 
 
-def extend_streaks(streaks: Tensor, below: Tensor, advance: Tensor) -> Tensor:
+def extend_streaks(streaks: Tensor, below: Tensor) -> Tensor:
     """Count consecutive response tokens below the threshold.
 
     Args:
-        streaks: Length of each row's current run, shape ``[rows]``, integer.
+        streaks: Length of each row's run before this token, shape ``[rows]``, integer.
         below: Whether this token is below its threshold, shape ``[rows]``, bool.
-        advance: 1 for a token judged for the first time, 0 for one judged again after a
-            preemption, shape ``[rows]``, integer.
 
     Returns:
         The new run lengths, shape ``[rows]``; a token at or above its threshold ends the run.
     """
-    return torch.where(below, streaks + advance, torch.zeros_like(streaks))
+    return torch.where(below, streaks + 1, torch.zeros_like(streaks))
 
 
 def replace_tokens(sampled: Tensor, forced: Tensor, tokens: Tensor) -> Tensor:

@@ -224,8 +224,17 @@ def _scheduling(engine: LLM, _: dict[str, Any]) -> dict[str, Any]:
 
 
 def _preemptions(engine: LLM, _: dict[str, Any]) -> int:
-    counts = [m.value for m in engine.get_metrics() if m.name == "vllm:num_preemptions"]
-    return sum(counts)
+    return _total(engine, "vllm:num_preemptions")
+
+
+def _drafts(engine: LLM, _: dict[str, Any]) -> tuple[int, int]:
+    names = ("vllm:spec_decode_num_draft_tokens", "vllm:spec_decode_num_accepted_tokens")
+    drafted, accepted = (_total(engine, name) for name in names)
+    return drafted, accepted
+
+
+def _total(engine: LLM, name: str) -> int:
+    return sum(m.value for m in engine.get_metrics() if m.name == name)
 
 
 def _send(lines: Any, reply: object) -> None:
@@ -244,6 +253,7 @@ _CALLS = {
     "runner": _runner,
     "scheduling": _scheduling,
     "preemptions": _preemptions,
+    "drafts": _drafts,
 }
 
 if __name__ == "__main__":

@@ -147,6 +147,11 @@ class Engine:
         """How often the scheduler has preempted a request; needs ``disable_log_stats`` false."""
         return self._exchange({"call": "preemptions"})
 
+    def drafts(self) -> tuple[int, int]:
+        """Draft tokens so far, and how many were accepted; needs ``disable_log_stats`` false."""
+        drafted, accepted = self._exchange({"call": "drafts"})
+        return drafted, accepted
+
     def log(self) -> str:
         """What it has said so far."""
         return self._log.read_text(errors="replace")

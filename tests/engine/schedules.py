@@ -115,5 +115,6 @@ def _message(
         ),
         num_scheduled_tokens=tokens,
         total_num_scheduled_tokens=sum(tokens.values()),
+        scheduled_spec_decode_tokens={},
         finished_req_ids=finished,
     )

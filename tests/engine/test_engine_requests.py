@@ -130,21 +130,6 @@ def test_a_steady_batch_is_recognised() -> None:
     assert table.age == 4
 
 
-def test_a_token_judged_before_a_preemption_is_known_as_such() -> None:
-    """After a preemption the last judged token is recomputed, and is not judged as a new one."""
-    scheduler, table = Scheduler(), RequestTable(abstaining(0.5, 1))
-    scheduler.add(Job("a", prompt=4))
-    for tokens in (4, 1, 1, 1):
-        table.advance(scheduler.step({"a": tokens}))
-    scheduler.jobs["a"].outputs -= 1  # the token of the last step was discarded
-    scheduler.preempt("a")
-
-    table.advance(scheduler.step({"a": 7}))
-
-    assert table["a"].judged
-    assert table["a"].length <= table["a"].judged_at
-
-
 def test_slots_are_reused() -> None:
     """A finished request's slot goes to the next one, so slots stay as few as live requests."""
     scheduler, table = Scheduler(), RequestTable(abstaining(0.5, 1))
@@ -218,7 +203,6 @@ def test_a_search_survives_a_preemption_and_a_held_token_does_not() -> None:
         table.advance(scheduler.step({"a": 4}))
         search: Any = object()
         table["a"].filtered.search, table["a"].filtered.holds = search, True
-        table["a"].judged_at = 4
         scheduler.jobs["a"].known_to_worker = not comes_back_as_new
         scheduler.preempt("a")
 
@@ -226,7 +210,6 @@ def test_a_search_survives_a_preemption_and_a_held_token_does_not() -> None:
 
         assert table["a"].filtered.search is search
         assert not table["a"].filtered.holds
-        assert table["a"].judged_at == 4
         assert (list(table), len(table)) == (["a"], 1)
 
 

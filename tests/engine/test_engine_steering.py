@@ -22,6 +22,7 @@ from value_steer.engine.rows import Rows
 from value_steer.engine.scheduling.ledger import Ledger
 from value_steer.engine.scoring import Heads
 from value_steer.engine.steering import Steering
+from value_steer.engine.streaks import Streaks
 from value_steer.errors import SteeringError
 
 if TYPE_CHECKING:
@@ -56,7 +57,10 @@ class Host:
             table=RequestTable(abstaining(0.5)),
             rows=Rows(8, torch.device("cpu")),
             abstainer=Abstainer(
-                Heads([first_coordinate]), torch.device("cpu"), patience, lambda mask: mask, forcing
+                Heads([first_coordinate]),
+                Streaks(patience, 4, torch.device("cpu")),
+                lambda mask: mask,
+                forcing,
             ),
             value_filter=None,
             forcing=forcing,

@@ -64,15 +64,16 @@ def test_each_request_is_counted_once_and_as_its_answer_says() -> None:
 def test_the_value_that_ended_a_filtered_request_is_not_that_of_its_stop_token() -> None:
     """Which is judged one step later, before the request ends."""
 
-    def report(value: float, **endings: Ending) -> StepReport:
-        return StepReport(p_good=np.array([0.75, value], np.float32), endings=endings)
+    def report(at: int, value: float, **endings: Ending) -> StepReport:
+        good, positions = np.array([0.75, value], np.float32), np.full(2, at)
+        return StepReport(p_good=good, positions=positions, endings=endings)
 
     ledger = Ledger()
     names = ["b", "a"]
     ledger.take(StepReport(admitted=dict.fromkeys(names, FILTERS)), names)
-    ledger.take(report(0.625), names)
-    ledger.take(report(0.25), names)
-    ledger.take(report(0.875, a=Ending.ABSTAINED), names)
+    ledger.take(report(4, 0.625), names)
+    ledger.take(report(5, 0.25), names)
+    ledger.take(report(6, 0.875, a=Ending.ABSTAINED), names)
     ended = ledger.close("a", Ending.ABSTAINED, 3)
     other = ledger.close("b", None, 3)
 
@@ -86,7 +87,7 @@ def test_the_value_that_ended_a_filtered_request_is_not_that_of_its_stop_token()
 def test_a_row_in_flight_when_its_request_ends_counts_nowhere() -> None:
     """With asynchronous scheduling its step was scheduled before anybody knew."""
     ledger = Ledger()
-    report = StepReport(p_good=np.array([0.25], np.float32))
+    report = StepReport(p_good=np.array([0.25], np.float32), positions=np.array([4]))
     ledger.take(StepReport(admitted={"a": ABSTAINS}), ["a"])
     ledger.take(report, ["a"])
     ledger.close("a", Ending.ABSTAINED, 1)

@@ -11,7 +11,7 @@ import torch
 from value_steer.engine.forcing.forced import ENDS, FORCED
 from value_steer.engine.host_copy import HostCopies, on_accelerator
 from value_steer.errors import SteeringError
-from value_steer.policy import below_threshold, extend_streaks, replace_tokens
+from value_steer.policy import below_threshold, replace_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from value_steer.engine.forcing.forced import ForcedStep, Forcing
     from value_steer.engine.rows import Rows
     from value_steer.engine.scoring import Heads
+    from value_steer.engine.speculation.rows import FlatRows
+    from value_steer.engine.streaks import Streaks
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +83,7 @@ class Abstainer:
 
     Args:
         score: P(good) of hidden states ``[rows, hidden]``.
-        device: Where they are.
-        patience: Consecutive response tokens below the threshold before a row fires.
+        streaks: How long requests have been below their thresholds.
         agree: Makes a mask the same on all ranks that must sample the same tokens.
         forcing: What the rows do that fire.
     """
@@ -90,15 +91,13 @@ class Abstainer:
     def __init__(
         self,
         score: Heads,
-        device: torch.device,
-        patience: int,
+        streaks: Streaks,
         agree: Callable[[Tensor], Tensor],
         forcing: Forcing,
     ) -> None:
         self._score = score
-        self._patience = patience
+        self._streaks = streaks
         self._agree = agree
-        self._streaks = torch.zeros(0, dtype=torch.int32, device=device)
         self._forcing = forcing
 
     def judge(
@@ -117,7 +116,9 @@ class Abstainer:
             refused: Rows whose last token value filtering takes back, ``[rows]`` bool; ``None``:
                 it takes none back.
         """
-        forced = self._forcing.step(rows.stop_tokens) if self._forcing.active else None
+        forced = None
+        if self._forcing.active:
+            forced = self._forcing.step(rows.positions, rows.stop_tokens)
         tokens = rows.stop_tokens if forced is None else forced.tokens
         stop_tokens = StopTokens.read(logits, tokens, rows)
         values = self._score(feature, rows.heads)
@@ -139,25 +140,13 @@ class Abstainer:
         fired = below_threshold(values, rows.thresholds)
         if mask is not None:
             fired = fired & mask
-        if self._patience > 1:
-            fired = self._persistent(fired, rows, rows.mask if mask is None else mask)
+        if self._streaks.counts:
+            judged = rows.mask if mask is None else mask
+            self._streaks.reserve(rows.max_slot + 1)
+            fired = self._streaks.extend(fired, judged, rows.slots, rows.positions, rows.later)
         if possible is not None:
             fired = fired & possible
         return self._agree(fired)
-
-    def _persistent(self, below: Tensor, rows: Rows, mask: Tensor) -> Tensor:
-        """Rows that have been below for as many tokens as patience asks."""
-        self._reserve(rows.max_slot + 1)
-        before = self._streaks[rows.slots] * rows.known
-        now = extend_streaks(before, below, rows.advance)
-        self._streaks[rows.slots] = torch.where(mask, now, before)
-        rows.step_on()
-        return below & (now >= self._patience)
-
-    def _reserve(self, slots: int) -> None:
-        missing = slots - len(self._streaks)
-        if missing > 0:
-            self._streaks = torch.cat([self._streaks, self._streaks.new_zeros(missing + slots)])
 
 
 def _open(rows: Rows, refused: Tensor | None, forced: ForcedStep | None) -> Tensor | None:
@@ -198,7 +187,7 @@ class StopTokens:
     scores: StopScores | None
 
     @classmethod
-    def read(cls, logits: Tensor, tokens: Tensor, rows: Rows) -> StopTokens:
+    def read(cls, logits: Tensor, tokens: Tensor, rows: Rows | FlatRows) -> StopTokens:
         """Look up in ``logits`` ``[rows, vocabulary]`` what the rows would be forced to give."""
         if not (rows.constrained or rows.wants_logprobs):
             return cls(None, None)
@@ -218,10 +207,11 @@ class StopTokens:
         if self.scores is None or table is None or not len(table.logprob_token_ids):
             return
         # Column 0 of the host's table is the sampled token, the rest are the most probable ones.
-        _overwrite(table.logprob_token_ids[:, 0], forced, tokens)
-        _overwrite(table.logprobs[:, 0], forced, self.scores.logprobs)
-        _overwrite(table.selected_token_ranks, forced, self.scores.ranks)
+        overwrite(table.logprob_token_ids[:, 0], forced, tokens)
+        overwrite(table.logprobs[:, 0], forced, self.scores.logprobs)
+        overwrite(table.selected_token_ranks, forced, self.scores.ranks)
 
 
-def _overwrite(target: Tensor, where: Tensor, values: Tensor) -> None:
+def overwrite(target: Tensor, where: Tensor, values: Tensor) -> None:
+    """Write ``values`` into ``target`` in place, ``where`` that is asked for."""
     target.copy_(torch.where(where, values.to(target.dtype), target))

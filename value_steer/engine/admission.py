@@ -238,6 +238,9 @@ def check_action(own: RequestSettings, params: SamplingParams, scripts: Scripts 
     if scripts is None:
         msg = f"{at}: this engine does not abstain"
         raise SettingsError(msg)
+    if scripts.refusal is not None:
+        msg = f"{at}: {scripts.refusal}"
+        raise SettingsError(msg)
     if not scripts.allows(action):
         missing = "message" if action is AbstainAction.MESSAGE else "reasoning_end_token"
         msg = f"{at}: this engine has no additional_config.abstain.{missing} for it"

@@ -24,8 +24,11 @@ from value_steer.engine.runners.v1 import DrawsV1, RunnerV1
 from value_steer.engine.runners.v2 import DrawsV2, RunnerV2
 from value_steer.engine.scheduling.mirror import Mirror
 from value_steer.engine.scoring import Heads, Scorer, complement
+from value_steer.engine.speculation.judging import DraftJudge
+from value_steer.engine.speculation.steering import SpeculativeSteering
 from value_steer.engine.steering import Steering
 from value_steer.engine.steps import SteeredSteps
+from value_steer.engine.streaks import Streaks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,6 +39,10 @@ if TYPE_CHECKING:
     from value_steer.engine.modes import Filtering, Modes
     from value_steer.engine.runners import Draws
     from value_steer.engine.scoring import Score
+
+
+_REPLAYED = 4
+"""Steps of a request that may be run again: two in flight, one held, and one before."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +100,11 @@ def steer(modes: Modes, worker: Any, hooks: Hooks, placed: Placed) -> SteeredSte
     runner, config = worker.model_runner, worker.vllm_config
     ranks = config.parallel_config.tensor_parallel_size
     abstention = modes.abstention
-    patience = abstention.settings.patience if abstention else 1
+    streaks = Streaks(
+        abstention.settings.patience if abstention else 1,
+        _REPLAYED * (1 + host.drafted_tokens(config)),
+        runner.device,
+    )
     row_ids = _row_ids(runner, hooks, config)
     table, memory = RequestTable(admission(modes)), Memory()
     lag = Lag(partial(_held_token, table, memory))
@@ -102,15 +113,23 @@ def steer(modes: Modes, worker: Any, hooks: Hooks, placed: Placed) -> SteeredSte
         _value_filter(filtering, placed, worker, table, lag, memory) if filtering else None
     )
     forcing = Forcing(abstention.scripts if abstention else Scripts(), runner.device)
-    steering = Steering(
-        table=table,
-        rows=Rows(config.scheduler_config.max_num_seqs, runner.device),
-        abstainer=Abstainer(placed.p_good, runner.device, patience, agreement(ranks), forcing),
-        value_filter=value_filter,
-        forcing=forcing,
-        row_ids=row_ids,
-        guard=Guard(abstention.settings.on_error if abstention else OnError.RAISE),
-    )
+    parts: dict[str, Any] = {
+        "table": table,
+        "rows": Rows(config.scheduler_config.max_num_seqs, runner.device),
+        "abstainer": Abstainer(placed.p_good, streaks, agreement(ranks), forcing),
+        "value_filter": value_filter,
+        "forcing": forcing,
+        "row_ids": row_ids,
+        "guard": Guard(abstention.settings.on_error if abstention else OnError.RAISE),
+    }
+    if host.drafted_tokens(config):
+        judge = DraftJudge(placed.p_good, streaks, agreement(ranks))
+        ahead = bool(config.scheduler_config.async_scheduling)
+        steering: Steering = SpeculativeSteering(
+            judge, asynchronous=ahead, device=runner.device, **parts
+        )
+    else:
+        steering = Steering(**parts)
     mirror = Mirror(config.instance_id)
     return SteeredSteps(steering, lag, mirror, hooks.sampler, row_ids)
 

@@ -64,10 +64,12 @@ class RequestCheck:
     Attributes:
         settings: Of the engine.
         model_config: Identifies the engine where a request is verified.
+        drafts: Whether it decodes speculatively.
     """
 
     settings: SteerSettings
     model_config: ModelConfig
+    drafts: bool
 
     def __call__(self, params: SamplingParams) -> None:
         """Check the settings of one request.
@@ -131,7 +133,8 @@ class RequestCheck:
         abstain = self.settings.abstain
         if abstain is None or not abstain.enabled:
             return None
-        return resolve_scripts(abstain, cached_tokenizer_from_config(self.model_config))
+        tokenizer = cached_tokenizer_from_config(self.model_config)
+        return resolve_scripts(abstain, tokenizer, drafts=self.drafts)
 
 
 @functools.lru_cache(maxsize=32)
@@ -145,7 +148,9 @@ _CHECKS: dict[int, RequestCheck] = {}
 def check_requests_of(config: VllmConfig, settings: SteerSettings) -> None:
     """Let the requests of an engine be checked when they enter."""
     # Kept with the configuration itself, so that its address is not used again.
-    _CHECKS[id(config.model_config)] = RequestCheck(settings, config.model_config)
+    _CHECKS[id(config.model_config)] = RequestCheck(
+        settings, config.model_config, drafts=config.speculative_config is not None
+    )
     for owner in _beam_searches():
         _wrap(owner, "beam_search", _refusing_beams)
 

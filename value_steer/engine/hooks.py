@@ -60,7 +60,7 @@ class StepCalls:
     def follow(self, follower: StepFollower | None) -> None:
         """Let ``follower`` follow from now on; then a batch that it was not told of is refused."""
         self.follower = follower
-        self._sampler.guarded = follower is not None
+        self._sampler.arming.guarded = follower is not None
 
     def _execute(self, step: SchedulerOutput, *args: Any, **kwargs: Any) -> Any:
         if self.follower is None or self._is_dummy(step, args, kwargs):
@@ -99,32 +99,45 @@ class FeatureTap:
         return self._compute_logits(hidden_states, *args, **kwargs)
 
 
+@dataclass(slots=True)
+class Arming:
+    """Who acts on the next batch, whichever of the runner's samplers samples it.
+
+    Attributes:
+        decider: Who does; ``None`` for nobody.
+        guarded: Whether a batch on which nobody acts is refused: the engine serves, and such a
+            batch would be served unsteered.
+    """
+
+    decider: Decider | None = None
+    guarded: bool = False
+
+
 class SteeredSampler:
-    """Stands in for the runner's sampler and gives the decider the sampled batch.
+    """Stands in for a sampler of the runner and gives the decider the sampled batch.
 
     It is transparent (attributes and calls go to the host's sampler) while no decider is armed,
     so warm-up and profiling runs are never steered.
 
     Attributes:
         arguments: What the runner gave its sampler besides the logits, in the current call.
-        guarded: Whether a batch for which no decider is armed is refused: the engine serves, and
-            such a batch would be served unsteered.
+        arming: Who acts on the next call.
     """
 
-    def __init__(self, sampler: Any, tap: FeatureTap) -> None:
+    def __init__(self, sampler: Any, tap: FeatureTap, arming: Arming, logits: int = 0) -> None:
         self._sampler = sampler
         self._tap = tap
-        self._armed: Decider | None = None
+        self._logits = logits
+        self.arming = arming
         self.arguments: tuple[Any, ...] = ()
-        self.guarded = False
 
     def arm(self, decider: Decider) -> None:
         """Let ``decider`` act on the next call, and on that one only."""
-        self._armed = decider
+        self.arming.decider = decider
 
     def disarm(self) -> None:
         """Let no decider act on the next call."""
-        self._armed = None
+        self.arming.decider = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Sample one token per row, as the host's sampler is called.
@@ -132,9 +145,9 @@ class SteeredSampler:
         Raises:
             SteeringError: The batch belongs to no step that was followed.
         """
-        decider, self._armed = self._armed, None
+        decider, self.arming.decider = self.arming.decider, None
         if decider is None:
-            if self.guarded:
+            if self.arming.guarded:
                 msg = (
                     "a batch is sampled of which value-steer was not told, so it would be served "
                     "unsteered: this executor does not go through the model runner's execute_model "
@@ -142,7 +155,7 @@ class SteeredSampler:
                 )
                 raise SteeringError(msg)
             return self._sampler(*args, **kwargs)
-        logits = kwargs["logits"] if "logits" in kwargs else args[0]
+        logits = kwargs["logits"] if "logits" in kwargs else args[self._logits]
         self.arguments = args[1:]
         feature, self._tap.feature = self._tap.feature, None
         return decider(lambda: self._sampler(*args, **kwargs), logits, feature)
@@ -168,11 +181,21 @@ class Hooks:
     host_sampler: Any
 
 
-def install(runner: Any) -> Hooks:
-    """Put the hooks into a model runner whose model is loaded."""
+def install(runner: Any, *, drafts: bool = False) -> Hooks:
+    """Put the hooks into a model runner whose model is loaded.
+
+    Args:
+        runner: The host's.
+        drafts: Whether it decodes speculatively, and so samples with a second sampler.
+    """
     model = runner.get_model()
     tap = FeatureTap(model.compute_logits)
     model.compute_logits = tap
     host_sampler = runner.sampler
-    runner.sampler = sampler = SteeredSampler(host_sampler, tap)
+    arming = Arming()
+    runner.sampler = sampler = SteeredSampler(host_sampler, tap, arming)
+    if drafts:
+        # It has the host's own sampler of the bonus token, which is not stood in for.
+        at = list(inspect.signature(runner.rejection_sampler.forward).parameters).index("logits")
+        runner.rejection_sampler = SteeredSampler(runner.rejection_sampler, tap, arming, at)
     return Hooks(StepCalls(runner, sampler), tap, sampler, host_sampler)

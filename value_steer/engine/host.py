@@ -74,6 +74,12 @@ def runner_kind(vllm_config: VllmConfig) -> str:
     return "v2" if chosen else "v1"
 
 
+def drafted_tokens(vllm_config: VllmConfig) -> int:
+    """Draft tokens per request and step; 0 without speculative decoding."""
+    speculative = vllm_config.speculative_config
+    return 0 if speculative is None else int(speculative.num_speculative_tokens)
+
+
 def refuse_unsupported(vllm_config: VllmConfig) -> None:
     """Refuse every configuration in which a decision would be missed or misplaced.
 
@@ -90,6 +96,8 @@ def refuse_unfilterable(vllm_config: VllmConfig) -> None:
         UnsupportedError: Names each offending setting and what to do about it.
     """
     checks = {
+        "speculative decoding gives a request several tokens in a step, and value filtering holds "
+        "one; remove --speculative-config": vllm_config.speculative_config is not None,
         REMEDY: not takes_tokens_back(vllm_config),
         "a model with recurrent layers cannot take a token back; filter a model with "
         "attention layers only": vllm_config.model_config.has_inner_state,
@@ -120,9 +128,16 @@ def _refuse(reasons: list[str]) -> None:
 
 
 def _reasons(vllm_config: VllmConfig) -> list[str]:
+    speculates = vllm_config.speculative_config is not None
     checks = {
-        "speculative decoding commits several tokens per step, which are not judged one by one; "
-        "remove --speculative-config": vllm_config.speculative_config is not None,
+        "with Model Runner V2 nothing shows yet that drafts are judged right; set "
+        "VLLM_USE_V2_MODEL_RUNNER=0, or remove --speculative-config": (
+            speculates and runner_kind(vllm_config) == "v2"
+        ),
+        "speculative decoding with ngram_gpu changes the drafts of a step once it is scheduled; "
+        "use another method, such as ngram": (
+            speculates and vllm_config.speculative_config.method == "ngram_gpu"
+        ),
         "with pipeline parallelism the last stage alone sees the feature and the scheduler is fed "
         "by another; use --pipeline-parallel-size 1 (tensor parallelism is supported)": (
             vllm_config.parallel_config.pipeline_parallel_size > 1

@@ -37,9 +37,9 @@ class LiveRequest:
         vfd_head: Which of them does for value filtering.
         refusal: Why the request's own settings were refused, else ``None``.
         length: Tokens in the sequence that the current step completes.
+        drafts: Tokens behind those, which the step verifies.
         complete: Whether the current step reaches the end of what is known of the sequence; a
             row that does not is a partial prefill, whose sampled token the host discards.
-        judged_at: The length at which the request was judged last.
     """
 
     prompt_length: int
@@ -64,8 +64,8 @@ class LiveRequest:
     vfd_head: int = 0
     refusal: str | None = None
     length: int = 0
+    drafts: int = 0
     complete: bool = False
-    judged_at: int = 0
 
     def endable_at(self, length: int) -> bool:
         """Whether value filtering can end the request at this length of its sequence."""
@@ -83,4 +83,9 @@ class LiveRequest:
         search = self.filtered.search
         if self.filtered.decided and (search is None or search.ends):
             return False  # it is ended already, with the token that is held
-        return self.complete and self.threshold is not None and self.length >= self.first_judged
+        return self.judges and self.length >= self.first_judged
+
+    @property
+    def judges(self) -> bool:
+        """Whether abstention may judge what the current step computes of this request."""
+        return self.complete and self.threshold is not None

@@ -24,7 +24,7 @@ from value_steer.value_probe import Polarity, load_value_head, oriented
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vllm.config import ModelConfig
+    from vllm.config import ModelConfig, VllmConfig
 
     from value_steer.config import AbstainSettings, SteerSettings, Threshold, VfdSettings
     from value_steer.value_probe import ValueHead
@@ -74,7 +74,7 @@ class Modes:
     filtering: Filtering | None
 
 
-def prepare(settings: SteerSettings, model_config: ModelConfig) -> Modes | None:
+def prepare(settings: SteerSettings, config: VllmConfig) -> Modes | None:
     """Load the heads and resolve their thresholds; ``None``: no mode is enabled.
 
     Raises:
@@ -84,11 +84,13 @@ def prepare(settings: SteerSettings, model_config: ModelConfig) -> Modes | None:
         SettingsError: There is no threshold, or ``strict`` is set and nothing states what the
             head scores.
     """
-    abstention, filtering = None, None
+    abstention, filtering, model_config = None, None, config.model_config
     if (abstain := settings.abstain) is not None and abstain.enabled:
         abstention = replace(
             _abstention(abstain, "abstain", model_config),
-            scripts=resolve_scripts(abstain, host.tokenizer(model_config)),
+            scripts=resolve_scripts(
+                abstain, host.tokenizer(model_config), drafts=bool(host.drafted_tokens(config))
+            ),
             named={
                 name: _abstention(named, f"abstain.heads.{name}", model_config)
                 for name, named in abstain.heads.items()

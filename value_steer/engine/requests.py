@@ -29,7 +29,6 @@ class RequestTable:
         self._live: dict[str, LiveRequest] = {}
         self._free_slots: list[int] = []
         self._scheduled: list[LiveRequest] = []
-        self._judged: list[LiveRequest] = []
         self._steady_ids: list[str] | None = None
         self._steady_sum = 0
         self._steps_until_change = 0
@@ -65,7 +64,6 @@ class RequestTable:
             self.age += 1
             self._steady_sum += len(step.num_scheduled_tokens)
             return False
-        self._note_judged()
         self._settle(step)
         return True
 
@@ -99,10 +97,6 @@ class RequestTable:
             and sum(cached.num_computed_tokens) == self._steady_sum
         )
 
-    def _note_judged(self) -> None:
-        for request in self._judged:
-            request.judged_at = max(request.judged_at, request.length + self.age)
-
     def _settle(self, step: SchedulerOutput) -> None:
         for request in self._scheduled:  # those that are left out now keep what they came to
             request.length += self.age
@@ -110,7 +104,7 @@ class RequestTable:
         for new in step.scheduled_new_reqs:
             request = self._enter(new)
             known = len(getattr(new, "prefill_token_ids", None) or ()) or request.prompt_length
-            request.length = new.num_computed_tokens + step.num_scheduled_tokens[new.req_id]
+            self._reach(request, step, new.req_id, new.num_computed_tokens)
             request.complete = request.length >= known
         cached = step.scheduled_cached_reqs
         for i, request_id in enumerate(cached.req_ids):
@@ -118,9 +112,15 @@ class RequestTable:
             if request_id in cached.resumed_req_ids:
                 request.filtered.holds = request.filtered.decided = False
             known = request.prompt_length + cached.num_output_tokens[i]
-            request.length = cached.num_computed_tokens[i] + step.num_scheduled_tokens[request_id]
+            self._reach(request, step, request_id, cached.num_computed_tokens[i])
             request.complete = request.length >= known
         self._foresee(step)
+
+    @staticmethod
+    def _reach(request: LiveRequest, step: SchedulerOutput, name: str, computed: int) -> None:
+        """Note to which length of its sequence a step brings a request."""
+        request.drafts = len(step.scheduled_spec_decode_tokens.get(name, ()))
+        request.length = computed + step.num_scheduled_tokens[name] - request.drafts
 
     def _enter(self, new: NewRequestData) -> LiveRequest:
         """Admit a request; one that is known already comes back after a preemption or an edit."""
@@ -131,7 +131,7 @@ class RequestTable:
             slot = self._free_slots.pop() if self._free_slots else len(self._live)
         request = self.admit(new, slot)
         if known is not None:
-            request.judged_at, request.filtered.search = known.judged_at, known.filtered.search
+            request.filtered.search = known.filtered.search
             request.filtered.drawn = known.filtered.drawn
             request.refuses_next = known.refuses_next
             # A session's next piece makes another prompt of it.
@@ -143,8 +143,6 @@ class RequestTable:
     def _foresee(self, step: SchedulerOutput) -> None:
         """For how many further steps of one token each the rows stay what they are now."""
         self._scheduled = [self._live[request_id] for request_id in step.num_scheduled_tokens]
-        # As it is now: what is decided in the step changes who would be.
-        self._judged = [request for request in self._scheduled if request.judged]
         if not all(request.complete for request in self._scheduled):
             self._steady_ids = None
             return

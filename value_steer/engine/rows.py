@@ -44,14 +44,16 @@ class Layout:
         ids: Request ids.
         judged: Whether the row is judged, ``[rows]`` bool.
         judged_rows: How many are.
-        responses: Tokens of each response when the batch was laid out.
+        lengths: Tokens of each row's sequence as the batch was laid out, ``[rows]`` int64.
+        prompts: Those of them that are its prompt, ``[rows]`` int64.
         endings: What the end of each row would be called.
     """
 
     ids: tuple[str, ...]
     judged: np.ndarray
     judged_rows: int
-    responses: tuple[int, ...]
+    lengths: np.ndarray
+    prompts: np.ndarray
     endings: tuple[Ending, ...]
 
 
@@ -61,20 +63,16 @@ class Rows:
     Attributes:
         ids: Request ids, one per row, as the host lists them.
         layout: The rows as records.
+        age: By how many tokens every row has grown since.
         max_slot: Largest slot in the batch.
         all_judged: Whether every row is judged in this step.
         constrained: Whether a grammar constrains a judged row.
         wants_logprobs: Whether the caller of a judged row asked for log-probabilities.
-        new: Whether a row is judged for the first time in its life, or at a position for the
-            second time.
         thresholds: ``[rows]`` fp32, P(good) below which the row ends.
         mask: ``[rows]`` bool, the judged rows.
         stop_tokens: ``[rows]`` int32, the token that ends each row's request.
         slots: ``[rows]`` int64, indices into buffers that outlive a batch.
-        advance: ``[rows]`` int32, 0 where a token is judged for the second time.
         heads: Which head scores each row.
-        known: ``[rows]`` int32, 0 where the request was never judged: what its slot holds then is
-            another request's.
     """
 
     def __init__(self, max_rows: int, device: torch.device) -> None:
@@ -85,10 +83,21 @@ class Rows:
         self._mask = buffer(torch.bool)
         self._stop_tokens = buffer(torch.int32)
         self._slots = buffer(torch.int64)
-        self._advance = buffer(torch.int32)
-        self._known = buffer(torch.int32)
         self._heads = buffer(torch.int64)
+        self._lengths = buffer(torch.int64)
+        self._first = buffer(torch.int64)
         self.ids: list[str] = []
+        self.age = 0
+
+    @property
+    def positions(self) -> Tensor:
+        """Tokens of the sequence that each row judges, ``[rows]`` int64."""
+        return self._placed + self.age
+
+    @property
+    def later(self) -> Tensor:
+        """Rows whose request may have been judged before, ``[rows]`` bool."""
+        return self.positions > self._begun
 
     def plan(self, ids: Sequence[str], table: RequestTable) -> None:
         """Lay out the rows of a batch whose composition changed."""
@@ -99,7 +108,8 @@ class Rows:
             ids=tuple(ids),
             judged=np.array(judged, dtype=bool),
             judged_rows=sum(judged),
-            responses=tuple(r.length - r.prompt_length for r in requests),
+            lengths=np.array([request.length for request in requests], dtype=np.int64),
+            prompts=np.array([request.prompt_length for request in requests], dtype=np.int64),
             endings=tuple(
                 Ending.ABSTAINED if r.refusal is None else Ending.REFUSED for r in requests
             ),
@@ -109,20 +119,12 @@ class Rows:
         decided = [r for r in requests if r.judged or r.action is not AbstainAction.END]
         self.constrained = any(r.constrained for r in decided)
         self.wants_logprobs = any(r.wants_logprobs for r in decided)
-        self.new = any(not r.judged_at or r.length <= r.judged_at for r in requests)
         self.max_slot = max(r.slot for r in requests)
         self.thresholds = self._thresholds.write([r.threshold or 0.0 for r in requests])
         self.mask = self._mask.write(judged)
         self.stop_tokens = self._stop_tokens.write([max(r.stop_token, 0) for r in requests])
         self.slots = self._slots.write([r.slot for r in requests])
-        self.advance = self._advance.write([r.length > r.judged_at for r in requests])
         heads = [r.head for r in requests]
         self.heads = Choice(self._heads.write(heads), tuple(sorted(set(heads))))
-        self.known = self._known.write([r.judged_at > 0 for r in requests])
-
-    def step_on(self) -> None:
-        """The same rows one token further: each of them is judged for the first time now."""
-        if self.new:
-            self.new = False
-            self.advance.fill_(1)
-            self.known.fill_(1)
+        self._placed = self._lengths.write([r.length for r in requests])
+        self._begun = self._first.write([r.first_judged for r in requests])

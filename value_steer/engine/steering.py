@@ -105,6 +105,7 @@ class Steering:
         """
         began = time.perf_counter()
         self._lay_out(len(logits))
+        self._rows.age = self.table.age
         judgement = stop_tokens = None
         looked, look = self._look(feature)
         if self._rows.layout.judged_rows or self._forcing.active:
@@ -127,7 +128,7 @@ class Steering:
         self._follow(output, verdicts)
         report.errors = self._new_failures()
         late = () if self._filter is None else self._filter.late
-        completion = Completion(judgement, look, self._rows.layout, self.table.age)
+        completion = Completion(judgement, look, self._rows.layout, self._rows.age)
         self.delivery = Delivery(late, verdicts, self._over, report, completion)
         self._over, self._admitted = [], {}
         report.seconds = time.perf_counter() - began - (sampled - sampling)
@@ -170,7 +171,7 @@ class Steering:
         if self._forcing.active:
             again = verdicts.again | verdicts.emptied
             rows = [row for row, name in enumerate(self._rows.ids) if name in again]
-            self._forcing.follow(output.sampled_token_ids[:, 0], rows)
+            self._forcing.follow(self._rows.positions, output.sampled_token_ids[:, 0], rows)
 
     def _lay_out(self, rows: int) -> None:
         ids = self._row_ids()
@@ -181,7 +182,7 @@ class Steering:
             raise SteeringError(msg)
         self._rows.plan(ids, self.table)
         requests = [self.table[name] for name in ids]
-        self._forcing.lay_out(requests, self._rows.slots, self.table.age)
+        self._forcing.lay_out(requests, self._rows.slots)
         if self._filter is not None:
             self._filter.lay_out(self._rows.ids)
 
@@ -226,7 +227,9 @@ class Completion:
         judged = self.layout.judged
         if self.look is not None and (refused := self.look.copies.arrived()[1]) is not None:
             judged = judged & ~refused.numpy()
+        report.positions = self.layout.lengths + self.age
         report.p_good = np.where(judged, decided.values, np.nan).astype(np.float32)
         for row in decided.rows(BEGINS):
-            report.begins[self.layout.ids[row]] = self.layout.responses[row] + self.age
+            responses = report.positions - self.layout.prompts
+            report.begins[self.layout.ids[row]] = int(responses[row])
         return {self.layout.ids[row]: self.layout.endings[row] for row in decided.rows(ENDS)}

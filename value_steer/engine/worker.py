@@ -51,7 +51,7 @@ class ValueSteerWorker(host.worker_base()):  # type: ignore[misc]  # the host de
         settings = parse_settings(vllm_config.additional_config)
         versions.check_environment()
         disabled = is_disabled()
-        self.modes: Modes | None = None if disabled else prepare(settings, vllm_config.model_config)
+        self.modes: Modes | None = None if disabled else prepare(settings, vllm_config)
         self._steps: SteeredSteps | None = None
         self._evidence: dict[str, Assessment] = {}
         if disabled:
@@ -77,7 +77,8 @@ class ValueSteerWorker(host.worker_base()):  # type: ignore[misc]  # the host de
         """
         super().load_model(*args, **kwargs)
         if self.modes is not None:
-            self._hooks = hooks.install(self.model_runner)
+            drafts = host.drafted_tokens(self.vllm_config) > 0
+            self._hooks = hooks.install(self.model_runner, drafts=drafts)
             self._placed = place(self.modes, self, self._hooks)
 
     def compile_or_warm_up_model(self) -> Any:

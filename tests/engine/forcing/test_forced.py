@@ -25,17 +25,20 @@ class Row:
     def at(self, length: int) -> None:
         """The batch is laid out anew, with the sequence as long as this."""
         self.request.length = length
-        self.forcing.lay_out([self.request], torch.tensor([0]), 0)
+        self.forcing.lay_out([self.request], torch.tensor([0]))
+        self.length = length
 
     def step(
         self, *, fires: bool = False, sampled: int = 4, again: bool = False
     ) -> tuple[int, int]:
         """One step; returns its token and what is decided."""
-        step = self.forcing.step(STOPS)
+        positions = torch.tensor([self.length])
+        step = self.forcing.step(positions, STOPS)
+        self.length += 1
         fired = torch.tensor([fires]) & ~step.begun
         marks = int(self.forcing.settle(step, fired, step.running)[0])
         token = int(step.tokens[0]) if marks & FORCED else sampled
-        self.forcing.follow(torch.tensor([token]), [0] if again else [])
+        self.forcing.follow(positions, torch.tensor([token]), [0] if again else [])
         return token, marks
 
 
@@ -116,6 +119,6 @@ def test_the_place_of_another_request_begins_anew() -> None:
 def test_requests_that_only_end_cost_nothing() -> None:
     """Nothing is followed for them."""
     forcing = Forcing(SCRIPTS, torch.device("cpu"))
-    forcing.lay_out([live()], torch.tensor([0]), 0)
+    forcing.lay_out([live()], torch.tensor([0]))
 
     assert not forcing.active

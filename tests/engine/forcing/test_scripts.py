@@ -47,7 +47,7 @@ def test_texts_become_tokens() -> None:
     """A text that closes reasoning may say more than the token that does."""
     settings = _settings(message="it", reasoning_end_str="stop it </think>")
 
-    scripts = resolve_scripts(settings, Tokenizer())
+    scripts = resolve_scripts(settings, Tokenizer(), drafts=False)
 
     assert scripts == Scripts(Reasoning(0, 7, (8, 9, 7)), (9,))
     assert scripts.tokens() == ((), (8, 9, 7), (9, STOP), (8, 9, 7, 9, STOP))
@@ -107,11 +107,25 @@ def test_the_prompt_says_whether_a_response_begins_inside() -> None:
 def test_what_cannot_be_said_is_refused(changes: dict[str, object], message: str) -> None:
     """At start-up, with the key."""
     with pytest.raises(SettingsError, match=message):
-        resolve_scripts(_settings(**changes), Tokenizer())
+        resolve_scripts(_settings(**changes), Tokenizer(), drafts=False)
 
 
-def test_an_engine_without_a_tokenizer_only_ends_requests() -> None:
-    """Whatever else is configured is refused."""
-    assert resolve_scripts(_settings(), None) == Scripts()
-    with pytest.raises(SettingsError, match="skip-tokenizer-init"):
-        resolve_scripts(_settings(action=AbstainAction.MESSAGE, message="it"), None)
+@pytest.mark.parametrize(
+    ("tokenizer", "drafts", "why"),
+    [(None, False, "skip-tokenizer-init"), (Tokenizer(), True, "speculative-config")],
+)
+def test_where_nothing_can_be_said_requests_end(
+    tokenizer: Tokenizer | None,
+    drafts: bool,  # noqa: FBT001  (a parameter of the test)
+    why: str,
+) -> None:
+    """Another action is refused with the reason, the engine's as well as a request's own."""
+    scripts = resolve_scripts(_settings(message="it"), tokenizer, drafts=drafts)
+
+    assert scripts.refusal is not None
+    assert why in scripts.refusal
+    assert not scripts.allows(AbstainAction.MESSAGE)
+    with pytest.raises(SettingsError, match=why):
+        resolve_scripts(
+            _settings(action=AbstainAction.MESSAGE, message="it"), tokenizer, drafts=drafts
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,11 @@ def _values(*values: float | None) -> np.ndarray:
     return np.array([np.nan if v is None else v for v in values], dtype=np.float32)
 
 
+def _judged(position: int, *values: float | None) -> dict[str, Any]:
+    """What abstention says of rows whose sequences are of one length."""
+    return {"p_good": _values(*values), "positions": np.full(len(values), position)}
+
+
 def _close(
     ledger: Ledger, request_id: str, ending: Ending | None = None, tokens: int = 3
 ) -> Outcome:
@@ -33,10 +39,10 @@ def test_what_was_seen_and_done_is_told_per_request() -> None:
     """Rows may change places between steps; a row without a value keeps what it had."""
     ledger = Ledger()
     admitted = dict.fromkeys("ab", STEERED)
-    first = StepReport(admitted, p_good=_values(0.5, None), p_undesirable=_values(None, 0.125))
+    first = StepReport(admitted, p_undesirable=_values(None, 0.125), **_judged(4, 0.5, None))
     ledger.take(first, ["a", "b"])
-    for p_good in (_values(0.25, None), _values(0.75, 0.875)):
-        ledger.take(StepReport(p_good=p_good, interventions=["a"]), ["a", "b"])
+    for judged in (_judged(5, 0.25, None), _judged(6, 0.75, 0.875)):
+        ledger.take(StepReport(interventions=["a"], **judged), ["a", "b"])
     last = StepReport(p_undesirable=_values(0.5, 0.75), no_acceptable=["a"], unscored=["b"])
     ledger.take(last, ["b", "a"])
 
@@ -98,7 +104,9 @@ def test_every_value_is_kept_for_who_asks_for_that() -> None:
     admitted = {"a": Admitted(keeps_values=True), "b": Admitted()}
     for p_good, p_undesirable in ((0.5, None), (None, 0.25), (0.75, 0.125)):
         report = StepReport(
-            admitted, p_good=_values(p_good, 1.0), p_undesirable=_values(p_undesirable, 1.0)
+            admitted,
+            p_undesirable=_values(p_undesirable, 1.0),
+            **_judged(1 + ledger.counters.steps, p_good, 1.0),
         )
         ledger.take(report, ["a", "b"])
         admitted = {}
@@ -114,7 +122,7 @@ def test_rows_in_flight_of_requests_that_are_over_count_for_nobody() -> None:
     ledger = Ledger()
     ledger.take(StepReport({"a": STEERED, "b": STEERED}), ["a", "b"])
     _close(ledger, "a")
-    late = StepReport(p_good=_values(0.5, 0.75), interventions=["a"], no_acceptable=["a"])
+    late = StepReport(interventions=["a"], no_acceptable=["a"], **_judged(4, 0.5, 0.75))
     ledger.take(late, ["a", "b"])
 
     assert _close(ledger, "b").value == 0.75
@@ -122,6 +130,41 @@ def test_rows_in_flight_of_requests_that_are_over_count_for_nobody() -> None:
     assert (counters.judged, counters.interventions, counters.no_acceptable) == (1, 0, 0)
     assert ledger.close("a", None, 1) is None
     assert ledger.close("never seen", None, 1) is None
+
+
+def test_a_position_that_is_judged_again_counts_once() -> None:
+    """As after a preemption, whatever batch the request is in then."""
+    ledger = Ledger()
+    ledger.take(StepReport({"a": Admitted(0.5, keeps_values=True), "b": Admitted()}), ["a", "b"])
+    for position, ids in ((4, ["b", "a"]), (5, ["b", "a"]), (5, ["a"]), (6, ["a"])):
+        values = [None, 1 / position] if len(ids) > 1 else [1 / position]
+        ledger.take(StepReport(**_judged(position, *values)), ids)
+
+    a = _close(ledger, "a")
+
+    assert a.judged == sum(ledger.counters.p_good) == 3
+    assert a.values == pytest.approx((1 / 4, 1 / 5, 1 / 6))
+
+
+def test_what_the_scheduler_drops_counts_nowhere() -> None:
+    """Its request runs the step again, and all is said once more."""
+    ledger = Ledger()
+    ledger.take(StepReport({"a": STEERED, "b": STEERED}), ["a", "b"])
+    for lost in (["a"], []):
+        report = StepReport(
+            p_undesirable=_values(0.5, None),
+            repeated=["a"],
+            interventions=["a"],
+            no_acceptable=["a"],
+            unscored=["a"],
+            **_judged(4, 0.25, None),
+        )
+        ledger.take(report, ["a", "b"], lost)
+
+    a, counters = _close(ledger, "a"), ledger.counters
+
+    assert (a.judged, a.interventions, a.no_acceptable, a.unscored) == (1, 1, 1, 1)
+    assert (counters.judged, counters.filtered, counters.repeated) == (1, 1, 1)
 
 
 def test_the_oldest_outcomes_go_first() -> None:

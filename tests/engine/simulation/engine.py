@@ -34,6 +34,7 @@ from value_steer.engine.rows import Rows
 from value_steer.engine.scheduling.mirror import Mirror
 from value_steer.engine.scoring import Heads
 from value_steer.engine.steering import Steering
+from value_steer.engine.streaks import Streaks
 from value_steer.value_probe import HeadCard
 
 if TYPE_CHECKING:
@@ -109,7 +110,10 @@ class Engine:
             table=self.table,
             rows=Rows(8, _CPU),
             abstainer=Abstainer(
-                Heads([lambda f: f[:, 1]]), _CPU, trace.patience, lambda mask: mask, forcing
+                Heads([lambda f: f[:, 1]]),
+                Streaks(trace.patience, 4, _CPU),
+                lambda mask: mask,
+                forcing,
             ),
             value_filter=self.filter,
             forcing=forcing,

@@ -130,6 +130,7 @@ class HostScheduler:
             ),
             num_scheduled_tokens=self._tokens,
             total_num_scheduled_tokens=sum(self._tokens.values()),
+            scheduled_spec_decode_tokens={},
             finished_req_ids=self.finished_req_ids,
             preempted_req_ids=self._reset_preempted,
             pending_structured_output_tokens=False,

@@ -6,6 +6,7 @@ import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import torch
 
 from tests.engine.simulation.check import failed
 from tests.engine.simulation.stand_ins import RunnerV1, RunnerV2
@@ -20,7 +21,10 @@ from value_steer.engine.live_request import LiveRequest
 from value_steer.engine.requests import RequestTable
 from value_steer.engine.rows import Rows
 from value_steer.engine.scheduling.late import LateScheduling
+from value_steer.engine.scheduling.ledger import Ledger
+from value_steer.engine.scheduling.reporting import SteeredScheduling
 from value_steer.engine.scheduling.stale import StaleOutputs
+from value_steer.engine.streaks import Streaks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,9 +123,32 @@ def _streaks_inherited(patch: pytest.MonkeyPatch) -> None:
 
     def without(self: Any, ids: Any, table: Any) -> None:
         plan(self, ids, table)
-        self.known.fill_(1)
+        self._begun.fill_(0)
 
     patch.setattr(Rows, "plan", without)
+
+
+def _judged_again(patch: pytest.MonkeyPatch) -> None:
+    take = Ledger.take
+
+    def without(self: Any, report: Any, ids: Any, lost: Any) -> None:
+        self._batch.judged_at[:] = -1
+        take(self, report, ids, lost)
+
+    patch.setattr(Ledger, "take", without)
+
+
+def _streaks_over_gaps(patch: pytest.MonkeyPatch) -> None:
+    """The count goes on from the last position, whichever that was."""
+    extend = Streaks.extend
+
+    def without(self: Any, below: Any, judged: Any, slots: Any, positions: Any, later: Any) -> Any:
+        self.seen = getattr(self, "seen", torch.zeros(8, dtype=torch.int64))
+        del positions
+        self.seen[slots] += judged
+        return extend(self, below, judged, slots, self.seen[slots], later)
+
+    patch.setattr(Streaks, "extend", without)
 
 
 def _outbox_keeps(patch: pytest.MonkeyPatch) -> None:
@@ -160,6 +187,9 @@ MUTATIONS = {
     "memory of skipped rows": _memory_unkept,
     "stale outputs": _without((StaleOutputs, "preempted", _nothing)),
     "patience of one request": _streaks_inherited,
+    "patience by position": _streaks_over_gaps,
+    "judged once": _judged_again,
+    "what is dropped does not count": _without((SteeredScheduling, "_drops", lambda *_: False)),
     "outbox forgets": _outbox_keeps,
     "stop token is not judged": _stop_judged,
     "last position": _without((ValueFilter, "_is_last", lambda *_: False)),

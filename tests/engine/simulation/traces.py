@@ -106,8 +106,7 @@ def drawn(r: random.Random) -> Trace:
     longest = r.randint(4, 12)
     count = r.choice((1, 1, 2, 2, 3))
     patience = r.choice((1, 1, 2))
-    # Patience does not unlearn a token that a reset of the cache drops.
-    resets = (r.randrange(1, 9),) if patience == 1 and r.random() < 0.15 else ()
+    resets = (r.randrange(1, 9),) if r.random() < 0.15 else ()
     return Trace(
         asks=tuple(_ask(r, longest) for _ in range(count)),
         salt=r.randrange(1 << 16),

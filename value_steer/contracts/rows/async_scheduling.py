@@ -142,6 +142,7 @@ _MESSAGES: tuple[Surface, ...] = (
 _PREEMPTION: tuple[Surface, ...] = (
     _SCHEDULER(
         id="scheduler.preempt_request",
+        modes=frozenset(Mode),
         symbol="Scheduler._preempt_request",
         need=Parameters(("request", "timestamp")),
         used_by=f"{_OURS}._preempt_request",
@@ -182,6 +183,7 @@ _PREEMPTION: tuple[Surface, ...] = (
     ),
     _RESET(
         id="scheduler.reset_drops_what_is_in_flight",
+        modes=frozenset(Mode),
         need=Contains(
             (
                 "request.discard_latest_async_tokens = True",
@@ -189,8 +191,8 @@ _PREEMPTION: tuple[Surface, ...] = (
                 "self._preempt_request(request, timestamp, drop_stale_output=True)",
             )
         ),
-        used_by=f"{_OURS}.reset_prefix_cache",
-        why="In another way than these the host would drop tokens that are good.",
+        used_by="value_steer.engine.scheduling.reporting.SteeredScheduling._drops",
+        why="In another way than these tokens would be dropped that are good, or counted.",
     ),
 )
 

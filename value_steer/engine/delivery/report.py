@@ -48,6 +48,21 @@ class Admitted:
     action: AbstainAction = AbstainAction.END
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What abstention says of a request that a step gives several tokens.
+
+    Attributes:
+        position: Tokens of the sequence behind which the first of them comes.
+        p_good: One per token, fp32, of the sequence before it; NaN where it was not judged.
+        ends: Index of the token that ends the request; ``None``: none does.
+    """
+
+    position: int
+    p_good: np.ndarray
+    ends: int | None
+
+
 @dataclass(slots=True)
 class StepReport:
     """What happened in one step, in the order of the rows of its output where that matters.
@@ -56,6 +71,8 @@ class StepReport:
         admitted: Requests that are sampled for the first time.
         repeated: Requests that got no token for the position that they were scheduled for.
         p_good: ``[rows]`` fp32, NaN where a row was not judged; ``None``: none was.
+        positions: ``[rows]`` int64, tokens of the sequences that were judged; with ``p_good``.
+        spans: The same of requests that a step may give several tokens, in place of ``p_good``.
         p_undesirable: ``[rows]`` fp32 of the tokens given out, NaN where none was judged.
         endings: Requests that the token given out ends.
         begins: Requests that abstention has fired for and that go on with something else than what
@@ -70,6 +87,8 @@ class StepReport:
     admitted: dict[str, Admitted] = field(default_factory=dict)
     repeated: list[str] = field(default_factory=list)
     p_good: np.ndarray | None = None
+    positions: np.ndarray | None = None
+    spans: dict[str, Span] = field(default_factory=dict)
     p_undesirable: np.ndarray | None = None
     endings: dict[str, Ending] = field(default_factory=dict)
     begins: dict[str, int] = field(default_factory=dict)

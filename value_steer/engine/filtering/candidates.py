@@ -84,7 +84,6 @@ class Candidates:
         if search.waiting:
             self._try(one, search, step)
             return False
-        step.report.no_acceptable.append(one.id)
         if self._fallback.abstains and request.endable_at(search.position):
             # Its keys and values are computed as well: a prefix cache may keep them.
             search.settled, search.ends = Candidate(request.stop_token, tried.p_undesirable), True

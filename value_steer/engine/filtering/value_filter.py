@@ -252,6 +252,8 @@ class ValueFilter:
         """The held token is given out; the row holds what was sampled after it."""
         filtered, request = one.request.filtered, one.request
         search, filtered.search = filtered.search, None
+        if search is not None and search.settled is not None:
+            step.report.no_acceptable.append(one.id)
         if search is not None and search.ends:
             step.report.endings[one.id] = Ending.NO_ACCEPTABLE
             step.ended[one.row] = search.refused[-1].p_undesirable

@@ -41,6 +41,7 @@ class ForcedStep:
     """What a step would give out, row by row, before anything is decided in it.
 
     Attributes:
+        positions: ``[rows]`` int32, tokens of the sequences behind which that would stand.
         tokens: ``[rows]`` int32, what a row gives out if it is forced.
         begun: ``[rows]`` bool, rows that have fired before this position.
         running: ``[rows]`` bool, those of them that are inside their script.
@@ -49,6 +50,7 @@ class ForcedStep:
         begins: ``[rows]`` int32, the script that begins if the row fires; ``NONE``: it ends.
     """
 
+    positions: Tensor
     tokens: Tensor
     begun: Tensor
     running: Tensor
@@ -89,7 +91,7 @@ class Forcing:
         self._state = torch.zeros((0, _WIDTH), dtype=torch.int32, device=device)
         self.active = False
 
-    def lay_out(self, requests: Sequence[LiveRequest], slots: Tensor, age: int) -> None:
+    def lay_out(self, requests: Sequence[LiveRequest], slots: Tensor) -> None:
         """Take in a batch whose composition changed, one request per row."""
         self.active = any(r.action is not AbstainAction.END for r in requests)
         if not self.active:
@@ -97,26 +99,28 @@ class Forcing:
         self._slots = slots
         self._reserve(max(r.slot for r in requests) + 1)
         self._enter([r for r in requests if not r.followed])
-        self._lengths = upload([r.length + age for r in requests], self._scripts)
         self._actions = upload([_ACTIONS.index(r.action) for r in requests], slots)
         self._complete = upload([r.complete for r in requests], slots, torch.bool)
 
-    def step(self, stop_tokens: Tensor) -> ForcedStep:
+    def step(self, positions: Tensor, stop_tokens: Tensor) -> ForcedStep:
         """What the rows would give out now.
 
         Args:
+            positions: ``[rows]`` int64, tokens of the sequences behind which they would stand.
             stop_tokens: ``[rows]`` int32, the token that ends each row's request.
         """
+        positions = positions.to(self._state.dtype)
         state = self._state[self._slots]
-        script, index = state[:, _SCRIPT], self._lengths - state[:, _START]
+        script, index = state[:, _SCRIPT], positions - state[:, _START]
         begun = (script != NONE) & (index >= 0)
         size = self._sizes[script]
         running = begun & (index < size) & self._complete
-        thinking = self._last(state, _OPENED) > self._last(state, _CLOSED)
+        thinking = _last(state, _OPENED, positions) > _last(state, _CLOSED, positions)
         begins = self._chosen[self._actions, thinking.long()]
         which = torch.where(running, script, begins)
         tokens = self._scripts[which, torch.where(running, index, 0)]
         return ForcedStep(
+            positions=positions,
             tokens=torch.where(tokens == STOP, stop_tokens, tokens),
             begun=begun,
             running=running,
@@ -139,23 +143,24 @@ class Forcing:
         begins = fired & (step.begins != NONE)
         state = self._state[self._slots]
         state[:, _SCRIPT] = torch.where(begins, step.begins, state[:, _SCRIPT])
-        state[:, _START] = torch.where(begins, self._lengths, state[:, _START])
+        state[:, _START] = torch.where(begins, step.positions, state[:, _START])
         self._state[self._slots] = state
         ends = (fired & ~begins) | (goes_on & step.final)
         marks = (fired | goes_on).to(torch.uint8) * FORCED
         marks += ends.to(torch.uint8) * ENDS
         return marks + (begins | (goes_on & step.first)).to(torch.uint8) * BEGINS
 
-    def follow(self, tokens: Tensor, again: Sequence[int]) -> None:
+    def follow(self, positions: Tensor, tokens: Tensor, again: Sequence[int]) -> None:
         """Take in what the sequences end in since this step.
 
         Args:
+            positions: ``[rows]`` int64, tokens of the sequences that the step completed.
             tokens: ``[rows]``.
             again: Rows that took their last position again.
         """
         if not self.active:
             return
-        positions = self._lengths.clone()
+        positions = positions.to(self._state.dtype, copy=True)
         positions[list(again)] -= 1
         state = self._state[self._slots]
         for column, token in zip((_OPENED, _CLOSED), self._tokens, strict=True):
@@ -168,13 +173,6 @@ class Forcing:
             state.scatter_(1, place, found.unsqueeze(1))
         whole = self._complete.unsqueeze(1)
         self._state[self._slots] = torch.where(whole, state, self._state[self._slots])
-        self._lengths += 1
-
-    def _last(self, state: Tensor, column: int) -> Tensor:
-        """The last position of a token in the sequences as they are now."""
-        recent = state[:, _recent(column)]
-        ahead = recent >= self._lengths.unsqueeze(1)
-        return torch.maximum(state[:, column], recent.masked_fill(ahead, -1).amax(1))
 
     def _enter(self, requests: Sequence[LiveRequest]) -> None:
         """Begin to follow requests, from what their prompts leave open."""
@@ -190,6 +188,13 @@ class Forcing:
         missing = slots - len(self._state)
         if missing > 0:
             self._state = torch.cat([self._state, self._state.new_zeros((missing + slots, _WIDTH))])
+
+
+def _last(state: Tensor, column: int, lengths: Tensor) -> Tensor:
+    """The last position of a token in sequences of these lengths."""
+    recent = state[:, _recent(column)]
+    ahead = recent >= lengths.unsqueeze(1)
+    return torch.maximum(state[:, column], recent.masked_fill(ahead, -1).amax(1))
 
 
 def _recent(column: int) -> slice:

@@ -20,6 +20,11 @@ NONE, CLOSE, SPEAK, CLOSE_AND_SPEAK = range(4)
 """The scripts of an engine, by their place in :meth:`Scripts.tokens`; the first is empty."""
 
 _LONGEST = 1024
+_DRAFTS = (
+    "with speculative decoding a step may give several tokens, which a request cannot be made to "
+    "say one by one; remove --speculative-config, or use 'end'"
+)
+_NO_TOKENIZER = "this engine has no tokenizer; remove --skip-tokenizer-init, or use 'end'"
 
 
 class Tokenizer(Protocol):
@@ -62,10 +67,12 @@ class Scripts:
     Attributes:
         reasoning: ``None`` if the model's vocabulary has no token that closes a reasoning section.
         message: ``None`` if none is configured.
+        refusal: Why the engine can say nothing at all; ``None``: it can.
     """
 
     reasoning: Reasoning | None = None
     message: tuple[int, ...] | None = None
+    refusal: str | None = None
 
     def allows(self, action: AbstainAction) -> bool:
         """Whether an action has what it gives out."""
@@ -90,26 +97,25 @@ class Scripts:
         return CLOSE if closes and action is AbstainAction.END_THINKING else NONE
 
 
-def resolve_scripts(settings: AbstainSettings | None, tokenizer: Tokenizer | None) -> Scripts:
+def resolve_scripts(
+    settings: AbstainSettings, tokenizer: Tokenizer | None, *, drafts: bool
+) -> Scripts:
     """Turn the texts of an engine's settings into tokens.
 
     Args:
-        settings: ``None`` if the engine does not abstain.
+        settings: Of an engine that abstains.
         tokenizer: ``None`` if the engine has none.
+        drafts: Whether it decodes speculatively.
 
     Raises:
         SettingsError: The configured action has not what it needs, or a text cannot be given out.
     """
-    if settings is None:
-        return Scripts()
-    if tokenizer is None:
-        if settings.message is None and settings.action is AbstainAction.END:
-            return Scripts()
-        msg = (
-            f"additional_config.abstain.action = {settings.action.value!r}: needs the model's "
-            "tokenizer; remove --skip-tokenizer-init"
-        )
+    refusal = _DRAFTS if drafts else _NO_TOKENIZER if tokenizer is None else None
+    if refusal is not None and settings.action is not AbstainAction.END:
+        msg = f"additional_config.abstain.action = {settings.action.value!r}: {refusal}"
         raise SettingsError(msg)
+    if tokenizer is None or refusal is not None:
+        return Scripts(refusal=refusal)
     reasoning = _reasoning(settings, tokenizer)
     if reasoning is None and settings.action is AbstainAction.END_THINKING:
         msg = (

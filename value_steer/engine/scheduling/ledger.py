@@ -7,69 +7,23 @@ process reads it there; a worker in another one is told by the next message.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from value_steer.engine.delivery.report import Ending
-from value_steer.engine.scheduling.outcomes import BINS, Counters, Outcome, callers_id
+from value_steer.engine.scheduling.outcomes import Counters, Outcome, callers_id
+from value_steer.engine.scheduling.tally import Batch, Running, histogram
 from value_steer.request_settings import AbstainAction
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
-    from value_steer.engine.delivery.report import Admitted, StepReport
+    from value_steer.engine.delivery.report import Span, StepReport
 
 CAPACITY = 10_000
 """Finished requests whose outcomes are kept."""
-
-
-@dataclass(slots=True)
-class _Running:
-    """What is known so far of a request that is not finished."""
-
-    admitted: Admitted
-    judged: int = 0
-    filtered: int = 0
-    value: float = np.nan
-    lowest: float = np.nan
-    p_undesirable: float = np.nan
-    interventions: int = 0
-    no_acceptable: int = 0
-    unscored: int = 0
-    kept: int | None = None
-    values: list[float] = field(default_factory=list)
-    undesirable: list[float] = field(default_factory=list)
-
-
-class _Batch:
-    """Sums over steps of the same rows, so that a step costs a few operations for all of them."""
-
-    def __init__(self, ids: Sequence[str], running: Container[str] = ()) -> None:
-        rows = len(ids)
-        self.ids = list(ids)
-        # A row may be in flight when its request ends; what is said of it then counts nowhere.
-        self._runs = np.array([name in running for name in ids], bool)
-        self.judged, self.filtered = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
-        self.value, self.lowest, self.p_undesirable = (
-            np.full(rows, np.nan, np.float32) for _ in range(3)
-        )
-        self.bins_good, self.bins_undesirable = np.zeros(BINS, np.int64), np.zeros(BINS, np.int64)
-
-    def add(self, report: StepReport) -> None:
-        """Take in a step."""
-        if (good := report.p_good) is not None:
-            seen = ~np.isnan(good) & self._runs
-            self.judged += seen
-            self.value[seen] = good[seen]
-            np.fmin(self.lowest, good, out=self.lowest)
-            self.bins_good += _histogram(good[seen])
-        if (undesirable := report.p_undesirable) is not None:
-            seen = ~np.isnan(undesirable) & self._runs
-            self.filtered += seen
-            self.p_undesirable[seen] = undesirable[seen]
-            self.bins_undesirable += _histogram(undesirable[seen])
 
 
 class Ledger:
@@ -84,9 +38,9 @@ class Ledger:
         self._capacity = capacity
         self._outcomes: OrderedDict[str, Outcome] = OrderedDict()
         self._of_caller: dict[str, dict[int, Outcome]] = {}
-        self._running: dict[str, _Running] = {}
-        self._batch = _Batch(())
-        self._detailed: list[tuple[int, _Running]] = []
+        self._running: dict[str, Running] = {}
+        self._batch = Batch((), {})
+        self._detailed: list[tuple[int, Running]] = []
 
     @property
     def counters(self) -> Counters:
@@ -98,21 +52,29 @@ class Ledger:
     def __len__(self) -> int:
         return len(self._running)
 
-    def take(self, report: StepReport, ids: Sequence[str]) -> None:
-        """Take in what a worker said of a step whose rows are ``ids``."""
+    def take(self, report: StepReport, ids: Sequence[str], lost: Collection[str] = ()) -> None:
+        """Take in what a worker said of a step.
+
+        Args:
+            report: What it said; what counts nowhere is taken out of it.
+            ids: The rows of the step.
+            lost: Requests whose tokens of this step the scheduler drops; they run it again.
+        """
         for request_id, admitted in report.admitted.items():
             if request_id in self._running:  # it comes back after a preemption
                 continue
-            self._running[request_id] = _Running(admitted)
+            self._running[request_id] = Running(admitted)
             self._counters.unendable += admitted.unendable
         if report.admitted or ids != self._batch.ids:
             self._settle()
-            self._batch = _Batch(ids, self._running)
+            self._batch = Batch(ids, self._running)
             self._detailed = [
                 (row, one)
                 for row, name in enumerate(ids)
                 if (one := self._running.get(name)) is not None and one.admitted.keeps_values
             ]
+        if lost:
+            _leave_out(report, ids, lost)
         self._leave_out_stop_tokens(report, ids)
         self._batch.add(report)
         for row, one in self._detailed:
@@ -128,6 +90,32 @@ class Ledger:
         self._counters.interventions += self._count(report.interventions, "interventions")
         self._counters.no_acceptable += self._count(report.no_acceptable, "no_acceptable")
         self._counters.unscored += self._count(report.unscored, "unscored")
+
+    def take_span(self, request_id: str, span: Span, tokens: int) -> None:
+        """Take in what a worker said of a request that a step gave several tokens.
+
+        Args:
+            request_id: The request.
+            span: What it said.
+            tokens: How many of them the scheduler has taken; it drops what follows an end.
+        """
+        self._settle()
+        one = self._running.get(request_id)
+        if one is None:
+            return
+        at = np.arange(span.position, span.position + len(span.p_good))
+        good = span.p_good[:tokens]
+        seen = ~np.isnan(good) & (at[:tokens] > one.judged_at)
+        if not seen.any():
+            return
+        values = good[seen]
+        self._counters.judged += len(values)
+        self._counters.p_good = (histogram(values) + self._counters.p_good).tolist()
+        one.judged += len(values)
+        one.judged_at = int(at[:tokens][seen][-1])
+        one.value, one.lowest = float(values[-1]), float(np.fmin(one.lowest, values.min()))
+        if one.admitted.keeps_values:
+            one.values.extend(values.tolist())
 
     def close(self, request_id: str, ending: Ending | None, tokens: int) -> Outcome | None:
         """A request has finished: its outcome is final.
@@ -219,7 +207,7 @@ class Ledger:
 
     def _settle(self) -> None:
         """Give the sums of the batch to its requests that still run."""
-        batch, self._batch, self._detailed = self._batch, _Batch(()), []
+        batch, self._batch, self._detailed = self._batch, Batch((), {}), []
         counters = self._counters
         counters.p_good = (batch.bins_good + counters.p_good).tolist()
         counters.p_undesirable = (batch.bins_undesirable + counters.p_undesirable).tolist()
@@ -232,6 +220,7 @@ class Ledger:
             self._counters.filtered += filtered
             if judged:
                 one.judged += judged
+                one.judged_at = int(batch.judged_at[row])
                 one.value = float(batch.value[row])
                 one.lowest = float(np.fmin(one.lowest, batch.lowest[row]))
             if filtered:
@@ -240,7 +229,7 @@ class Ledger:
 
 
 def _stopped(
-    one: _Running, ending: Ending | None, tokens: int
+    one: Running, ending: Ending | None, tokens: int
 ) -> tuple[AbstainAction | None, int | None]:
     """What was done when a head stopped a request, and its tokens before that; ``None``: none did.
 
@@ -258,6 +247,16 @@ def _stopped(
     return None if refused else AbstainAction.END, tokens - 1
 
 
+def _leave_out(report: StepReport, ids: Sequence[str], lost: Collection[str]) -> None:
+    """Take what is said of some requests out of a report."""
+    rows = [row for row, name in enumerate(ids) if name in lost]
+    for values in (report.p_good, report.p_undesirable):
+        if values is not None:
+            values[rows] = np.nan
+    for names in (report.repeated, report.interventions, report.no_acceptable, report.unscored):
+        names[:] = [name for name in names if name not in lost]
+
+
 def _known(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
@@ -265,9 +264,3 @@ def _known(value: float) -> float | None:
 def _append(kept: list[float], values: np.ndarray | None, row: int) -> None:
     if values is not None and not np.isnan(values[row]):
         kept.append(float(values[row]))
-
-
-def _histogram(values: np.ndarray) -> np.ndarray:
-    """How many values lie in each of ``BINS`` equal parts of [0, 1]."""
-    places = np.minimum((values * BINS).astype(np.int64), BINS - 1)
-    return np.bincount(places, minlength=BINS)

@@ -49,15 +49,18 @@ class StaleOutputs:
         """A request is over."""
         self._stale.pop(request_id, None)
 
-    def arrived(self, requests: Any, output: Any) -> set[str]:
-        """The output of the oldest step in flight has arrived; who is stale in it.
+    def arrived(self, requests: Any, output: Any) -> dict[str, bool]:
+        """The output of the oldest step in flight has arrived.
+
+        Returns:
+            Who is stale in it, and whether what it has of them is dropped.
 
         A stale token that counts is given out without a placeholder of its own, so it gets one.
         """
         rows = self._in_flight.popleft() if self._in_flight else ()
         if not self._stale:
-            return set()
-        found = {name for name in rows if name in self._stale}
+            return {}
+        found = {name: self._stale[name].dropped for name in rows if name in self._stale}
         for name in found:
             stale, request = self._stale[name], requests.get(name)
             stale.outputs -= 1

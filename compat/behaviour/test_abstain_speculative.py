@@ -1,0 +1,233 @@
+"""With speculative decoding each token is judged as it is without, and the first bad one ends."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from compat.behaviour import batches, tiny_models
+from compat.behaviour.heads import BAD_TOKENS
+from compat.behaviour.messages import EngineSpec, Request
+from compat.behaviour.oracle import ended_at_first_bad
+from compat.behaviour.tiny_models import EOS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from compat.behaviour.engines import Engine, EnginePool, PlainEngine
+
+pytestmark = [
+    pytest.mark.mode("abstain"),
+    pytest.mark.depth("equal"),
+    pytest.mark.speculates,
+]
+
+_KINDS = ("ngram", "same model", "other model")
+"""Who drafts: rejected at times, never, and nearly always."""
+
+_TOLERANCE = 1e-4
+"""fp32; rows of several positions are computed in another order."""
+
+
+@pytest.fixture(scope="session")
+def drafting(workshop: Path, model_of: Callable[[str], Path]) -> Callable[[str], dict[str, Any]]:
+    """Engine options under which drafts are made by someone."""
+
+    def options(kind: str) -> dict[str, Any]:
+        config: dict[str, Any] = {"method": "draft_model", "num_speculative_tokens": 3}
+        if kind == "ngram":
+            config |= {"method": "ngram", "prompt_lookup_max": 3, "prompt_lookup_min": 1}
+        elif kind == "same model":
+            config["model"] = str(model_of("mistral"))
+        else:
+            folder = workshop / "drafts"
+            exists = folder.exists()
+            config["model"] = str(folder if exists else tiny_models.build("mistral", folder, 21))
+        return {"speculative_config": config, "disable_log_stats": False}
+
+    return options
+
+
+def _engine(
+    pool: EnginePool, head: str, options: dict[str, Any] | None = None, **abstain: object
+) -> Engine:
+    section = {"value_head_path": head, "threshold": 0.5, **abstain}
+    return pool.get(EngineSpec(abstain=section, options=options or {"disable_log_stats": False}))
+
+
+@pytest.mark.parametrize("kind", _KINDS)
+def test_a_head_that_never_objects_changes_nothing(
+    kind: str,
+    pool: EnginePool,
+    plain: PlainEngine,
+    constant_head: Callable[[float], str],
+    drafting: Callable[[str], dict[str, Any]],
+) -> None:
+    """Greedy tokens are those of plain vLLM without drafts, of which some were accepted."""
+    batch = batches.greedy(batches.LONG)
+    natural = plain.generate(batch)
+    engine = _engine(pool, constant_head(0.9), drafting(kind))
+
+    answers = engine.generate(batch)
+
+    drafted, accepted = engine.drafts()
+    assert [a.tokens for a in answers] == [n.tokens for n in natural]
+    assert accepted > 0 or kind == "other model"
+    assert (drafted == accepted) is (kind == "same model")
+
+
+@pytest.mark.detects_dead
+@pytest.mark.parametrize("patience", [1, 2])
+@pytest.mark.parametrize("kind", _KINDS)
+def test_a_request_ends_right_after_its_first_bad_tokens(
+    kind: str,
+    patience: int,
+    pool: EnginePool,
+    plain: PlainEngine,
+    recognising_head: Callable[[str], str],
+    drafting: Callable[[str], dict[str, Any]],
+) -> None:
+    """Amid accepted drafts, behind rejected ones, and with patience across steps."""
+    natural = plain.generate(batches.greedy())
+    options = {**batches.CHUNKED, **drafting(kind)}
+    engine = _engine(pool, recognising_head("mistral"), options, patience=patience)
+
+    answers = engine.generate(batches.greedy())
+
+    expected = [ended_at_first_bad(n.tokens, patience=patience) for n in natural]
+    assert [a.tokens for a in answers] == expected
+    assert expected != [n.tokens for n in natural]
+    assert len({len(tokens) % 4 for tokens in expected if tokens[-1] == EOS}) > 1
+
+
+@pytest.mark.detects_dead
+@pytest.mark.parametrize("kind", _KINDS)
+def test_outcomes_are_those_without_drafts(
+    kind: str,
+    pool: EnginePool,
+    recognising_head: Callable[[str], str],
+    drafting: Callable[[str], dict[str, Any]],
+) -> None:
+    """Value by value, for requests that end by the head, by a token of their own, or full."""
+    head = recognising_head("mistral")
+    batch = _mixed(_engine(pool, head).generate(batches.greedy(abstain_threshold="never")))
+    engines = [_engine(pool, head, patience=2), _engine(pool, head, drafting(kind), patience=2)]
+
+    without, drafted = (_outcomes(engine, batch) for engine in engines)
+
+    assert [told.keys() for told in drafted] == [told.keys() for told in without]
+    for ours, theirs in zip(drafted, without, strict=True):
+        assert {k: v for k, v in ours.items() if k not in _NUMBERS} == {
+            k: v for k, v in theirs.items() if k not in _NUMBERS
+        }
+        for key in _NUMBERS:
+            assert ours[key] == pytest.approx(theirs[key], abs=_TOLERANCE)
+    assert {told["abstained"] for told in drafted} == {True, False}
+    assert {told["threshold"] for told in drafted} == {0.5, None}
+
+
+_NUMBERS = ("value", "lowest", "values")
+
+
+def _mixed(natural: list[Any]) -> list[Request]:
+    """Steered ones, exempt ones, ones that stop at a token of their own, and of any length."""
+    mixed = []
+    for number, (request, answer) in enumerate(zip(batches.greedy(), natural, strict=True)):
+        params = {**request.params, "max_tokens": batches.USUAL - number}
+        extra_args: dict[str, object] = {"steer_values": True}
+        if number % 4 == 1:
+            extra_args["steer"] = False
+        if number % 4 == 2:
+            params["stop_token_ids"] = [answer.tokens[number]]
+        if number % 4 == 3:
+            params["min_tokens"] = number
+        mixed.append(Request(request.prompt, {**params, "extra_args": extra_args}))
+    return mixed
+
+
+def _outcomes(engine: Engine, batch: list[Request]) -> list[dict[str, Any]]:
+    answers = engine.generate(batch)
+    outcomes = engine.outcomes()
+    told = []
+    for answer in answers:
+        outcome = outcomes[answer.request_id]
+        del outcome["request_id"]
+        told.append({**outcome, "tokens": answer.tokens, "stop": answer.stop_reason})
+    return told
+
+
+@pytest.mark.detects_dead
+def test_several_random_answers_to_a_prompt_end_at_their_first_bad_token(
+    pool: EnginePool,
+    recognising_head: Callable[[str], str],
+    drafting: Callable[[str], dict[str, Any]],
+) -> None:
+    """Whichever tokens the rejection sampler draws; the exempt ones beside them go on."""
+    engine = _engine(pool, recognising_head("mistral"), drafting("ngram"))
+    params = {"temperature": 0.8, "n": 3, "seed": 5, "max_tokens": batches.USUAL, "logprobs": 2}
+    steers = itertools.cycle((True, False))
+    batch = [
+        Request(prompt * 2, {**params, "extra_args": {"steer": steer}})
+        for prompt, steer in zip(batches.prompts(), steers)  # noqa: B905  (a cycle has no end)
+    ]
+
+    answers = engine.generate_many(batch)
+
+    steered = [answer for of_one in answers[::2] for answer in of_one]
+    exempt = [answer for of_one in answers[1::2] for answer in of_one]
+    assert [a.tokens for a in steered] == [ended_at_first_bad(a.tokens) for a in steered]
+    for answer in steered:
+        told = {token for row in answer.logprobs or [] for token in row}
+        assert set(map(str, answer.tokens)) <= told
+    ended = [a for a in steered if a.stop_reason == "value_steer:abstained"]
+    assert ended
+    assert all(a.tokens[-1] == EOS and a.tokens[-2] in BAD_TOKENS for a in ended)
+    assert any(set(a.tokens[:-2]) & BAD_TOKENS for a in exempt)
+
+
+@pytest.mark.detects_dead
+def test_the_stop_token_has_the_log_probability_that_the_model_gives_it(
+    pool: EnginePool,
+    recognising_head: Callable[[str], str],
+    drafting: Callable[[str], dict[str, Any]],
+) -> None:
+    """As in an engine without drafts, and so has every token before it."""
+    head = recognising_head("mistral")
+    batch = [Request(r.prompt, {**r.params, "logprobs": 3}) for r in batches.greedy()]
+
+    without = _engine(pool, head).generate(batch)
+    drafted = _engine(pool, head, drafting("same model")).generate(batch)
+
+    for ours, theirs in zip(drafted, without, strict=True):
+        assert ours.tokens == theirs.tokens
+        for row, expected in zip(ours.logprobs or [], theirs.logprobs or [], strict=True):
+            assert row == pytest.approx(expected, abs=_TOLERANCE)
+    assert any(answer.stop_reason == "value_steer:abstained" for answer in drafted)
+
+
+@pytest.mark.detects_dead
+def test_preempted_requests_are_judged_as_if_never_interrupted(
+    pool: EnginePool,
+    plain: PlainEngine,
+    recognising_head: Callable[[str], str],
+    drafting: Callable[[str], dict[str, Any]],
+) -> None:
+    """With a cache too small for the batch, and each value counted once."""
+    first, crowding = 2 * batches.CROWDING // 3, batches.CROWDING
+    late = {"min_tokens": first, "patience": 2}
+    engine = _engine(
+        pool, recognising_head("mistral"), {**batches.TIGHT, **drafting("ngram")}, **late
+    )
+    natural = plain.generate(batches.greedy(crowding))
+    before = engine.counters()["judged"]
+
+    ended = engine.generate(batches.greedy(crowding))
+
+    expected = [ended_at_first_bad(n.tokens, first_judged=first, patience=2) for n in natural]
+    assert [a.tokens for a in ended] == expected
+    assert engine.preemptions() > 0
+    judged = [max(0, len(tokens) - first) for tokens in expected]
+    assert engine.counters()["judged"] - before == sum(judged)
