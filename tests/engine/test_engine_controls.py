@@ -37,10 +37,13 @@ def test_each_head_has_its_own_threshold() -> None:
     [
         ({}, "names no mode"),
         ({"abstain": 2}, r"thresholds\.abstain = 2"),
-        ({"heads": {"other": {"abstain": 0.1}}}, r"thresholds\.heads\.other\.abstain: there is no"),
+        (
+            {"heads": {"other": {"abstain": 0.1}}},
+            r"heads\.other\.abstain: there is no .* that mode has content",
+        ),
         (
             {"heads": {"content": {"vfd": 0.1}}},
-            r"thresholds\.heads\.content\.vfd: there is no such",
+            r"thresholds\.heads\.content\.vfd: there is no such head; that mode has none",
         ),
         ({"heads": 3}, r"thresholds\.heads = 3: must be an object"),
     ],

@@ -6,18 +6,15 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from value_steer.errors import SettingsError
-from value_steer.records.fields import THRESHOLD, Field, listed, read, shown_key
+from value_steer.threshold_changes import parse_changes
 
 if TYPE_CHECKING:
     from value_steer.engine.admission import AbstainDefaults, Admission, FilterDefaults
     from value_steer.engine.modes import Abstention, Filtering, Modes
     from value_steer.engine.requests import RequestTable
-    from value_steer.threshold import Threshold
+    from value_steer.threshold_changes import ThresholdChange
 
 logger = logging.getLogger("value_steer")
-
-_THRESHOLDS = {"abstain": THRESHOLD, "vfd": THRESHOLD}
 
 
 def described(modes: Modes, admission: Admission) -> dict[str, Any]:
@@ -61,52 +58,25 @@ def set_thresholds(table: RequestTable, asked: object) -> Admission:
 
     Args:
         table: The live requests, which keep theirs.
-        asked: Mode to the new threshold of its first head; under ``heads``, the same by the name
-            of a head.
+        asked: See :func:`value_steer.threshold_changes.parse_changes`.
 
     Raises:
         SettingsError: Lists every problem; nothing is changed then.
     """
-    problems: list[str] = []
-    values = read(asked, {**_THRESHOLDS, "heads": _NAMED}, "thresholds", problems)
-    named = values.pop("heads", {})
-    changed = _changed(table.admit, values, None, "thresholds", problems)
-    for name, own in named.items():
-        at = f"thresholds.heads.{shown_key(name)}"
-        changed = _changed(changed, read(own, _THRESHOLDS, at, problems), name, at, problems)
-    if not values and not named and not problems:
-        problems.append('thresholds: names no mode; an example is {"abstain": 0.4}')
-    if problems:
-        raise SettingsError(listed(problems))
-    table.admit = changed
+    modes = {"abstain": table.admit.abstention, "vfd": table.admit.filtering}
+    enabled: dict[str, Any] = {name: mode for name, mode in modes.items() if mode is not None}
+    for change in parse_changes(asked, {name: mode.named for name, mode in enabled.items()}):
+        enabled[change.mode] = _changed(enabled[change.mode], change)
+    table.admit = replace(
+        table.admit, abstention=enabled.get("abstain"), filtering=enabled.get("vfd")
+    )
     logger.warning("thresholds changed for the requests that come now: %s", asked)
-    return changed
+    return table.admit
 
 
-def _changed(
-    admission: Admission,
-    values: dict[str, Threshold],
-    name: str | None,
-    at: str,
-    problems: list[str],
-) -> Admission:
-    """An admission with other thresholds for one head of its modes; ``None`` names the first."""
-    for mode, threshold in values.items():
-        key, does = _WORDS[mode]
-        defaults: Any = getattr(admission, key)
-        if defaults is None:
-            problems.append(f"{at}.{mode}: this engine does not {does}")
-        elif name is None:
-            head = replace(defaults.head, threshold=threshold)
-            admission = replace(admission, **{key: replace(defaults, head=head)})
-        elif name not in defaults.named:
-            problems.append(f"{at}.{mode}: there is no such head")
-        else:
-            head = replace(defaults.named[name], threshold=threshold)
-            heads = {**defaults.named, name: head}
-            admission = replace(admission, **{key: replace(defaults, named=heads)})
-    return admission
-
-
-_WORDS = {"abstain": ("abstention", "abstain"), "vfd": ("filtering", "filter")}
-_NAMED = Field(lambda value: isinstance(value, dict), "an object of heads by name")
+def _changed(mode: Any, change: ThresholdChange) -> Any:
+    """What a mode steers by, with another threshold for one of its heads."""
+    if change.head is None:
+        return replace(mode, head=replace(mode.head, threshold=change.threshold))
+    head = replace(mode.named[change.head], threshold=change.threshold)
+    return replace(mode, named={**mode.named, change.head: head})
