@@ -59,8 +59,8 @@ def test_the_metrics_follow_the_servers_own() -> None:
     assert found["value_steer_p_good_bucket", ("+Inf",)] == 6
     assert found["value_steer_step_seconds_sum", ()] == 0.25
     assert found["value_steer_step_seconds_count", ()] == 90
-    assert found["value_steer_threshold", ("abstain", "")] == 0.5
-    assert found["value_steer_threshold", ("vfd", "")] == float("inf")
+    assert found["value_steer_threshold", ("", "abstain")] == 0.5
+    assert found["value_steer_threshold", ("", "vfd")] == float("inf")
     assert found["value_steer_evidence", ("abstain", "validated")] == 1
     assert found["value_steer_disabled", ()] == 0
 
