@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from compat.cell.gpu import Gpus
     from compat.checkout import Product
     from compat.isolate import Choice
     from compat.isolate.protocol import Recipe
@@ -40,6 +41,7 @@ class Services:
         candidates: The releases that can be tested, oldest first.
         rules: The policy.
         device: The lane of this machine's first GPU, or ``cpu``.
+        gpus: How many GPUs this machine has, and their driver.
         choose: The isolation for a wish (``auto``, ``container``, ``venv``).
         lock: The packages that a recipe comes to, for a Python; the path is that of the log.
         build: The wheel of this checkout and the suite, laid out below a folder for a lane.
@@ -50,6 +52,7 @@ class Services:
     candidates: Callable[[], tuple[Candidate, ...]] = load_candidates
     rules: Callable[[], Policy] = policy.load
     device: Callable[[], str] = gpu.lane
+    gpus: Callable[[], Gpus] = gpu.survey
     choose: Callable[..., Choice] = isolate.choose
     lock: Callable[[Recipe, str, Path], tuple[str, ...]] = locks.lock
     build: Callable[[Path, str], Product] = checkout.build

@@ -28,12 +28,14 @@ if TYPE_CHECKING:
     from compat.console import Progress
     from value_steer.registry.rows import Row
 
-_EXIT_CODES = {
+EXIT_CODES = {
     Verdict.PASSED: ExitCode.PASSED,
     Verdict.FAILED: ExitCode.FAILED,
     Verdict.TIMEOUT: ExitCode.TIMEOUT,
     Verdict.NO_EVIDENCE: ExitCode.NO_EVIDENCE,
 }
+"""What a run that ended so tells the shell."""
+
 GRAVITY = (
     ExitCode.FAILED,
     ExitCode.TIMEOUT,
@@ -69,11 +71,16 @@ def add_options(command: argparse.ArgumentParser) -> None:
         help="the lane that this must be (cpu, cpu-async, cuda-sm80), or it stops",
     )
     add_async(command)
+    add_python(command)
+    command.add_argument("--force", action="store_true", help="run it whatever evidence there is")
+    command.add_argument("--discard", action="store_true", help="remove the environment at the end")
+
+
+def add_python(command: argparse.ArgumentParser) -> None:
+    """Of which Python the environment is."""
     command.add_argument(
         "--python", type=_python, help="make a virtual environment of this Python, such as 3.12"
     )
-    command.add_argument("--force", action="store_true", help="run it whatever evidence there is")
-    command.add_argument("--discard", action="store_true", help="remove the environment at the end")
 
 
 def _python(text: str) -> str:
@@ -128,7 +135,7 @@ def _run(request: RunRequest, arguments: argparse.Namespace, progress: Progress)
             progress.note(row.reason)
     progress.note(f"{rows[0].seconds:.0f} s, recorded in {fragment or arguments.registry}")
     # A failure outweighs missing evidence, which outweighs a pass.
-    return min((_EXIT_CODES[row.verdict] for row in rows), key=GRAVITY.index)
+    return min((EXIT_CODES[row.verdict] for row in rows), key=GRAVITY.index)
 
 
 def _reused(
