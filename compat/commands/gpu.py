@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from compat import lanes
 from compat.commands.options import add_place
-from compat.commands.run import EXIT_CODES, GRAVITY, add_python
+from compat.commands.run import EXIT_CODES, GRAVITY
 from compat.errors import ExitCode, UsageError
 from compat.registry import tables
 from compat.release import variants
@@ -49,7 +49,6 @@ def add(menu: Menu) -> None:
     )
     command.add_argument("--dry-run", action="store_true", help="the same on a CPU; needs --vllm")
     add_place(command)
-    add_python(command)
     # Nothing but Python is needed on that machine.
     command.set_defaults(
         isolation="venv", command=run_gpu, places={"--out": OUTPUT_FOLDER, "--wheels": FOLDER}
@@ -99,7 +98,6 @@ def _session(arguments: argparse.Namespace) -> variants.Session:
         gpus=gpus.count if gpus else 0,
         driver=gpus.driver if gpus else None,
         isolation=arguments.isolation,
-        python=arguments.python,
         sync_check=None if arguments.sync_check == "off" else arguments.sync_check,
         workspace=workspace,
         folder=workspace / "gpu" / str(candidate.version),

@@ -71,16 +71,11 @@ def add_options(command: argparse.ArgumentParser) -> None:
         help="the lane that this must be (cpu, cpu-async, cuda-sm80), or it stops",
     )
     add_async(command)
-    add_python(command)
-    command.add_argument("--force", action="store_true", help="run it whatever evidence there is")
-    command.add_argument("--discard", action="store_true", help="remove the environment at the end")
-
-
-def add_python(command: argparse.ArgumentParser) -> None:
-    """Of which Python the environment is."""
     command.add_argument(
         "--python", type=_python, help="make a virtual environment of this Python, such as 3.12"
     )
+    command.add_argument("--force", action="store_true", help="run it whatever evidence there is")
+    command.add_argument("--discard", action="store_true", help="remove the environment at the end")
 
 
 def _python(text: str) -> str:

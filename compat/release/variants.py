@@ -79,7 +79,6 @@ class Session:
         gpus: How many GPUs there are.
         driver: Their driver.
         isolation: Where vLLM is installed.
-        python: The Python of the environment, or ``None`` for the isolation's own.
         sync_check: See :class:`compat.cell.host.Options`.
         workspace: Folder for environments.
         folder: Folder for all that is found out.
@@ -91,7 +90,6 @@ class Session:
     gpus: int
     driver: str | None
     isolation: Literal["auto", "container", "venv"]
-    python: str | None
     sync_check: str | None
     workspace: Path
     folder: Path
@@ -188,7 +186,6 @@ def _outcome(variant: Variant, session: Session, services: Services, progress: P
         out=session.workspace,
         runner=variant.runner,
         lane=variant.lane or session.lane,
-        python=session.python,
         options=options,
     )
     try:
@@ -199,6 +196,11 @@ def _outcome(variant: Variant, session: Session, services: Services, progress: P
             fragments.write(fragment, rows)
     except CompatError as error:
         return replace(outcome, problems=(_told(error, progress),))
+    built = {row.cell.runner for row in rows if row.cell.runner is not None}
+    if variant.runner != "default" and built - {variant.runner}:
+        text = f"vLLM built model runner {', '.join(built)}, which is what its rows say"
+        progress.problem(text)
+        outcome = replace(outcome, problems=(Problem(text, ExitCode.NO_EVIDENCE),))
     outcome = replace(
         outcome,
         modes=tuple(map(_mode, rows)),
@@ -209,7 +211,7 @@ def _outcome(variant: Variant, session: Session, services: Services, progress: P
     try:
         return replace(outcome, ratios=measurement.measure(result, progress))
     except CompatError as error:
-        return replace(outcome, problems=(_told(error, progress),))
+        return replace(outcome, problems=(*outcome.problems, _told(error, progress)))
 
 
 def _told(error: CompatError, progress: Progress) -> Problem:
