@@ -125,7 +125,7 @@ class Outcome:
         variant: Its name.
         title: What people call it.
         is_recorded: Whether its rows are evidence.
-        options: How engines ran on a GPU.
+        options: How engines ran on a GPU; ``None`` on a CPU.
         skipped: Why it was not run; ``None`` if it was.
         modes: How the suite ended, by mode.
         environment: What it ran in.
@@ -138,7 +138,7 @@ class Outcome:
     variant: str
     title: str
     is_recorded: bool
-    options: Options
+    options: Options | None
     skipped: str | None = None
     modes: tuple[ModeOutcome, ...] = ()
     environment: Environment | None = None
@@ -173,7 +173,8 @@ def run(session: Session, services: Services, progress: Progress) -> Summary:
 
 def _outcome(variant: Variant, session: Session, services: Services, progress: Progress) -> Outcome:
     options = replace(variant.options, sync_check=session.sync_check if variant.gpus else None)
-    outcome = Outcome(variant.name, variant.title, variant.is_recorded, options)
+    told = options if variant.gpus else None
+    outcome = Outcome(variant.name, variant.title, variant.is_recorded, told)
     if session.gpus < variant.gpus:
         return replace(outcome, skipped="one GPU" if session.gpus else "no GPU")
     progress.console.print(f"\n[bold]{variant.title}[/bold]")

@@ -8,12 +8,14 @@ from value_steer.contracts.rows import (
     async_scheduling,
     config,
     delivery,
+    entrance,
     filtering,
     runner,
     runner_v2,
     sampling,
     scheduler,
     scheduling,
+    server,
     steps,
     worker,
 )
@@ -25,6 +27,7 @@ SURFACES: tuple[Surface, ...] = (
     *worker.ROWS,
     *runner.ROWS,
     *sampling.ROWS,
+    *entrance.ROWS,
     *scheduler.ROWS,
     *config.ROWS,
     *filtering.ROWS,
@@ -33,4 +36,5 @@ SURFACES: tuple[Surface, ...] = (
     *delivery.ROWS,
     *steps.ROWS,
     *runner_v2.ROWS,
+    *server.ROWS,
 )
