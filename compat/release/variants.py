@@ -17,6 +17,7 @@ from value_steer.records.codec import encode
 from value_steer.records.files import write_atomically
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from compat.cell.services import Services
@@ -181,29 +182,17 @@ def _outcome(variant: Variant, session: Session, services: Services, progress: P
     folder = session.folder / variant.name
     fragment = folder / "fragment.json"
     fragment.unlink(missing_ok=True)  # an earlier run's is no evidence for this one
-    request = RunRequest(
-        wanted=session.vllm,
-        isolation=session.isolation,
-        out=session.workspace,
-        runner=variant.runner,
-        lane=variant.lane or session.lane,
-        options=options,
-    )
     try:
-        target = replace(resolve(request, services), out=folder)
+        target = replace(resolve(_request(variant, session, options), services), out=folder)
         result = pipeline.run(target, services, progress)
         rows = recording.rows(result)
         if variant.is_recorded:
             fragments.write(fragment, rows)
     except CompatError as error:
         return replace(outcome, problems=(_told(error, progress),))
-    built = {row.cell.runner for row in rows if row.cell.runner is not None}
-    if variant.runner != "default" and built - {variant.runner}:
-        text = f"vLLM built model runner {', '.join(built)}, which is what its rows say"
-        progress.problem(text)
-        outcome = replace(outcome, problems=(Problem(text, ExitCode.NO_EVIDENCE),))
     outcome = replace(
         outcome,
+        problems=_other_runner(variant, rows, progress),
         modes=tuple(map(_mode, rows)),
         environment=rows[0].environment,
         package=rows[0].package,
@@ -213,6 +202,27 @@ def _outcome(variant: Variant, session: Session, services: Services, progress: P
         return replace(outcome, ratios=measurement.measure(result, progress))
     except CompatError as error:
         return replace(outcome, problems=(*outcome.problems, _told(error, progress)))
+
+
+def _request(variant: Variant, session: Session, options: Options) -> RunRequest:
+    return RunRequest(
+        wanted=session.vllm,
+        isolation=session.isolation,
+        out=session.workspace,
+        runner=variant.runner,
+        lane=variant.lane or session.lane,
+        options=options,
+    )
+
+
+def _other_runner(variant: Variant, rows: Sequence[Row], progress: Progress) -> tuple[Problem, ...]:
+    """That vLLM did not build the model runner that it was told to."""
+    built = {row.cell.runner for row in rows if row.cell.runner is not None}
+    if variant.runner == "default" or built <= {variant.runner}:
+        return ()
+    text = f"vLLM built model runner {', '.join(sorted(built))}, which is what its rows say"
+    progress.problem(text)
+    return (Problem(text, ExitCode.NO_EVIDENCE),)
 
 
 def _told(error: CompatError, progress: Progress) -> Problem:

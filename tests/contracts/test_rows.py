@@ -113,14 +113,14 @@ def asked_by_name(file: Path) -> Iterator[str]:
         if isinstance(node, ast.Call) and called in {"getattr", "hasattr", "_wrap"}:
             name = node.args[1]
             if isinstance(name, ast.Constant):
-                yield name.value
+                yield str(name.value)
 
 
 def places(file: Path) -> Iterator[tuple[str, str]]:
     """The pairs of a module of vLLM and a name in it that a file has as text."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        texts = [e.value for e in getattr(node, "elts", ()) if isinstance(e, ast.Constant)]
-        if len(texts) == 2 and str(texts[0]).startswith("vllm."):
+        texts = [str(e.value) for e in getattr(node, "elts", ()) if isinstance(e, ast.Constant)]
+        if len(texts) == 2 and texts[0].startswith("vllm."):
             yield texts[0], texts[1]
 
 

@@ -13,6 +13,7 @@ from compat.cell.gpu import Gpus
 from compat.errors import ExitCode, InfraError
 from compat.isolate import Choice, pip_settings
 from compat.registry import fragments
+from compat.releases import fitting
 from compat.releases.candidates import load_candidates, select_release
 from tests.compat.cells import FACTS, FakeIsolation, seeing
 from value_steer.registry.rows import read_rows
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from compat.cell.services import Services
+    from compat.releases.candidates import Candidate
 
 RELEASE = "0.28.0"
 CUDA = {"vllm": RELEASE, "distribution": "vllm", "lane": "cuda-sm90", "driver": "580.65.06"}
@@ -171,14 +173,14 @@ def test_a_variant_that_fails_costs_itself_alone(
     machine: Machine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The others run, what they found is kept, and the worst end is told to the shell."""
-    fake, prepared = on_cuda(), []
+    fake = on_cuda()
+    chosen = iter([replace(fake, prepare_error=InfraError("no space")), fake, fake])
 
-    def choose(*_: Any, **__: Any) -> Choice:
-        prepared.append(None)
-        broken = replace(fake, prepare_error=InfraError("no space"))
-        return Choice(broken if len(prepared) == 1 else fake, "the test says so")
-
-    code = machine.run(fake, "--vllm", "0.28", choose=choose)
+    code = machine.run(
+        fake,
+        *("--vllm", "0.28"),
+        choose=lambda *_, **__: Choice(next(chosen), "the test says so"),
+    )
 
     outcomes = machine.summary()["outcomes"]
     assert code == ExitCode.INFRA
@@ -238,14 +240,13 @@ def test_the_newest_release_that_the_driver_runs_is_taken(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If none is named."""
-    asked = []
-    monkeypatch.setattr(
-        "compat.releases.fitting.newest",
-        lambda _, here, wheels: (
-            asked.append((here.driver, here.lane, wheels))
-            or select_release("0.28", load_candidates())
-        ),
-    )
+    asked: list[tuple[object, ...]] = []
+
+    def newest(_: object, here: fitting.Machine, wheels: Path | None) -> Candidate:
+        asked.append((here.driver, here.lane, wheels))
+        return select_release("0.28", load_candidates())
+
+    monkeypatch.setattr(fitting, "newest", newest)
 
     assert machine.run(on_cuda()) == ExitCode.PASSED
     assert asked == [("580.65.06", "cuda-sm90", None)]
