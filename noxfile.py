@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -218,6 +219,17 @@ def plan(session: nox.Session) -> None:
 def compat(session: nox.Session) -> None:
     """Validate one cell: ``-- 0.28.0 --lane cpu-async --runner default --fragment out/f.json``."""
     machine(session, "run")
+
+
+@nox.session(default=False)
+def gpu(session: nox.Session) -> None:
+    """Test and measure on this machine's GPU, in one folder; offline with ``-- --wheels DIR``."""
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser.add_argument("--wheels", type=Path)
+    wheels = parser.parse_known_args(session.posargs)[0].wheels
+    if wheels is not None:  # what this session needs is in there, too
+        session.env.update(PIP_NO_INDEX="1", PIP_FIND_LINKS=wheels.resolve().as_uri())
+    machine(session, "gpu")
 
 
 @nox.session(default=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.contracts.contract_miniature_engine import ENGINE
+from tests.contracts.contract_miniature_server import SERVER
 from tests.contracts.contract_miniature_v2 import RUNNER_V2
 from tests.contracts.contract_trees import MemoryTree
 
@@ -317,5 +318,6 @@ class SamplingParams(msgspec.Struct, dict=True):
 """,
         **ENGINE,
         **RUNNER_V2,
+        **SERVER,
     }
 )

@@ -15,6 +15,7 @@ from compat.isolate import Choice, images, resolver
 from compat.registry import recheck, static
 from compat.release import derive, package, rehearsal, sweep
 from compat.releases import discover, matrix
+from compat.releases.candidates import load_candidates, select_release
 from compat.report import page
 from tests.compat.cells import FakeIsolation
 from tests.compat.checkouts import ROOT
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
     import argparse
 
 MENU = menu(cli.build_parser(Services()))
-GOOD: dict[str, dict[str, str]] = {
+GOOD: dict[str, dict[str, str | None]] = {
     "run": {"version": "0.28", "--isolation": "venv", "--fragment": "f.json", "--out": "out"},
+    "gpu": {"--dry-run": None, "--vllm": "0.28", "--wheels": "wheels", "--out": "out"},
     "sweep": {"versions": "0.28", "--out": "out"},
     "discover": {"--candidates": "new.json"},
     "static": {},
@@ -82,6 +84,11 @@ def services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Services:
         matrix.dumps([matrix.cell("0.28.0", "cpu", "default")]), encoding="utf-8"
     )
     Path("flat.json").write_text('{"0.19.1": {"result": "pass"}}', encoding="utf-8")
+    Path("wheels").mkdir()
+    for wheel in select_release("0.28", load_candidates()).build("cpu").wheels:
+        Path("wheels", wheel.filename).touch()
+    for name in ("PIP_NO_INDEX", "PIP_FIND_LINKS"):  # the command sets them
+        monkeypatch.setenv(name, "")
     Path("fragments").mkdir()
     Path("fragments/none.txt").touch()
     Path("nonsense").mkdir()
@@ -130,7 +137,7 @@ def test_nonsense_is_told_in_one_line(
     wrong = []
     for action in options(parser):
         name = (action.option_strings or [action.dest])[-1]
-        suffix = Path(given.get(name, "x.json")).suffix or ".json"
+        suffix = Path(given.get(name) or "x.json").suffix or ".json"
         for kind, value in values(tmp_path / "nonsense", suffix).items():
             capsys.readouterr()
             arguments = [*head, *command_line(parser, {**given, name: value})]
