@@ -92,7 +92,8 @@ class ValueSteerWorker(host.worker_base()):  # type: ignore[misc]  # the host de
         calls = self._hooks.calls
         calls.follow(None)
         warm_up = super().compile_or_warm_up_model()
-        self_test.run(self, self._hooks, self._placed.probe)
+        drafts = host.drafted_tokens(self.vllm_config) > 0
+        self_test.run(self, self._hooks, self._placed.probe, drafts=drafts)
         if self._steps is None:
             self._steps = steer(self.modes, self, self._hooks, self._placed)
             self._announce(self.modes)

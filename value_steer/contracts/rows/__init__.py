@@ -14,6 +14,7 @@ from value_steer.contracts.rows import (
     sampling,
     scheduler,
     scheduling,
+    speculation,
     steps,
     worker,
 )
@@ -32,5 +33,6 @@ SURFACES: tuple[Surface, ...] = (
     *async_scheduling.ROWS,
     *delivery.ROWS,
     *steps.ROWS,
+    *speculation.ROWS,
     *runner_v2.ROWS,
 )
