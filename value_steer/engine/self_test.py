@@ -64,13 +64,14 @@ class ForcedDecision:
         return output
 
 
-def run(worker: Any, hooks: Hooks, score: Score, *, drafts: bool = False) -> None:
+def run(worker: Any, hooks: Hooks, score: Score | None, *, drafts: bool = False) -> None:
     """Put one synthetic request through ``worker`` and check what comes out.
 
     Args:
         worker: Whose model is loaded and warmed up.
         hooks: What was put into its model runner.
-        score: A head's, on the device of the model.
+        score: A head's, on the device of the model; ``None`` if the worker's pipeline stage samples
+            nothing: the stages run each step together.
         drafts: Whether it decodes speculatively: a second step verifies a draft.
 
     Raises:
@@ -81,6 +82,9 @@ def run(worker: Any, hooks: Hooks, score: Score, *, drafts: bool = False) -> Non
     try:
         with torch.inference_mode(), _without_connector(worker.model_runner):
             for step in steps:
+                if score is None:
+                    _step(worker, step)
+                    continue
                 decision = ForcedDecision(hooks.sampler, score)
                 hooks.calls.follow(decision)
                 _check(decision, _emitted(_step(worker, step)))

@@ -166,7 +166,7 @@ def test_a_row_behind_a_rejected_draft_ends_nothing() -> None:
 
 
 @pytest.mark.parametrize("ahead", [False, True])
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(25))
 def test_drafts_change_nothing(seed: int, *, ahead: bool) -> None:
     """However many are made and accepted, a request ends where it would without any."""
     draw = random.Random(seed)  # noqa: S311  (test data)
@@ -222,14 +222,17 @@ def test_what_the_request_ended_with_before_is_not_counted() -> None:
     delivery = host.steering.delivery
     assert delivery is not None
     out: Any = SimpleNamespace(req_ids=["a"], sampled_token_ids=[[5, 6, EOS]], logprobs=None)
-    span = report_of(host.outbox.pass_on(out, delivery)).spans["a"]  # type: ignore[union-attr]
+    report = report_of(host.outbox.pass_on(out, delivery))
+    assert report is not None
+    span = report.spans["a"]
 
     host.ledger.take_span("a", span, 2)
 
     outcome = host.ledger.close("a", None, 3)
     assert span.ends == 2
     assert outcome is not None
-    assert (outcome.judged, outcome.value) == (2, pytest.approx(0.8))
+    assert outcome.judged == 2
+    assert outcome.value == pytest.approx(0.8)
 
 
 def test_other_rows_than_the_step_has_stop_it() -> None:
