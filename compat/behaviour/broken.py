@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from value_steer.engine.steps import SteeredSteps
 from value_steer.worker import ValueSteerWorker
 
 
@@ -13,7 +14,7 @@ class FailingWorker(ValueSteerWorker):
     def compile_or_warm_up_model(self) -> Any:
         """Take the decision's means away once the engine has been proved sound."""
         warm_up = super().compile_or_warm_up_model()
-        assert self._steps is not None
+        assert isinstance(self._steps, SteeredSteps)
         del self._steps.steering._abstainer  # noqa: SLF001
         return warm_up
 

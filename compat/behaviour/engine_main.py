@@ -53,7 +53,7 @@ def _boot(options: dict[str, Any]) -> LLM:
     if tokens := options.pop(CACHE_TOKENS, None):
         block = options.get("block_size") or _usual_block()
         options.setdefault("num_gpu_blocks_override", tokens // block)
-    if "tensor_parallel_size" not in options:
+    if not {"tensor_parallel_size", "pipeline_parallel_size"} & options.keys():
         options["distributed_executor_backend"] = _one_process()
     return LLM(**options)
 

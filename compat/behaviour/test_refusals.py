@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from compat.behaviour import heads
+from compat.behaviour.batches import NGRAM, NO_DRAFTS
 from compat.behaviour.engines import EngineDiedError
 from compat.behaviour.messages import EngineSpec
 
@@ -18,17 +19,14 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.mode("abstain"), pytest.mark.depth("fires")]
 
-_NGRAM = {"method": "ngram", "num_speculative_tokens": 2, "prompt_lookup_max": 3}
-
 
 @pytest.mark.parametrize(
     ("abstain", "options", "reason"),
     [
         ({"treshold": 0.5}, {}, "treshold"),
         ({"threshold": 1.5}, {}, "threshold"),
-        ({"threshold": 0.5}, {"speculative_config": _NGRAM}, "speculative decoding"),
     ],
-    ids=["unknown key", "out of range", "speculative decoding"],
+    ids=["unknown key", "out of range"],
 )
 def test_a_wrong_configuration_does_not_start(
     abstain: dict[str, object],
@@ -42,6 +40,33 @@ def test_a_wrong_configuration_does_not_start(
 
     with pytest.raises(EngineDiedError, match=reason):
         pool.get(spec)
+
+
+def test_drafts_are_refused_where_tokens_are_filtered(
+    pool: EnginePool, constant_head: Callable[[float], str]
+) -> None:
+    """Before the model is loaded, with what to do about it."""
+    vfd = {"value_head_path": constant_head(0.9), "threshold": 0.5}
+
+    with pytest.raises(EngineDiedError, match="remove --speculative-config") as refused:
+        pool.get(EngineSpec(vfd=vfd, options={"speculative_config": NGRAM}))
+
+    assert "Starting to load model" not in str(refused.value)
+
+
+def test_drafts_are_judged_or_refused_before_the_model_is_loaded(
+    pool: EnginePool, constant_head: Callable[[float], str]
+) -> None:
+    """With Model Runner V2 and on vLLM's earlier CPU builds they are refused."""
+    abstain = {"value_head_path": constant_head(0.9), "threshold": 0.5}
+    spec = EngineSpec(abstain=abstain, options={"speculative_config": NGRAM})
+
+    try:
+        assert pool.get(spec).runner() == "v1"
+    except EngineDiedError as refused:
+        said = str(refused)
+        if not any(reason in said for reason in NO_DRAFTS) or "Starting to load model" in said:
+            raise
 
 
 def test_a_head_for_another_model_does_not_start(pool: EnginePool, workshop: Path) -> None:

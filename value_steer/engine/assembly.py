@@ -27,7 +27,7 @@ from value_steer.engine.scoring import Heads, Scorer, complement
 from value_steer.engine.speculation.judging import DraftJudge
 from value_steer.engine.speculation.steering import SpeculativeSteering
 from value_steer.engine.steering import Steering
-from value_steer.engine.steps import SteeredSteps
+from value_steer.engine.steps import PassedOnSteps, SteeredSteps
 from value_steer.engine.streaks import Streaks
 
 if TYPE_CHECKING:
@@ -132,6 +132,12 @@ def steer(modes: Modes, worker: Any, hooks: Hooks, placed: Placed) -> SteeredSte
         steering = Steering(**parts)
     mirror = Mirror(config.instance_id)
     return SteeredSteps(steering, lag, mirror, hooks.sampler, row_ids)
+
+
+def pass_on(modes: Modes, worker: Any) -> PassedOnSteps:
+    """What a worker needs whose pipeline stage samples nothing."""
+    table, instance = RequestTable(admission(modes)), worker.vllm_config.instance_id
+    return PassedOnSteps(table, Mirror(instance))
 
 
 def _held_token(table: RequestTable, memory: Memory, request_id: str) -> int | None:

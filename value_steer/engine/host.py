@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import vllm
 from packaging.version import Version
 from vllm import envs
+from vllm.distributed.parallel_state import get_pp_group
 from vllm.platforms import current_platform
 from vllm.tokenizers.registry import cached_tokenizer_from_config
 
@@ -74,6 +75,11 @@ def runner_kind(vllm_config: VllmConfig) -> str:
     return "v2" if chosen else "v1"
 
 
+def samples() -> bool:
+    """Whether this worker samples: only the last stage of a pipeline does."""
+    return bool(get_pp_group().is_last_rank)
+
+
 def drafted_tokens(vllm_config: VllmConfig) -> int:
     """Draft tokens per request and step; 0 without speculative decoding."""
     speculative = vllm_config.speculative_config
@@ -98,6 +104,10 @@ def refuse_unfilterable(vllm_config: VllmConfig) -> None:
     checks = {
         "speculative decoding gives a request several tokens in a step, and value filtering holds "
         "one; remove --speculative-config": vllm_config.speculative_config is not None,
+        "with pipeline parallelism the first stage does not know a token that is held; use "
+        "--pipeline-parallel-size 1 (tensor parallelism is supported)": (
+            vllm_config.parallel_config.pipeline_parallel_size > 1
+        ),
         REMEDY: not takes_tokens_back(vllm_config),
         "a model with recurrent layers cannot take a token back; filter a model with "
         "attention layers only": vllm_config.model_config.has_inner_state,
@@ -138,9 +148,14 @@ def _reasons(vllm_config: VllmConfig) -> list[str]:
         "use another method, such as ngram": (
             speculates and vllm_config.speculative_config.method == "ngram_gpu"
         ),
-        "with pipeline parallelism the last stage alone sees the feature and the scheduler is fed "
-        "by another; use --pipeline-parallel-size 1 (tensor parallelism is supported)": (
+        "pipeline parallelism is steered with Model Runner V1, without speculative decoding and "
+        "with --no-async-scheduling only; use these, or --pipeline-parallel-size 1": (
             vllm_config.parallel_config.pipeline_parallel_size > 1
+            and (
+                speculates
+                or runner_kind(vllm_config) == "v2"
+                or bool(vllm_config.scheduler_config.async_scheduling)
+            )
         ),
         f"runner type {vllm_config.model_config.runner_type!r} generates no tokens; steer a "
         "generative model": vllm_config.model_config.runner_type != "generate",

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 from vllm.sampling_params import SamplingParams
-from vllm.v1.core.sched.output import NewRequestData, SchedulerOutput
+from vllm.v1.core.sched.output import CachedRequestData, NewRequestData, SchedulerOutput
 from vllm.v1.worker import gpu_model_runner
 from vllm.v1.worker import kv_connector_model_runner_mixin as kv_mixin
 
+from value_steer.engine.speculation.judging import REJECTED
 from value_steer.errors import SelfTestError
 
 if TYPE_CHECKING:
@@ -57,31 +58,43 @@ class ForcedDecision:
         if feature is not None and len(feature) == len(logits):
             self.value = self._score(feature)[0].item()
         tokens = (output.sampled_token_ids + 1) % logits.shape[-1]
+        tokens[:, 1:] = REJECTED  # behind the forced one nothing is given out
         self.forced = int(tokens[0, 0])
         output.sampled_token_ids = tokens.to(output.sampled_token_ids.dtype)
         return output
 
 
-def run(worker: Any, hooks: Hooks, score: Score) -> None:
+def run(worker: Any, hooks: Hooks, score: Score | None, *, drafts: bool = False) -> None:
     """Put one synthetic request through ``worker`` and check what comes out.
 
     Args:
         worker: Whose model is loaded and warmed up.
         hooks: What was put into its model runner.
-        score: A head's, on the device of the model.
+        score: A head's, on the device of the model; ``None`` if the worker's pipeline stage samples
+            nothing: the stages run each step together.
+        drafts: Whether it decodes speculatively: a second step verifies a draft.
 
     Raises:
         SelfTestError: Names the seam that was not reached.
     """
-    decision = ForcedDecision(hooks.sampler, score)
     groups = len(worker.model_runner.kv_cache_config.kv_cache_groups)
-    hooks.calls.follow(decision)
+    steps = [_first_step(groups), *([_draft_step(groups)] if drafts else [])]
     try:
         with torch.inference_mode(), _without_connector(worker.model_runner):
-            emitted = _emitted(_step(worker, _first_step(groups)))
+            for step in steps:
+                if score is None:
+                    _step(worker, step)
+                    continue
+                decision = ForcedDecision(hooks.sampler, score)
+                hooks.calls.follow(decision)
+                _check(decision, _emitted(_step(worker, step)))
             _step(worker, _last_step(groups))
     finally:
         hooks.calls.follow(None)
+
+
+def _check(decision: ForcedDecision, emitted: int | None) -> None:
+    """Check what became of a step."""
     if not (decision.begun and decision.ended):
         _fail("the worker's two calls of a step do not reach the model runner's")
     if decision.forced is None:
@@ -146,6 +159,19 @@ def _first_step(groups: int) -> SchedulerOutput:
     step.scheduled_new_reqs = [request]
     step.num_scheduled_tokens = {_REQUEST: 1}
     step.total_num_scheduled_tokens = 1
+    step.num_common_prefix_blocks = [0] * groups
+    return step
+
+
+def _draft_step(groups: int) -> SchedulerOutput:
+    """One more token, and a draft of the one behind it."""
+    step = SchedulerOutput.make_empty()
+    step.scheduled_cached_reqs = cached = CachedRequestData.make_empty()
+    cached.req_ids, cached.new_block_ids = [_REQUEST], [None]
+    cached.num_computed_tokens = cached.num_output_tokens = [1]
+    step.num_scheduled_tokens = {_REQUEST: 2}
+    step.total_num_scheduled_tokens = 2
+    step.scheduled_spec_decode_tokens = {_REQUEST: [0]}
     step.num_common_prefix_blocks = [0] * groups
     return step
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from value_steer.engine.delivery.lag import Lag
     from value_steer.engine.hooks import SteeredSampler
+    from value_steer.engine.requests import RequestTable
     from value_steer.engine.scheduling.mirror import Mirror
     from value_steer.engine.steering import Steering
 
@@ -45,6 +46,11 @@ class SteeredSteps:
         self.row_ids = row_ids
         self.outbox = Outbox()
 
+    @property
+    def table(self) -> RequestTable:
+        """The live requests."""
+        return self.steering.table
+
     def begin(self, step: SchedulerOutput) -> SchedulerOutput:
         """See :meth:`value_steer.engine.hooks.StepFollower.begin`."""
         self.mirror.take(step)
@@ -62,3 +68,25 @@ class SteeredSteps:
         if hasattr(output, "get_output"):  # a promise: of Model Runner V2, or asynchronous
             return LateOutput(output, self.outbox, delivery)
         return self.outbox.pass_on(output, delivery)
+
+
+class PassedOnSteps:
+    """Follows the steps of a pipeline stage that samples nothing.
+
+    Attributes:
+        table: Says what applies to the requests that come now; it holds none.
+        mirror: Learns from the scheduler's messages what became of requests.
+    """
+
+    def __init__(self, table: RequestTable, mirror: Mirror) -> None:
+        self.table = table
+        self.mirror = mirror
+
+    def begin(self, step: SchedulerOutput) -> SchedulerOutput:
+        """See :meth:`value_steer.engine.hooks.StepFollower.begin`."""
+        self.mirror.take(step)
+        return step
+
+    def end(self, output: Any) -> Any:
+        """See :meth:`value_steer.engine.hooks.StepFollower.end`: no token is in it."""
+        return output

@@ -11,15 +11,17 @@ import value_steer
 from value_steer import versions
 from value_steer.config import is_disabled, parse_settings
 from value_steer.engine import controls, hooks, host, self_test
-from value_steer.engine.assembly import place, steer
+from value_steer.engine.assembly import pass_on, place, steer
 from value_steer.engine.modes import prepare
 from value_steer.engine.scheduling.outcomes import Counters
 from value_steer.engine.scheduling.registration import REMEDY, is_ours
+from value_steer.engine.steps import PassedOnSteps
 from value_steer.errors import SettingsError
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
 
+    from value_steer.engine.assembly import Placed
     from value_steer.engine.hooks import StepFollower
     from value_steer.engine.modes import Modes
     from value_steer.engine.steps import SteeredSteps
@@ -52,7 +54,8 @@ class ValueSteerWorker(host.worker_base()):  # type: ignore[misc]  # the host de
         versions.check_environment()
         disabled = is_disabled()
         self.modes: Modes | None = None if disabled else prepare(settings, vllm_config)
-        self._steps: SteeredSteps | None = None
+        self._steps: SteeredSteps | PassedOnSteps | None = None
+        self._placed: Placed | None = None  # a pipeline stage that samples nothing has no heads
         self._evidence: dict[str, Assessment] = {}
         if disabled:
             logger.error("VALUE_STEER_DISABLE is set: THIS ENGINE SERVES UNSTEERED")
@@ -79,7 +82,7 @@ class ValueSteerWorker(host.worker_base()):  # type: ignore[misc]  # the host de
         if self.modes is not None:
             drafts = host.drafted_tokens(self.vllm_config) > 0
             self._hooks = hooks.install(self.model_runner, drafts=drafts)
-            self._placed = place(self.modes, self, self._hooks)
+            self._placed = place(self.modes, self, self._hooks) if host.samples() else None
 
     def compile_or_warm_up_model(self) -> Any:
         """Warm up as the host does, then prove that the hooks are reached, and follow every step.
@@ -93,11 +96,18 @@ class ValueSteerWorker(host.worker_base()):  # type: ignore[misc]  # the host de
         calls = self._hooks.calls
         calls.follow(None)
         warm_up = super().compile_or_warm_up_model()
-        self_test.run(self, self._hooks, self._placed.probe)
+        drafts = host.drafted_tokens(self.vllm_config) > 0
+        probe = None if self._placed is None else self._placed.probe
+        self_test.run(self, self._hooks, probe, drafts=drafts)
         if self._steps is None:
-            self._steps = steer(self.modes, self, self._hooks, self._placed)
+            self._steps = (
+                pass_on(self.modes, self)
+                if self._placed is None
+                else steer(self.modes, self, self._hooks, self._placed)
+            )
             self._announce(self.modes)
-        calls.follow(self.follower(self._steps))
+        steps = self._steps
+        calls.follow(steps if isinstance(steps, PassedOnSteps) else self.follower(steps))
         return warm_up
 
     def follower(self, steps: SteeredSteps) -> StepFollower:
@@ -175,7 +185,7 @@ class ValueSteerWorker(host.worker_base()):  # type: ignore[misc]  # the host de
         """What this engine steers by, and on which evidence; plain values only."""
         modes = {}
         if self.modes is not None and self._steps is not None:
-            modes = controls.described(self.modes, self._steps.steering.table.admit)
+            modes = controls.described(self.modes, self._steps.table.admit)
         return {
             "version": value_steer.__version__,
             "vllm": host.vllm_version(),
@@ -198,5 +208,5 @@ class ValueSteerWorker(host.worker_base()):  # type: ignore[misc]  # the host de
         if self.modes is None or self._steps is None:
             msg = "this engine runs unsteered: it has no thresholds"
             raise SettingsError(msg)
-        table = self._steps.steering.table
+        table = self._steps.table
         return controls.described(self.modes, controls.set_thresholds(table, thresholds))

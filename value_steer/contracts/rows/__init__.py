@@ -16,6 +16,7 @@ from value_steer.contracts.rows import (
     scheduler,
     scheduling,
     server,
+    speculation,
     steps,
     texts,
     worker,
@@ -37,6 +38,7 @@ SURFACES: tuple[Surface, ...] = (
     *delivery.ROWS,
     *steps.ROWS,
     *texts.ROWS,
+    *speculation.ROWS,
     *runner_v2.ROWS,
     *server.ROWS,
 )
