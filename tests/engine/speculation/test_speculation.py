@@ -256,7 +256,7 @@ def test_passthrough_serves_what_was_accepted() -> None:
     host = Host(on_error=OnError.PASSTHROUGH)
     host.add("a")
     host.step({"a": [0.0]})
-    host.steering._judge._score = lambda _: torch.zeros(0)  # type: ignore[assignment]
+    host.steering._judge._score = lambda _: torch.zeros(0)
 
     assert host.step({"a": [0.1, 0.1]}) == {"a": [5, 5]}
     assert host.ledger.counters.swallowed_errors == 1

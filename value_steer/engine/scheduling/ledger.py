@@ -7,77 +7,22 @@ process reads it there; a worker in another one is told by the next message.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from value_steer.engine.delivery.report import Ending
-from value_steer.engine.scheduling.outcomes import BINS, Counters, Outcome, callers_id
+from value_steer.engine.scheduling.outcomes import Counters, Outcome, callers_id
+from value_steer.engine.scheduling.sums import Batch, Running, histogram
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
-    from value_steer.engine.delivery.report import Admitted, Span, StepReport
+    from value_steer.engine.delivery.report import Span, StepReport
 
 CAPACITY = 10_000
 """Finished requests whose outcomes are kept."""
-
-
-@dataclass(slots=True)
-class _Running:
-    """What is known so far of a request that is not finished.
-
-    Attributes:
-        judged_at: Tokens of its sequence that abstention judged last.
-    """
-
-    admitted: Admitted
-    judged: int = 0
-    judged_at: int = 0
-    filtered: int = 0
-    value: float = np.nan
-    lowest: float = np.nan
-    p_undesirable: float = np.nan
-    interventions: int = 0
-    no_acceptable: int = 0
-    unscored: int = 0
-    values: list[float] = field(default_factory=list)
-    undesirable: list[float] = field(default_factory=list)
-
-
-class _Batch:
-    """Sums over steps of the same rows, so that a step costs a few operations for all of them."""
-
-    def __init__(self, ids: Sequence[str], running: Mapping[str, _Running]) -> None:
-        rows = len(ids)
-        self.ids = list(ids)
-        # A row may be in flight when its request ends; what is said of it then counts nowhere.
-        self._runs = np.array([name in running for name in ids], bool)
-        found = (running.get(name) for name in ids)
-        self.judged_at = np.array([0 if one is None else one.judged_at for one in found], np.int64)
-        self.judged, self.filtered = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
-        self.value, self.lowest, self.p_undesirable = (
-            np.full(rows, np.nan, np.float32) for _ in range(3)
-        )
-        self.bins_good, self.bins_undesirable = np.zeros(BINS, np.int64), np.zeros(BINS, np.int64)
-
-    def add(self, report: StepReport) -> None:
-        """Take in a step."""
-        if (good := report.p_good) is not None and (at := report.positions) is not None:
-            # After a preemption the last position is judged again.
-            good[at <= self.judged_at] = np.nan
-            seen = ~np.isnan(good) & self._runs
-            self.judged_at[seen] = at[seen]
-            self.judged += seen
-            self.value[seen] = good[seen]
-            np.fmin(self.lowest, good, out=self.lowest)
-            self.bins_good += _histogram(good[seen])
-        if (undesirable := report.p_undesirable) is not None:
-            seen = ~np.isnan(undesirable) & self._runs
-            self.filtered += seen
-            self.p_undesirable[seen] = undesirable[seen]
-            self.bins_undesirable += _histogram(undesirable[seen])
 
 
 class Ledger:
@@ -92,9 +37,9 @@ class Ledger:
         self._capacity = capacity
         self._outcomes: OrderedDict[str, Outcome] = OrderedDict()
         self._of_caller: dict[str, dict[int, Outcome]] = {}
-        self._running: dict[str, _Running] = {}
-        self._batch = _Batch((), {})
-        self._detailed: list[tuple[int, _Running]] = []
+        self._running: dict[str, Running] = {}
+        self._batch = Batch((), {})
+        self._detailed: list[tuple[int, Running]] = []
 
     @property
     def counters(self) -> Counters:
@@ -117,11 +62,11 @@ class Ledger:
         for request_id, admitted in report.admitted.items():
             if request_id in self._running:  # it comes back after a preemption
                 continue
-            self._running[request_id] = _Running(admitted)
+            self._running[request_id] = Running(admitted)
             self._counters.unendable += admitted.unendable
         if report.admitted or ids != self._batch.ids:
             self._settle()
-            self._batch = _Batch(ids, self._running)
+            self._batch = Batch(ids, self._running)
             self._detailed = [
                 (row, one)
                 for row, name in enumerate(ids)
@@ -161,7 +106,7 @@ class Ledger:
             return
         values = good[seen]
         self._counters.judged += len(values)
-        self._counters.p_good = (_histogram(values) + self._counters.p_good).tolist()
+        self._counters.p_good = (histogram(values) + self._counters.p_good).tolist()
         one.judged += len(values)
         one.judged_at = int(at[:tokens][seen][-1])
         one.value, one.lowest = float(values[-1]), float(np.fmin(one.lowest, values.min()))
@@ -255,7 +200,7 @@ class Ledger:
 
     def _settle(self) -> None:
         """Give the sums of the batch to its requests that still run."""
-        batch, self._batch, self._detailed = self._batch, _Batch((), {}), []
+        batch, self._batch, self._detailed = self._batch, Batch((), {}), []
         counters = self._counters
         counters.p_good = (batch.bins_good + counters.p_good).tolist()
         counters.p_undesirable = (batch.bins_undesirable + counters.p_undesirable).tolist()
@@ -293,9 +238,3 @@ def _known(value: float) -> float | None:
 def _append(kept: list[float], values: np.ndarray | None, row: int) -> None:
     if values is not None and not np.isnan(values[row]):
         kept.append(float(values[row]))
-
-
-def _histogram(values: np.ndarray) -> np.ndarray:
-    """How many values lie in each of ``BINS`` equal parts of [0, 1]."""
-    places = np.minimum((values * BINS).astype(np.int64), BINS - 1)
-    return np.bincount(places, minlength=BINS)
