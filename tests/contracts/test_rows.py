@@ -55,7 +55,7 @@ SERVED = {
     "middleware.py": ("application",),
 }
 # Of some releases only, and asked for before they are touched.
-SOMETIMES = {"discard_latest_async_tokens", "num_stale_output_tokens"}
+SOMETIMES = {"discard_latest_async_tokens", "num_stale_output_tokens", "drop_stale_output"}
 SOMETIMES |= {"is_diffusion", "enable_batch_sharded_sampling", "aux_output_config", "enabled"}
 # Of the model's own configuration, which is no part of vLLM.
 SOMETIMES |= {"sliding_window"}

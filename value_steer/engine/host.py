@@ -148,13 +148,16 @@ def _reasons(vllm_config: VllmConfig) -> list[str]:
         "use another method, such as ngram": (
             speculates and vllm_config.speculative_config.method == "ngram_gpu"
         ),
-        "pipeline parallelism is steered with Model Runner V1, without speculative decoding and "
-        "with --no-async-scheduling only; use these, or --pipeline-parallel-size 1": (
+        "pipeline parallelism is steered with Model Runner V1, without speculative decoding, "
+        "with --no-async-scheduling and without external_launcher only; use that, or "
+        "--pipeline-parallel-size 1": (
             vllm_config.parallel_config.pipeline_parallel_size > 1
             and (
                 speculates
                 or runner_kind(vllm_config) == "v2"
                 or bool(vllm_config.scheduler_config.async_scheduling)
+                # Its stages sample each for itself, from logits that the last one sends.
+                or vllm_config.parallel_config.distributed_executor_backend == "external_launcher"
             )
         ),
         f"runner type {vllm_config.model_config.runner_type!r} generates no tokens; steer a "

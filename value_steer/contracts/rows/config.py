@@ -65,6 +65,7 @@ ROWS: tuple[Surface, ...] = (
         symbol="ParallelConfig",
         need=Fields(
             (
+                "distributed_executor_backend",
                 "pipeline_parallel_size",
                 "prefill_context_parallel_size",
                 "tensor_parallel_size",

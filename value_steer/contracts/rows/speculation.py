@@ -34,9 +34,27 @@ ROWS: tuple[Surface, ...] = (
         symbol="SchedulerOutput",
         runners=frozenset(Runner),
         modes=frozenset(Mode),
-        need=Fields(("scheduled_spec_decode_tokens",)),
+        need=Fields(("scheduled_spec_decode_tokens",), writable=True),
         used_by="value_steer.engine.requests.RequestTable._reach",
         why="Tokens that a step verifies do not belong to the sequence yet.",
+    ),
+    _ROW(
+        id="cached_request_data.synthetic",
+        path="vllm/v1/core/sched/output.py",
+        symbol="CachedRequestData",
+        need=Fields(
+            ("req_ids", "new_block_ids", "num_computed_tokens", "num_output_tokens"), writable=True
+        ),
+        used_by="value_steer.engine.self_test._draft_step",
+        why="The self-test goes on with its request, and verifies a draft.",
+    ),
+    _ROW(
+        id="cached_request_data.make_empty",
+        path="vllm/v1/core/sched/output.py",
+        symbol="CachedRequestData.make_empty",
+        need=Parameters(on_class=True),
+        used_by="value_steer.engine.self_test._draft_step",
+        why="The self-test goes on with its request, and verifies a draft.",
     ),
     _RUNNER(
         id="runner.rejection_sampler",

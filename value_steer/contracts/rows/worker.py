@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from functools import partial
 
-from value_steer.contracts.needs import AssignedFrom, Assigns, Exists, Fields, IsClass, Parameters
+from value_steer.contracts.needs import (
+    AssignedFrom,
+    Assigns,
+    Exists,
+    Fields,
+    IsClass,
+    Parameters,
+    Property,
+)
 from value_steer.contracts.surface import Mode, Runner, Surface
 
 _ROW = partial(Surface, runners=frozenset(Runner), modes=frozenset(Mode))
@@ -182,6 +190,22 @@ ROWS: tuple[Surface, ...] = (
         need=Parameters(),
         used_by="value_steer.engine.agreement.agreement",
         why="Tensor-parallel ranks must take the same decision.",
+    ),
+    _GROUPS(
+        id="distributed.get_pp_group",
+        modes=frozenset({Mode.ABSTAIN}),
+        symbol="get_pp_group",
+        need=Parameters(),
+        used_by="value_steer.engine.host.samples",
+        why="Only the last stage of a pipeline samples.",
+    ),
+    _GROUPS(
+        id="distributed.is_last_rank",
+        modes=frozenset({Mode.ABSTAIN}),
+        symbol="GroupCoordinator.is_last_rank",
+        need=Property(),
+        used_by="value_steer.engine.host.samples",
+        why="Only the last stage of a pipeline samples.",
     ),
     _GROUPS(
         id="distributed.broadcast",

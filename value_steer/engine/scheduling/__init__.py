@@ -6,6 +6,7 @@
 ``late``          tokens that come one step late, or are taken back
 ``stale``         outputs that were on their way when their request was preempted
 ``ledger``        outcomes and counters, where the scheduler is
+``sums``          what is summed up of the requests that run
 ``outcomes``      their records
 ``mirror``        where a worker reads them
 """

@@ -27,7 +27,6 @@ class LateScheduling(_Host):  # type: ignore[misc]  # decided where the classes 
         super().__init__(*args, **kwargs)
         self._late: set[str] = set()
         self._stale = StaleOutputs()
-        self._arrived: dict[str, bool] = {}
         self._resetting = False
 
     def add_request(self, request: Any) -> None:
@@ -70,7 +69,8 @@ class LateScheduling(_Host):  # type: ignore[misc]  # decided where the classes 
 
     def update_from_output(self, scheduler_output: Any, model_runner_output: Any) -> Any:
         """Take in the output of a step; who got no token takes its last position again."""
-        stale = self._arrived = self._stale.arrived(self.requests, model_runner_output)
+        stale = self._stale.arrived(self.requests, model_runner_output)
+        self._dropped = {name for name, dropped in stale.items() if dropped}
         report = report_of(model_runner_output) or StepReport()
         self._late.update(
             name
@@ -91,9 +91,6 @@ class LateScheduling(_Host):  # type: ignore[misc]  # decided where the classes 
                 request.num_computed_tokens -= 1
                 request.num_output_placeholders -= 1
         return given
-
-    def _drops(self, request: Any) -> bool:
-        return self._arrived.get(request.request_id, False) or super()._drops(request)
 
     def _preempt_request(self, request: Any, *args: Any, **kwargs: Any) -> None:
         super()._preempt_request(request, *args, **kwargs)

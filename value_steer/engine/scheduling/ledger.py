@@ -14,7 +14,7 @@ import numpy as np
 
 from value_steer.engine.delivery.report import Ending
 from value_steer.engine.scheduling.outcomes import Counters, Outcome, callers_id
-from value_steer.engine.scheduling.tally import Batch, Running, histogram
+from value_steer.engine.scheduling.sums import Batch, Running, histogram
 from value_steer.request_settings import AbstainAction
 
 if TYPE_CHECKING:

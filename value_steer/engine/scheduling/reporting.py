@@ -25,6 +25,7 @@ class SteeredScheduling(_Host):  # type: ignore[misc]  # decided where the class
         self._endings: dict[str, Ending] = {}
         self._news: list[Outcome] = []
         self._preempted: set[str] = set()
+        self._dropped: set[str] = set()  # by schedulers derived from this one
 
     def schedule(self, *args: Any, **kwargs: Any) -> Any:
         """Schedule a step as the host does; outcomes travel with the message."""
@@ -46,7 +47,9 @@ class SteeredScheduling(_Host):  # type: ignore[misc]  # decided where the class
     def _drops(self, request: Any) -> bool:
         """Whether the host drops what the step that is taken in has of a request."""
         # Until vLLM 0.21, until 0.26, and from 0.27 on.
-        if getattr(request, "discard_latest_async_tokens", False):
+        if request.request_id in self._dropped or getattr(
+            request, "discard_latest_async_tokens", False
+        ):
             return True
         if getattr(request, "async_tokens_to_discard", 0):
             return True

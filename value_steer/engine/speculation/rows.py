@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from value_steer.engine.live_request import LiveRequest
     from value_steer.engine.requests import RequestTable
 
 
@@ -34,6 +35,28 @@ class FlatRows:
     heads: Choice
     constrained: bool
     wants_logprobs: bool
+
+    @classmethod
+    def spread(cls, requests: Sequence[LiveRequest], counts: Tensor, rows: int) -> FlatRows:
+        """What each request asks for, once per row of it.
+
+        Args:
+            requests: In the order of the batch.
+            counts: Rows of each, ``[requests]`` int64.
+            rows: Their sum.
+        """
+        judged = [r for r in requests if r.judges]
+        stop_tokens = upload([max(r.stop_token, 0) for r in requests], counts)
+        heads = upload([r.head for r in requests], counts)
+        return cls(
+            stop_tokens.repeat_interleave(counts, output_size=rows),
+            Choice(
+                heads.repeat_interleave(counts, output_size=rows),
+                tuple(sorted({r.head for r in requests})),
+            ),
+            constrained=any(r.constrained for r in judged),
+            wants_logprobs=any(r.wants_logprobs for r in judged),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +116,7 @@ class DraftRows:
         rows = sum(r.drafts + 1 for r in requests)
         positions = (line([r.length for r in requests]) - behind).unsqueeze(1) + steps
         first = line([r.first_judged for r in requests])
-        stop_tokens = line([max(r.stop_token, 0) for r in requests])
         mine = line(judged).bool().unsqueeze(1) & (steps < counts.unsqueeze(1))
-        asks = [r for r in requests if r.judges]
-        heads = line([r.head for r in requests])
         return cls(
             ids=tuple(ids),
             rows=rows,
@@ -109,16 +129,8 @@ class DraftRows:
             first=first,
             slots=line([r.slot for r in requests]),
             most_slots=max(r.slot for r in requests) + 1,
-            stop_tokens=stop_tokens,
-            flat=FlatRows(
-                stop_tokens.repeat_interleave(counts, output_size=rows),
-                Choice(
-                    heads.repeat_interleave(counts, output_size=rows),
-                    tuple(sorted({r.head for r in requests})),
-                ),
-                constrained=any(r.constrained for r in asks),
-                wants_logprobs=any(r.wants_logprobs for r in asks),
-            ),
+            stop_tokens=line([max(r.stop_token, 0) for r in requests]),
+            flat=FlatRows.spread(requests, counts, rows),
             endings=tuple(
                 Ending.ABSTAINED if r.refusal is None else Ending.REFUSED for r in requests
             ),

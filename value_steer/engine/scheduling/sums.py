@@ -1,4 +1,4 @@
-"""Sums over the steps of requests that still run."""
+"""What is known of requests that run, summed over steps."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ class Running:
 
     Attributes:
         judged_at: Tokens of its sequence that abstention judged last.
+        kept: Response tokens before abstention fired, if it goes on after that.
     """
 
     admitted: Admitted
