@@ -49,7 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         record.ended = repr(error)
         raise
     finally:
-        gates = report.write(record, options.out)
+        gates = report.gates_of(record)
+        report.write(record, options.out, gates)
         for gate in gates:
             print(gate)
         for name, first in record.shown.items():
@@ -81,21 +82,22 @@ async def _soak(options: argparse.Namespace, record: Record) -> None:
         templates = [without_steering(template) for template in templates]
     with tempfile.TemporaryDirectory() as folder:
         server = SoakServer(Path(folder), options.blocks, plain=options.plain)
+        record.log = server.failures
         try:
             async with server.session() as session:
                 await server.come_up(session)
                 record.started = time.monotonic()
 
                 def written() -> None:
-                    record.log = server.failures()
-                    report.write(record, options.out)
+                    server.read_log()
+                    report.write(record, options.out, [])
                     print(f"{record.finished} requests, {dict(record.failed)}", flush=True)
 
                 drive = Drive(server, session, templates, record)
                 await drive.run(_seconds(options), options.requests or sys.maxsize, written)
         finally:
-            record.log = server.failures()
             server.end()
+            server.read_log()
 
 
 def _seconds(options: argparse.Namespace) -> float:

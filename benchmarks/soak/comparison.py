@@ -36,7 +36,7 @@ def pair_of(told: Mapping[str, Any]) -> int | None:
 def difference(expected: Answer, got: Answer) -> str | None:
     """What differs between the answer given alone and another; ``None``: nothing."""
     if left(got):
-        if expected.status == 200 and expected.tokens[: len(got.tokens)] == got.tokens:
+        if expected.tokens[: len(got.tokens)] == got.tokens:
             return None
         return f"its first tokens: {got.tokens} where {expected.tokens} came alone"
     for name in ("status", "error", "tokens", "finish", "stop"):
@@ -62,23 +62,23 @@ def unjudged(answer: Answer) -> str | None:
         return f"{told['unscored']} tokens went out unjudged"
     if "values" not in told:
         return None
-    # The token on which the scheduler ends the answer says nothing.
+    # The token on which the scheduler ends the answer may be judged, which changes nothing.
     given = answer.tokens[:-1] if str(answer.stop).startswith(_OURS) else answer.tokens
-    exact = not _at_a_word(answer)
+    most = math.inf if _at_a_word(answer) else len(answer.tokens)
     if told["vfd_threshold"] is not None:
         refused = sum(value >= told["vfd_threshold"] for value in told["undesirable"])
         if refused > told["no_acceptable"]:
             return f"{refused} tokens were refused, and {told['no_acceptable']} had to go out"
-        return _misjudged(given, told["undesirable"], exact=exact)
+        return _misjudged(given, told["undesirable"], most)
     if told["threshold"] is not None:
         # Abstention judges a token in the step after it; after the last one there is none.
         known = given if told["outcome"] == "abstained" else given[:-1]
-        return _misjudged(known, [1 - value for value in told["values"]], exact=exact)
+        return _misjudged(known, [1 - value for value in told["values"]], most)
     return None
 
 
-def _misjudged(tokens: Sequence[int], undesirable: Sequence[float], *, exact: bool) -> str | None:
-    if len(undesirable) < len(tokens) or (exact and len(undesirable) > len(tokens)):
+def _misjudged(tokens: Sequence[int], undesirable: Sequence[float], most: float) -> str | None:
+    if not len(tokens) <= len(undesirable) <= most:
         return f"{len(tokens)} tokens and {len(undesirable)} values"
     for at, (token, value) in enumerate(zip(tokens, undesirable, strict=False)):
         if (token in BAD_TOKENS) != (value > 0.5):

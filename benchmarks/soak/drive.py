@@ -11,7 +11,7 @@ import aiohttp
 
 from benchmarks.soak import client, serving
 from benchmarks.soak.comparison import difference
-from benchmarks.soak.record import Sample
+from benchmarks.soak.record import Change, Sample
 from benchmarks.soak.schedule import PAIRS, Order, order
 
 if TYPE_CHECKING:
@@ -128,13 +128,14 @@ class Drive:
         self._record.take(asked, template, answer)
 
     async def _change(self, pair: int) -> None:
-        sent = time.monotonic()
+        changes = self._record.changes
+        changes.append(Change(pair, time.monotonic()))
         status = await serving.post(self._session, _THRESHOLDS, PAIRS[pair])
+        changes[-1].taken = time.monotonic()
         bad = await serving.post(self._session, _THRESHOLDS, _BAD)
         if (status, bad) != (200, 400):
             msg = f"the server said {status} to thresholds and {bad} to bad ones"
             raise SystemExit(msg)
-        self._record.changes.append((sent, time.monotonic(), pair))
 
     async def _settle(self) -> None:
         """Wait until the engine has no request left, and has forgotten the last ones.
@@ -156,6 +157,7 @@ class Drive:
     async def _busy(self) -> bool:
         """Whether the engine has requests."""
         self._record.metrics = now = await serving.metrics(self._session)
+        self._server.read_log()
         self._record.asynchronous = self._server.is_asynchronous
         return bool(now["vllm:num_requests_running"] + now["vllm:num_requests_waiting"])
 

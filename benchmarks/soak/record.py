@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -15,13 +16,27 @@ from benchmarks.soak.schedule import CYCLE
 if TYPE_CHECKING:
     from benchmarks.soak.client import Answer
     from benchmarks.soak.schedule import Order, Template
-    from benchmarks.soak.serving import Usage
 
 SHOWN = 50
 """Failures of a kind that are written out; all are counted."""
 
 Key = tuple[int, "int | None"]
 """Number of a template, and of the server's thresholds if they apply to it."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a process uses.
+
+    Attributes:
+        name: What it is.
+        resident: Bytes of memory.
+        processor: Seconds of processor time so far.
+    """
+
+    name: str
+    resident: int
+    processor: float
 
 
 @dataclass(frozen=True)
@@ -42,6 +57,21 @@ class Sample:
 
 
 @dataclass
+class Change:
+    """Of the server's thresholds.
+
+    Attributes:
+        pair: Number of the new ones.
+        sent: When the server was told.
+        taken: When it had said that they apply.
+    """
+
+    pair: int
+    sent: float
+    taken: float = math.inf
+
+
+@dataclass
 class Record:
     """A run.
 
@@ -50,7 +80,7 @@ class Record:
         commit: Of the code.
         settings: What was asked for.
         alone: The answers that were given alone, before.
-        changes: When the server got which thresholds: when they were sent, and taken.
+        changes: Of the server's thresholds, in order.
         cycles: Times between tokens, by cycle and bin.
         failed: How often what must not be has happened.
         shown: The first times of each.
@@ -64,7 +94,7 @@ class Record:
     commit: str
     settings: dict[str, Any]
     alone: dict[Key, Answer] = field(default_factory=dict)
-    changes: list[tuple[float, float, int]] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
     finished: int = 0
     tokens: int = 0
@@ -129,9 +159,9 @@ class Record:
 
     def _in_force(self, answer: Answer) -> list[int]:
         """The server's thresholds that may have applied to an answer."""
-        ends = [*(taken for _, taken, _ in self.changes[1:]), float("inf")]
+        ends = [*(change.taken for change in self.changes[1:]), math.inf]
         return [
-            pair
-            for (sent, _, pair), end in zip(self.changes, ends, strict=True)
-            if sent <= answer.ended and end >= answer.started
+            change.pair
+            for change, end in zip(self.changes, ends, strict=True)
+            if change.sent <= answer.ended and end >= answer.started
         ]

@@ -50,13 +50,14 @@ def gates_of(record: Record) -> list[Gate]:
     ]
 
 
-def write(record: Record, path: Path) -> list[Gate]:
+def write(record: Record, path: Path, found: Sequence[Gate]) -> None:
     """Write the report of what there is, whole or not at all.
 
-    Returns:
-        The gates.
+    Args:
+        record: The run.
+        path: Of the report.
+        found: Its gates; none while it runs, because they take time.
     """
-    found = gates_of(record)
     step = len(record.samples) // _MOST_SAMPLES + 1
     report = {
         "ended": record.ended,
@@ -80,7 +81,6 @@ def write(record: Record, path: Path) -> list[Gate]:
         "alive": {"before": record.before, "after": record.after},
     }
     write_atomically(path, json.dumps(report, indent=1).encode() + b"\n")
-    return found
 
 
 def thirds(samples: Sequence[Sample], warm: int) -> list[dict[str, Any]]:

@@ -11,7 +11,6 @@ import signal
 import socket
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
@@ -20,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import compat.behaviour
 from benchmarks.soak import census
+from benchmarks.soak.record import Usage
 from compat.behaviour import heads, tiny_models
 from compat.behaviour.engines import ENVIRONMENT, WORKER
 from compat.behaviour.messages import LATE
@@ -38,21 +38,6 @@ _FAILURES = re.compile(
 """What a log says only where something failed."""
 
 
-@dataclass(frozen=True)
-class Usage:
-    """What a process uses.
-
-    Attributes:
-        name: What it is.
-        resident: Bytes of memory.
-        processor: Seconds of processor time so far.
-    """
-
-    name: str
-    resident: int
-    processor: float
-
-
 class SoakServer:
     """vLLM's server with asynchronous scheduling and a cache that is too small for its requests.
 
@@ -60,10 +45,17 @@ class SoakServer:
         folder: For the model, the head and the log.
         blocks: Size of the cache.
         plain: Whether it is one without value-steer.
+
+    Attributes:
+        failures: Lines of its log that tell of a failure, as far as it was read.
+        is_asynchronous: Whether the log says that the outputs of its steps are promises.
     """
 
     def __init__(self, folder: Path, blocks: int, *, plain: bool) -> None:
-        self.log = folder / "server.log"
+        self.failures: list[str] = []
+        self.is_asynchronous = False
+        self._log = folder / "server.log"
+        self._read = 0
         self._folder = folder
         self._port = _free_port()
         model = tiny_models.build("mistral", folder / "model")
@@ -72,11 +64,13 @@ class SoakServer:
             *("--host", "127.0.0.1", "--port", str(self._port)),
             *("--dtype", "float32", "--max-model-len", "256", "--max-num-seqs", "64"),
             *("--enforce-eager", "--generation-config", "vllm", "--uvicorn-log-level", "warning"),
+            # Without it vLLM's CPU forgets all seeds in a batch that has one greedy row.
+            "--use-fp64-gumbel",
             *("--block-size", "16", "--num-gpu-blocks-override", str(blocks)),
             *([] if plain else _steering(model, folder)),
         ]
         environment = {**os.environ, **ENVIRONMENT, **_ENVIRONMENT, **self._found()}
-        with self.log.open("wb") as out:
+        with self._log.open("wb") as out:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", _MODULE, *arguments],
                 stdout=out,
@@ -96,7 +90,8 @@ class SoakServer:
         """A client of it."""
         return aiohttp.ClientSession(
             f"http://127.0.0.1:{self._port}",
-            connector=aiohttp.TCPConnector(limit=0),
+            # One that is kept may be closed by the server just when it is used again.
+            connector=aiohttp.TCPConnector(limit=0, force_close=True),
             headers={"Authorization": f"Bearer {KEY}"},
             timeout=aiohttp.ClientTimeout(total=None, sock_read=300),
         )
@@ -117,24 +112,25 @@ class SoakServer:
             except aiohttp.ClientConnectionError:
                 pass  # not yet
             await asyncio.sleep(0.5)
-        raise SystemExit(f"the server did not come up\n{self.said()[-10_000:]}")  # noqa: EM102
+        said = self._log.read_text(errors="replace")[-10_000:]
+        msg = f"the server did not come up\n{said}"
+        raise SystemExit(msg)
 
     def is_alive(self) -> bool:
         """Whether it has not ended."""
         return self._process.poll() is None
 
-    def said(self) -> str:
-        """Its log."""
-        return self.log.read_text(errors="replace")
-
-    @property
-    def is_asynchronous(self) -> bool:
-        """Whether the outputs of its steps were promises."""
-        return LATE in self.said()
-
-    def failures(self) -> list[str]:
-        """Lines of its log that tell of a failure."""
-        return [line for line in self.said().splitlines() if _FAILURES.search(line)]
+    def read_log(self) -> None:
+        """Read on in its log: what it says of failures, and whether outputs are promises."""
+        with self._log.open("rb") as log:
+            log.seek(self._read)
+            new = log.read()
+        new = new[: new.rfind(b"\n") + 1]  # the rest of a line comes later
+        self._read += len(new)
+        for line in new.decode(errors="replace").splitlines():
+            self.is_asynchronous |= LATE in line
+            if _FAILURES.search(line):
+                self.failures.append(line)
 
     def usage(self) -> list[Usage]:
         """What its processes use, the API server first."""

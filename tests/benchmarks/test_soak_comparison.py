@@ -61,6 +61,8 @@ def test_who_hangs_up_has_the_first_tokens() -> None:
 
     assert difference(_ALONE, replace(gone, tokens=[])) is None
     assert difference(_ALONE, replace(gone, tokens=_ALONE.tokens[:2])) is None
+    assert difference(Answer(status=400, error="x"), replace(gone, tokens=[])) is None
+    assert difference(Answer(status=400, error="x"), gone) is not None
     assert difference(_ALONE, replace(gone, tokens=[_GOOD, _GOOD])) is not None
     assert difference(_ALONE, replace(gone, tokens=[*_ALONE.tokens, _GOOD])) is not None
 
