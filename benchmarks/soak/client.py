@@ -1,4 +1,4 @@
-"""One request of a soak, as a client asks it."""
+"""One request of a soak, as a client asks it, and what it got."""
 
 from __future__ import annotations
 
