@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -38,13 +39,23 @@ class Trial(str, Enum):
     INTERVENE = "intervene"
 
 
+class AbstainAction(str, Enum):
+    """What happens to a request once its value has crossed the threshold."""
+
+    END = "end"
+    END_THINKING = "end_thinking"
+    MESSAGE = "message"
+
+
 @dataclass(frozen=True, slots=True)
 class RequestSettings:
     """What one request asks for through ``extra_args`` or, over HTTP, ``vllm_xargs``.
 
     Attributes:
         steer: Off: the request is served as plain vLLM would.
+        steer_head: Name of the head that scores it, in place of the engine's first one.
         abstain_threshold: Its own threshold, in place of the engine's.
+        abstain_action: What happens when it crosses that, in place of the engine's action.
         vfd_threshold: Its own threshold, in place of the engine's.
         vfd_alpha: Its own false-alarm level, in place of the engine's threshold.
         vfd_num_candidates: Its own number of draws per token.
@@ -54,12 +65,19 @@ class RequestSettings:
     """
 
     steer: bool = True
+    steer_head: str | None = None
     abstain_threshold: Threshold | None = None
+    abstain_action: AbstainAction | None = None
     vfd_threshold: Threshold | None = None
     vfd_alpha: float | None = None
     vfd_num_candidates: int | None = None
     steer_values: bool = False
     steer_test: Trial | None = None
+
+
+def is_head_name(value: object) -> bool:
+    """Whether a value can name a head: it goes into logs, metrics and answers."""
+    return isinstance(value, str) and _HEAD_NAME.fullmatch(value) is not None
 
 
 def parse_request(extra_args: Mapping[str, object] | None) -> RequestSettings:
@@ -110,6 +128,7 @@ _SWITCH: dict[object, bool] = {True: True, False: False}
 _SWITCH |= dict.fromkeys(("true", "True", "1"), True)
 _SWITCH |= dict.fromkeys(("false", "False", "0"), False)
 
+_HEAD_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _OWN_PREFIXES = ("abstain_", "vfd_", "steer_")
 _MOST_KEYS = 100
 _LONGEST_KEY = 40
@@ -125,7 +144,9 @@ _REQUEST = {
     "steer": _FLAG,
     "steer_values": _FLAG,
     "steer_test": member_of(Trial),
+    "steer_head": Field(is_head_name, "the name of a head of this engine"),
     "abstain_threshold": as_text(THRESHOLD, float),
+    "abstain_action": member_of(AbstainAction),
     "vfd_threshold": as_text(THRESHOLD, float),
     "vfd_alpha": as_text(PROBABILITY, float),
     "vfd_num_candidates": as_text(whole_from(1, MOST_CANDIDATES), integer),

@@ -15,6 +15,17 @@ MINIATURE = MemoryTree(
 class VLLMValidationError(ValueError):
     pass
 """,
+        "vllm/tokenizers/registry.py": """
+def cached_tokenizer_from_config(model_config, **kwargs):
+    return get(model_config)
+""",
+        "vllm/tokenizers/protocol.py": """
+class TokenizerLike:
+    def get_vocab(self):
+        raise NotImplementedError
+    def encode(self, text, truncation=None, max_length=None, add_special_tokens=True):
+        raise NotImplementedError
+""",
         "vllm/envs.py": """
 from typing import TYPE_CHECKING
 

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 
 from value_steer.engine.delivery.report import Ending
+from value_steer.engine.scoring import Choice
+from value_steer.request_settings import AbstainAction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,12 +44,14 @@ class Layout:
         ids: Request ids.
         judged: Whether the row is judged, ``[rows]`` bool.
         judged_rows: How many are.
+        responses: Tokens of each response when the batch was laid out.
         endings: What the end of each row would be called.
     """
 
     ids: tuple[str, ...]
     judged: np.ndarray
     judged_rows: int
+    responses: tuple[int, ...]
     endings: tuple[Ending, ...]
 
 
@@ -68,6 +72,7 @@ class Rows:
         stop_tokens: ``[rows]`` int32, the token that ends each row's request.
         slots: ``[rows]`` int64, indices into buffers that outlive a batch.
         advance: ``[rows]`` int32, 0 where a token is judged for the second time.
+        heads: Which head scores each row.
         known: ``[rows]`` int32, 0 where the request was never judged: what its slot holds then is
             another request's.
     """
@@ -82,6 +87,7 @@ class Rows:
         self._slots = buffer(torch.int64)
         self._advance = buffer(torch.int32)
         self._known = buffer(torch.int32)
+        self._heads = buffer(torch.int64)
         self.ids: list[str] = []
 
     def plan(self, ids: Sequence[str], table: RequestTable) -> None:
@@ -93,13 +99,16 @@ class Rows:
             ids=tuple(ids),
             judged=np.array(judged, dtype=bool),
             judged_rows=sum(judged),
+            responses=tuple(r.length - r.prompt_length for r in requests),
             endings=tuple(
                 Ending.ABSTAINED if r.refusal is None else Ending.REFUSED for r in requests
             ),
         )
         self.all_judged = all(judged)
-        self.constrained = any(r.judged and r.constrained for r in requests)
-        self.wants_logprobs = any(r.judged and r.wants_logprobs for r in requests)
+        # A request that is made to say something is so whether it is judged or not.
+        decided = [r for r in requests if r.judged or r.action is not AbstainAction.END]
+        self.constrained = any(r.constrained for r in decided)
+        self.wants_logprobs = any(r.wants_logprobs for r in decided)
         self.new = any(not r.judged_at or r.length <= r.judged_at for r in requests)
         self.max_slot = max(r.slot for r in requests)
         self.thresholds = self._thresholds.write([r.threshold or 0.0 for r in requests])
@@ -107,6 +116,8 @@ class Rows:
         self.stop_tokens = self._stop_tokens.write([max(r.stop_token, 0) for r in requests])
         self.slots = self._slots.write([r.slot for r in requests])
         self.advance = self._advance.write([r.length > r.judged_at for r in requests])
+        heads = [r.head for r in requests]
+        self.heads = Choice(self._heads.write(heads), tuple(sorted(set(heads))))
         self.known = self._known.write([r.judged_at > 0 for r in requests])
 
     def step_on(self) -> None:

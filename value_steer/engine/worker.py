@@ -11,7 +11,8 @@ import value_steer
 from value_steer import versions
 from value_steer.config import is_disabled, parse_settings
 from value_steer.engine import controls, hooks, host, self_test
-from value_steer.engine.assembly import place, prepare, steer
+from value_steer.engine.assembly import place, steer
+from value_steer.engine.modes import prepare
 from value_steer.engine.scheduling.outcomes import Counters
 from value_steer.engine.scheduling.registration import REMEDY, is_ours
 from value_steer.errors import SettingsError
@@ -19,8 +20,8 @@ from value_steer.errors import SettingsError
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
 
-    from value_steer.engine.assembly import Modes
     from value_steer.engine.hooks import StepFollower
+    from value_steer.engine.modes import Modes
     from value_steer.engine.steps import SteeredSteps
     from value_steer.versions import Assessment
 

@@ -15,6 +15,7 @@ from value_steer.contracts.rows import (
     scheduler,
     scheduling,
     steps,
+    texts,
     worker,
 )
 
@@ -32,5 +33,6 @@ SURFACES: tuple[Surface, ...] = (
     *async_scheduling.ROWS,
     *delivery.ROWS,
     *steps.ROWS,
+    *texts.ROWS,
     *runner_v2.ROWS,
 )

@@ -14,6 +14,7 @@ import numpy as np
 
 from value_steer.engine.delivery.report import Ending
 from value_steer.engine.scheduling.outcomes import BINS, Counters, Outcome, callers_id
+from value_steer.request_settings import AbstainAction
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Sequence
@@ -37,6 +38,7 @@ class _Running:
     interventions: int = 0
     no_acceptable: int = 0
     unscored: int = 0
+    kept: int | None = None
     values: list[float] = field(default_factory=list)
     undesirable: list[float] = field(default_factory=list)
 
@@ -116,6 +118,9 @@ class Ledger:
         for row, one in self._detailed:
             _append(one.values, report.p_good, row)
             _append(one.undesirable, report.p_undesirable, row)
+        for name, kept in report.begins.items():
+            if (begun := self._running.get(name)) is not None:
+                begun.kept = kept
         self._counters.steps += 1
         self._counters.step_seconds += report.seconds
         self._counters.repeated += len(report.repeated)
@@ -140,13 +145,14 @@ class Ledger:
         if one is None:
             return None
         admitted = one.admitted
-        abstained = ending is not None and admitted.refusal is None
+        action, kept = _stopped(one, ending, tokens)
+        abstained = action in {AbstainAction.END, AbstainAction.MESSAGE}
         outcome = Outcome(
             request_id=request_id,
             abstained=abstained,
             ending=None if ending is None else ending.value,
             refused=admitted.refusal,
-            response_tokens=None if ending is None else tokens - 1,
+            response_tokens=kept,
             value=_known(one.value),
             threshold=admitted.threshold,
             interventions=one.interventions,
@@ -156,11 +162,13 @@ class Ledger:
             vfd_threshold=admitted.vfd_threshold,
             lowest=_known(one.lowest),
             judged=one.judged,
+            action=None if action is None else action.value,
             values=tuple(one.values) if admitted.keeps_values else None,
             undesirable=tuple(one.undesirable) if admitted.keeps_values else None,
         )
         self._counters.finished += 1
         self._counters.abstained += abstained
+        self._counters.thinking_ended += action is AbstainAction.END_THINKING
         self._counters.exhausted += abstained and ending is Ending.NO_ACCEPTABLE
         self._counters.refused += admitted.refusal is not None
         self._counters.exempt += admitted.refusal is None and not outcome.steered
@@ -229,6 +237,25 @@ class Ledger:
             if filtered:
                 one.filtered += filtered
                 one.p_undesirable = float(batch.p_undesirable[row])
+
+
+def _stopped(
+    one: _Running, ending: Ending | None, tokens: int
+) -> tuple[AbstainAction | None, int | None]:
+    """What was done when a head stopped a request, and its tokens before that; ``None``: none did.
+
+    Args:
+        one: The request.
+        ending: Why value-steer ended it, if it did.
+        tokens: Response tokens, the stop token counted.
+    """
+    # The step that judges the last token of a full response may begin what has no room.
+    if one.kept is not None and one.kept < tokens and ending is not Ending.NO_ACCEPTABLE:
+        return one.admitted.action, one.kept
+    if ending is None:
+        return None, None
+    refused = one.admitted.refusal is not None
+    return None if refused else AbstainAction.END, tokens - 1
 
 
 def _known(value: float) -> float | None:
