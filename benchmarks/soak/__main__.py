@@ -81,7 +81,8 @@ async def _soak(options: argparse.Namespace, record: Record) -> None:
     if options.plain:
         templates = [without_steering(template) for template in templates]
     with tempfile.TemporaryDirectory() as folder:
-        server = SoakServer(Path(folder), options.blocks, plain=options.plain)
+        log = options.out.with_suffix(".server.log")
+        server = SoakServer(Path(folder), log, options.blocks, plain=options.plain)
         record.log = server.failures
         try:
             async with server.session() as session:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from benchmarks.soak.serving import SoakServer
 
 _THRESHOLDS = "/v1/value-steer/thresholds"
-_BAD = {"abstain": 4}
+_BAD: dict[str, float | str] = {"abstain": 4}
+_BUSY = 503
 _SAMPLING = 2.0
 _IDLE_SECONDS = 120.0
 _PERIOD = 60.0
@@ -71,6 +72,7 @@ class Drive:
             watch.cancel()
             for task in self._open:
                 task.cancel()
+            await asyncio.gather(*self._open, return_exceptions=True)
         await self._settle()
         if not self._record.plain:
             self._record.after = await self._server.census()
@@ -130,12 +132,16 @@ class Drive:
     async def _change(self, pair: int) -> None:
         changes = self._record.changes
         changes.append(Change(pair, time.monotonic()))
-        status = await serving.post(self._session, _THRESHOLDS, PAIRS[pair])
-        changes[-1].taken = time.monotonic()
-        bad = await serving.post(self._session, _THRESHOLDS, _BAD)
-        if (status, bad) != (200, 400):
-            msg = f"the server said {status} to thresholds and {bad} to bad ones"
-            raise SystemExit(msg)
+        for body, expected in ((PAIRS[pair], 200), (_BAD, 400)):
+            status = await serving.post(self._session, _THRESHOLDS, body)
+            while status == _BUSY and self._server.is_alive():  # it has changed nothing
+                self._record.kinds["thresholds 503"] += 1
+                await asyncio.sleep(_SAMPLING)
+                status = await serving.post(self._session, _THRESHOLDS, body)
+            if status != expected:
+                msg = f"the server said {status} to the thresholds {body}"
+                raise SystemExit(msg)
+            changes[-1].taken = min(changes[-1].taken, time.monotonic())
 
     async def _settle(self) -> None:
         """Wait until the engine has no request left, and has forgotten the last ones.

@@ -42,7 +42,8 @@ class SoakServer:
     """vLLM's server with asynchronous scheduling and a cache that is too small for its requests.
 
     Args:
-        folder: For the model, the head and the log.
+        folder: For the model and the head.
+        log: Receives its output.
         blocks: Size of the cache.
         plain: Whether it is one without value-steer.
 
@@ -51,10 +52,10 @@ class SoakServer:
         is_asynchronous: Whether the log says that the outputs of its steps are promises.
     """
 
-    def __init__(self, folder: Path, blocks: int, *, plain: bool) -> None:
+    def __init__(self, folder: Path, log: Path, blocks: int, *, plain: bool) -> None:
         self.failures: list[str] = []
         self.is_asynchronous = False
-        self._log = folder / "server.log"
+        self._log = log
         self._read = 0
         self._folder = folder
         self._port = _free_port()
