@@ -44,14 +44,14 @@ class Layout:
         ids: Request ids.
         judged: Whether the row is judged, ``[rows]`` bool.
         judged_rows: How many are.
-        responses: Tokens of each response when the batch was laid out.
+        responses: Tokens of each response when the batch was laid out, ``[rows]`` int64.
         endings: What the end of each row would be called.
     """
 
     ids: tuple[str, ...]
     judged: np.ndarray
     judged_rows: int
-    responses: tuple[int, ...]
+    responses: np.ndarray
     endings: tuple[Ending, ...]
 
 
@@ -99,7 +99,7 @@ class Rows:
             ids=tuple(ids),
             judged=np.array(judged, dtype=bool),
             judged_rows=sum(judged),
-            responses=tuple(r.length - r.prompt_length for r in requests),
+            responses=np.array([r.length - r.prompt_length for r in requests], np.int64),
             endings=tuple(
                 Ending.ABSTAINED if r.refusal is None else Ending.REFUSED for r in requests
             ),

@@ -227,6 +227,7 @@ class Completion:
         if self.look is not None and (refused := self.look.copies.arrived()[1]) is not None:
             judged = judged & ~refused.numpy()
         report.p_good = np.where(judged, decided.values, np.nan).astype(np.float32)
+        report.positions = self.layout.responses + self.age
         for row in decided.rows(BEGINS):
-            report.begins[self.layout.ids[row]] = self.layout.responses[row] + self.age
+            report.begins[self.layout.ids[row]] = int(report.positions[row])
         return {self.layout.ids[row]: self.layout.endings[row] for row in decided.rows(ENDS)}

@@ -96,9 +96,12 @@ def test_every_value_is_kept_for_who_asks_for_that() -> None:
     """In order, and none for the others."""
     ledger = Ledger()
     admitted = {"a": Admitted(keeps_values=True), "b": Admitted()}
-    for p_good, p_undesirable in ((0.5, None), (None, 0.25), (0.75, 0.125)):
+    for at, (p_good, p_undesirable) in enumerate(((0.5, None), (None, 0.25), (0.75, 0.125))):
         report = StepReport(
-            admitted, p_good=_values(p_good, 1.0), p_undesirable=_values(p_undesirable, 1.0)
+            admitted,
+            p_good=_values(p_good, 1.0),
+            positions=np.array([at, at]),
+            p_undesirable=_values(p_undesirable, 1.0),
         )
         ledger.take(report, ["a", "b"])
         admitted = {}
@@ -107,6 +110,20 @@ def test_every_value_is_kept_for_who_asks_for_that() -> None:
 
     assert (a.values, a.undesirable) == ((0.5, 0.75), (0.25, 0.125))
     assert (b.values, b.undesirable) == (None, None)
+
+
+def test_a_token_that_is_judged_again_has_one_value() -> None:
+    """As after a preemption; what was said of it last counts."""
+    ledger = Ledger()
+    admitted = {"a": Admitted(keeps_values=True)}
+    for at, p_good in ((1, 0.5), (2, 0.25), (2, 0.125), (3, 0.75)):
+        report = StepReport(admitted, p_good=_values(p_good), positions=np.array([at]))
+        ledger.take(report, ["a"])
+        admitted = {}
+
+    outcome = _close(ledger, "a")
+
+    assert (outcome.values, outcome.judged) == ((0.5, 0.125, 0.75), 4)
 
 
 def test_rows_in_flight_of_requests_that_are_over_count_for_nobody() -> None:

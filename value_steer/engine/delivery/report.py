@@ -56,6 +56,8 @@ class StepReport:
         admitted: Requests that are sampled for the first time.
         repeated: Requests that got no token for the position that they were scheduled for.
         p_good: ``[rows]`` fp32, NaN where a row was not judged; ``None``: none was.
+        positions: ``[rows]`` int64, after how many response tokens the hidden state stands that
+            ``p_good`` is of; ``None`` where that is.
         p_undesirable: ``[rows]`` fp32 of the tokens given out, NaN where none was judged.
         endings: Requests that the token given out ends.
         begins: Requests that abstention has fired for and that go on with something else than what
@@ -70,6 +72,7 @@ class StepReport:
     admitted: dict[str, Admitted] = field(default_factory=dict)
     repeated: list[str] = field(default_factory=list)
     p_good: np.ndarray | None = None
+    positions: np.ndarray | None = None
     p_undesirable: np.ndarray | None = None
     endings: dict[str, Ending] = field(default_factory=dict)
     begins: dict[str, int] = field(default_factory=dict)

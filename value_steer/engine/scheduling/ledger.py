@@ -39,7 +39,7 @@ class _Running:
     no_acceptable: int = 0
     unscored: int = 0
     kept: int | None = None
-    values: list[float] = field(default_factory=list)
+    values: dict[int, float] = field(default_factory=dict)
     undesirable: list[float] = field(default_factory=list)
 
 
@@ -116,8 +116,14 @@ class Ledger:
         self._leave_out_stop_tokens(report, ids)
         self._batch.add(report)
         for row, one in self._detailed:
-            _append(one.values, report.p_good, row)
-            _append(one.undesirable, report.p_undesirable, row)
+            if (
+                report.positions is not None
+                and (value := _known_in(report.p_good, row)) is not None
+            ):
+                # What is computed again after a preemption is judged again.
+                one.values[int(report.positions[row])] = value
+            if (value := _known_in(report.p_undesirable, row)) is not None:
+                one.undesirable.append(value)
         for name, kept in report.begins.items():
             if (begun := self._running.get(name)) is not None:
                 begun.kept = kept
@@ -163,7 +169,9 @@ class Ledger:
             lowest=_known(one.lowest),
             judged=one.judged,
             action=None if action is None else action.value,
-            values=tuple(one.values) if admitted.keeps_values else None,
+            values=tuple(one.values[at] for at in sorted(one.values))
+            if admitted.keeps_values
+            else None,
             undesirable=tuple(one.undesirable) if admitted.keeps_values else None,
         )
         self._counters.finished += 1
@@ -262,9 +270,8 @@ def _known(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def _append(kept: list[float], values: np.ndarray | None, row: int) -> None:
-    if values is not None and not np.isnan(values[row]):
-        kept.append(float(values[row]))
+def _known_in(values: np.ndarray | None, row: int) -> float | None:
+    return None if values is None else _known(float(values[row]))
 
 
 def _histogram(values: np.ndarray) -> np.ndarray:
