@@ -171,8 +171,15 @@ class Drive:
         then = time.monotonic() + _PERIOD
         while True:
             record = self._record
-            usage = self._server.usage()
-            sample = Sample(record.finished, record.tokens, os.getloadavg()[0], usage)
+            sample = Sample(
+                finished=record.finished,
+                tokens=record.tokens,
+                load=os.getloadavg()[0],
+                busy=serving.busy(),
+                own=time.process_time(),
+                at=time.monotonic(),
+                usage=self._server.usage(),
+            )
             record.samples.append(sample)
             if time.monotonic() >= then:
                 then += _PERIOD

@@ -47,12 +47,18 @@ class Sample:
         finished: Requests that have ended so far.
         tokens: Given out so far.
         load: Processes that want a processor, over the last minute.
+        busy: Seconds that the machine's processors have worked, for whomever.
+        own: Those of the soak itself.
+        at: Seconds of the monotonic clock.
         usage: Of each process.
     """
 
     finished: int
     tokens: int
     load: float
+    busy: float
+    own: float
+    at: float
     usage: list[Usage]
 
 

@@ -6,8 +6,8 @@ import json
 import os
 import platform
 import time
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
 
 from benchmarks.soak import gates
 from benchmarks.soak.gates import Gate
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from benchmarks.soak.record import Record, Sample
 
 _MOST_SAMPLES = 300
+_MOST_OTHERS = 0.05
+"""Processors that other work may take more in the last third than in the first."""
 
 
 def gates_of(record: Record) -> list[Gate]:
     """What a run shows so far."""
-    warm = _warm(record)
-    whole = [record.cycles[number] for number in sorted(record.cycles)][:-1]
     differ = record.failed["difference"] + record.failed["threshold"]
     found = [
         gates.none_of("answers as alone", differ, record.compared, "differ"),
-        gates.drift(whole, warm // CYCLE + 1, record.seed),
+        _drift(record),
         *(_memory(record, name) for name in _processes(record)),
     ]
     if record.plain:
@@ -75,7 +75,7 @@ def write(record: Record, path: Path, found: Sequence[Gate]) -> None:
             for name, count in record.failed.items()
         },
         "log": record.log[:SHOWN],
-        "thirds": thirds(record.samples, _warm(record)),
+        "thirds": [asdict(third) for third in thirds(record.samples, _warm(record))],
         "metrics": {k: v for k, v in record.metrics.items() if not k.endswith("_created")},
         "samples": [asdict(sample) for sample in record.samples[::step]],
         "alive": {"before": record.before, "after": record.after},
@@ -83,10 +83,26 @@ def write(record: Record, path: Path, found: Sequence[Gate]) -> None:
     write_atomically(path, json.dumps(report, indent=1).encode() + b"\n")
 
 
-def thirds(samples: Sequence[Sample], warm: int) -> list[dict[str, Any]]:
-    """What the machine did in each third of the run that counts.
+@dataclass(frozen=True)
+class Third:
+    """What the machine did in a third of the run that counts.
 
-    Processor time per token stays the same where only the machine is busy with other work.
+    Attributes:
+        requests: That ended.
+        load: Processes that wanted a processor, on average.
+        others: Processors that were busy with something else, on average.
+        cost: Milliseconds of the server's processor time per token; it stays where only the machine
+            is busy with other work.
+    """
+
+    requests: int
+    load: float
+    others: float
+    cost: float
+
+
+def thirds(samples: Sequence[Sample], warm: int) -> list[Third]:
+    """The thirds of a run; none of one that is too short.
 
     Args:
         samples: Of the run.
@@ -94,27 +110,44 @@ def thirds(samples: Sequence[Sample], warm: int) -> list[dict[str, Any]]:
     """
     counted = [sample for sample in samples if sample.finished >= warm]
     size = len(counted) // 3
-    if size < 2:
-        return []
-    found = []
-    for part in (counted[:size], counted[size:-size], counted[-size:]):
-        first, last = part[0], part[-1]
-        used = sum(u.processor for u in last.usage) - sum(u.processor for u in first.usage)
-        tokens = last.tokens - first.tokens
-        loads = [sample.load for sample in part]
-        found.append(
-            {
-                "requests": last.finished - first.finished,
-                "load average": round(sum(loads) / len(loads), 2),
-                "processor milliseconds per token": round(1000 * used / max(tokens, 1), 4),
-            }
-        )
-    return found
+    parts = (counted[:size], counted[size:-size], counted[-size:])
+    return [_third(part) for part in parts] if size > 1 else []
+
+
+def _third(part: Sequence[Sample]) -> Third:
+    first, last = part[0], part[-1]
+    server = sum(u.processor for u in last.usage) - sum(u.processor for u in first.usage)
+    others = last.busy - first.busy - server - (last.own - first.own)
+    return Third(
+        requests=last.finished - first.finished,
+        load=round(sum(sample.load for sample in part) / len(part), 2),
+        others=round(others / max(last.at - first.at, 1.0), 3),
+        cost=round(1000 * server / max(last.tokens - first.tokens, 1), 4),
+    )
+
+
+def _drift(record: Record) -> Gate:
+    """Where other work took more of the machine in the end, slower tokens show nothing."""
+    warm = _warm(record)
+    whole = [record.cycles[number] for number in sorted(record.cycles)][:-1]
+    gate = gates.drift(whole, warm // CYCLE + 1, record.seed)
+    if not (found := thirds(record.samples, warm)):
+        return gate
+    first, last = found[0], found[-1]
+    says = (
+        f"{gate.says}; other work took {first.others:.2f} processors, then {last.others:.2f}; a "
+        f"token took the server {first.cost:.2f} ms of a processor, then {last.cost:.2f}"
+    )
+    disturbed = last.others - first.others > _MOST_OTHERS
+    verdict = "not shown" if disturbed and gate.verdict == "broken" else gate.verdict
+    return replace(gate, verdict=verdict, says=says)
 
 
 def _warm(record: Record) -> int:
-    """Requests after which a run counts: all that is kept, or a fifth of a short one."""
-    return gates.KEPT if record.finished >= 2 * gates.KEPT else record.finished // 5
+    """Requests after which a run counts: all that is kept, and a third of a long run."""
+    if record.finished < 2 * gates.KEPT:
+        return record.finished // 5
+    return max(gates.KEPT, record.finished // 3)
 
 
 def _memory(record: Record, name: str) -> Gate:

@@ -183,6 +183,12 @@ class SoakServer:
         self._process.wait()
 
 
+def busy() -> float:
+    """Seconds that the processors of this machine have worked."""
+    times = psutil.cpu_times()
+    return float(sum(times) - times.idle - times.iowait)
+
+
 async def post(session: aiohttp.ClientSession, path: str, body: object) -> int:
     """Status of what a route says to JSON."""
     async with session.post(path, json=body) as reply:

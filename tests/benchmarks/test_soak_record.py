@@ -129,14 +129,15 @@ def test_the_load_must_have_done_what_it_is_for(record: Record) -> None:
 def test_processor_time_is_told_by_the_token() -> None:
     """It stays, where the machine is busy with other work."""
     samples = [
-        Sample(finished=n, tokens=100 * n, load=float(n), usage=[Usage("Worker", 1, 0.2 * n)])
+        Sample(n, 100 * n, float(n), 0.5 * n, 0.1 * n, float(n), [Usage("Worker", 1, 0.2 * n)])
         for n in range(31)
     ]
 
     first, _, last = report.thirds(samples, warm=1)
 
-    assert first["processor milliseconds per token"] == pytest.approx(2.0)
-    assert last["load average"] == pytest.approx(25.5)
+    assert first.cost == pytest.approx(2.0)
+    assert first.others == pytest.approx(0.2)
+    assert last.load == pytest.approx(25.5)
     assert report.thirds(samples[:4], warm=1) == []
 
 
