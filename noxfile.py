@@ -267,6 +267,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def soak(session: nox.Session) -> None:
+    """The real server under mixed load: ``-- --minutes 30``, ``--hours 72``, ``--seed 1``."""
+    install_vllm(session, "scipy>=1.13")
+    session.run("python", "-m", "benchmarks.soak", *session.posargs)
+
+
+@nox.session(default=False)
 def recheck(session: nox.Session) -> None:
     """Ask the package index whether what was tested has been yanked, and withdraw it."""
     machine(session, "recheck")
