@@ -40,7 +40,6 @@ class Ledger:
         self._of_caller: dict[str, dict[int, Outcome]] = {}
         self._running: dict[str, Running] = {}
         self._batch = Batch((), {})
-        self._detailed: list[tuple[int, Running]] = []
 
     @property
     def counters(self) -> Counters:
@@ -68,18 +67,10 @@ class Ledger:
         if report.admitted or ids != self._batch.ids:
             self._settle()
             self._batch = Batch(ids, self._running)
-            self._detailed = [
-                (row, one)
-                for row, name in enumerate(ids)
-                if (one := self._running.get(name)) is not None and one.admitted.keeps_values
-            ]
         if lost:
             _leave_out(report, ids, lost)
         self._leave_out_stop_tokens(report, ids)
-        self._batch.add(report)
-        for row, one in self._detailed:
-            _append(one.values, report.p_good, row)
-            _append(one.undesirable, report.p_undesirable, row)
+        self._batch.add(report, self._counters)
         for name, kept in report.begins.items():
             if (begun := self._running.get(name)) is not None:
                 begun.kept = kept
@@ -207,25 +198,8 @@ class Ledger:
 
     def _settle(self) -> None:
         """Give the sums of the batch to its requests that still run."""
-        batch, self._batch, self._detailed = self._batch, Batch((), {}), []
-        counters = self._counters
-        counters.p_good = (batch.bins_good + counters.p_good).tolist()
-        counters.p_undesirable = (batch.bins_undesirable + counters.p_undesirable).tolist()
-        for row, name in enumerate(batch.ids):
-            one = self._running.get(name)
-            if one is None:
-                continue
-            judged, filtered = int(batch.judged[row]), int(batch.filtered[row])
-            self._counters.judged += judged
-            self._counters.filtered += filtered
-            if judged:
-                one.judged += judged
-                one.judged_at = int(batch.judged_at[row])
-                one.value = float(batch.value[row])
-                one.lowest = float(np.fmin(one.lowest, batch.lowest[row]))
-            if filtered:
-                one.filtered += filtered
-                one.p_undesirable = float(batch.p_undesirable[row])
+        self._batch.settle(self._counters)
+        self._batch = Batch((), {})
 
 
 def _stopped(
@@ -259,8 +233,3 @@ def _leave_out(report: StepReport, ids: Sequence[str], lost: Collection[str]) ->
 
 def _known(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
-
-
-def _append(kept: list[float], values: np.ndarray | None, row: int) -> None:
-    if values is not None and not np.isnan(values[row]):
-        kept.append(float(values[row]))
