@@ -10,7 +10,6 @@ import torch
 
 from value_steer.engine.forcing.forced import ENDS, FORCED
 from value_steer.engine.host_copy import HostCopies, on_accelerator
-from value_steer.errors import SteeringError
 from value_steer.policy import below_threshold, replace_tokens
 
 if TYPE_CHECKING:
@@ -32,50 +31,48 @@ class Decided:
 
     Attributes:
         values: P(good), ``[rows]`` fp32, NaN where a row is not judged any more.
-        marks: ``[rows]`` uint8, the bits of :mod:`value_steer.engine.forcing.forced`.
+        marks: ``[rows]`` uint8, the bits of :mod:`value_steer.engine.forcing.forced`; or bool,
+            where each row that is forced ends.
+        quiet: Whether no row has any, as in nearly every step.
     """
 
     values: np.ndarray
     marks: np.ndarray
+    quiet: bool
 
     def rows(self, mark: int) -> list[int]:
         """The rows that have a mark."""
+        if self.marks.dtype == bool:  # every one of them ends
+            return np.flatnonzero(self.marks).tolist() if mark & (FORCED | ENDS) else []
         return np.flatnonzero(self.marks & mark).tolist()
 
 
-@dataclass(frozen=True, slots=True)
 class Judgement:
     """What the head says of a batch, and what becomes of its rows.
 
-    Attributes:
+    Args:
+        values: P(good), ``[rows]`` fp32; on their way to the host from now on.
         forced: Rows whose sampled token is replaced, ``[rows]`` bool.
         tokens: By which token, ``[rows]`` int32.
-        copies: On their way to the host: the values, and what is decided (``forced`` where each of
-            those rows ends).
+        marks: What is decided, see :class:`Decided`; ``forced`` where each of those rows ends.
     """
 
-    forced: Tensor
-    tokens: Tensor
-    copies: HostCopies
+    def __init__(self, values: Tensor, forced: Tensor, tokens: Tensor, marks: Tensor) -> None:
+        self.forced, self.tokens = forced, tokens
+        self._copies = HostCopies(values, marks)
+        self._decided: Decided | None = None
 
     @property
     def may_force(self) -> bool:
         """Whether any row is forced; on an accelerator, which asking would stall, it may be."""
-        return on_accelerator(self.forced) or bool(self.forced.any())
+        return on_accelerator(self.forced) or not self.arrived().quiet
 
     def arrived(self) -> Decided:
-        """What was decided, after a wait for it.
-
-        Raises:
-            SteeringError: Nothing was.
-        """
-        values, marks = self.copies.arrived()
-        if values is None or marks is None:
-            msg = "a judgement without values"
-            raise SteeringError(msg)
-        if marks.dtype == torch.bool:
-            marks = marks.to(torch.uint8) * (FORCED | ENDS)
-        return Decided(values.numpy(), marks.numpy())
+        """What was decided, after a wait for it."""
+        if self._decided is None:
+            values, marks = self._copies.arrived()
+            self._decided = Decided(values, marks, quiet=not marks.any())
+        return self._decided
 
 
 class Abstainer:
@@ -124,14 +121,14 @@ class Abstainer:
         values = self._score(feature, rows.heads)
         fired = self._fired(values, rows, _open(rows, refused, forced), stop_tokens.possible)
         if forced is None:
-            return Judgement(fired, tokens, HostCopies(values, fired)), stop_tokens
+            return Judgement(values, fired, tokens, fired), stop_tokens
         running = forced.running
         for allowed in (stop_tokens.possible, None if refused is None else ~refused):
             running = running if allowed is None else running & allowed
         marks = self._forcing.settle(forced, fired, running)
         # A step that is taken again says again by which value its row fired.
         values = values.masked_fill(forced.begun & ~forced.first, torch.nan)
-        return Judgement(fired | running, tokens, HostCopies(values, marks)), stop_tokens
+        return Judgement(values, fired | running, tokens, marks), stop_tokens
 
     def _fired(
         self, values: Tensor, rows: Rows, mask: Tensor | None, possible: Tensor | None

@@ -35,7 +35,7 @@ class Scorer:
         *inner, last = head.linears
         self._layers = [_transposed(layer) for layer in inner]
         weight, bias = _transposed(last)
-        self._last, self._bias = weight[:, 0].contiguous(), float(bias)
+        self._last, self._bias = weight[:, 0].contiguous(), bias
         self._hidden: Callable[[Tensor], Tensor] = self._plain
         if head.device.type == "cpu" and head.hidden_size >= _WORTH_PACKING:
             self._pack(inner)
@@ -49,7 +49,7 @@ class Scorer:
     def __call__(self, feature: Tensor) -> Tensor:
         """The probabilities of hidden states: ``[rows, hidden]`` to ``[rows]`` in fp32."""
         hidden = self._hidden(feature.float())
-        return torch.mv(hidden, self._last).add_(self._bias).sigmoid_()
+        return torch.addmv(self._bias, hidden, self._last).sigmoid_()
 
     def _plain(self, feature: Tensor) -> Tensor:
         (first, first_bias), *others = self._layers

@@ -109,7 +109,7 @@ class Steering:
         judgement = stop_tokens = None
         looked, look = self._look(feature)
         if self._rows.layout.judged_rows or self._forcing.active:
-            with self._guard():
+            with self._guard:
                 refused = None if look is None else look.refused
                 judgement, stop_tokens = self._abstainer.judge(
                     self._checked(feature), self._rows, logits, refused
@@ -121,7 +121,7 @@ class Steering:
             source.set_state(state)
         sampled = time.perf_counter()
         if judgement is not None and stop_tokens is not None and judgement.may_force:
-            with self._guard():
+            with self._guard:
                 stop_tokens.force(output, judgement)
         report = StepReport(admitted=self._admitted)
         verdicts = self._decide(looked, look, output, judgement, report)
@@ -139,7 +139,7 @@ class Steering:
         if self._filter is None or not self._filter.late:
             return True, None
         looked, look = False, None
-        with self._filter.guard():
+        with self._filter.guard:
             look = self._filter.look(self._checked(feature))
             looked = True
         return looked, look
@@ -156,11 +156,12 @@ class Steering:
         if self._filter is None or not self._filter.late:
             return Verdicts()
         forced = [False] * len(self._rows.ids)
-        for row in () if judgement is None else judgement.arrived().rows(FORCED):
+        decided = None if judgement is None else judgement.arrived()
+        for row in () if decided is None or decided.quiet else decided.rows(FORCED):
             forced[row] = True
         verdicts = None
         if looked:
-            with self._filter.guard():
+            with self._filter.guard:
                 verdicts = self._filter.decide(look, output, forced, report)
         if verdicts is None:
             verdicts = self._filter.pass_through(output, forced, report)
@@ -225,10 +226,14 @@ class Completion:
             return {}
         decided = self.judgement.arrived()
         judged = self.layout.judged
-        if self.look is not None and (refused := self.look.copies.arrived()[1]) is not None:
-            judged = judged & ~refused.numpy()
+        if self.look is not None:
+            judged = judged & ~self.look.copies.arrived()[1]
         report.positions = self.layout.lengths + self.age
-        report.p_good = np.where(judged, decided.values, np.nan).astype(np.float32)
+        report.p_good = decided.values
+        if judged is not self.layout.judged or self.layout.judged_rows < len(judged):
+            report.p_good = np.where(judged, decided.values, np.float32(np.nan))
+        if decided.quiet:
+            return {}
         for row in decided.rows(BEGINS):
             responses = report.positions - self.layout.prompts
             report.begins[self.layout.ids[row]] = int(responses[row])

@@ -90,10 +90,10 @@ class HeldTokens:
         if look is None:
             return np.full(self._count, np.nan, dtype=np.float32), [False] * self._count
         values, refused = look.copies.arrived()
-        if values is None or refused is None or len(values) != self._count:
+        if len(values) != self._count:
             msg = f"the head gave values of another batch than the {self._count} rows sampled"
             raise SteeringError(msg)
-        return values.numpy(), refused.tolist()
+        return values, refused.tolist()
 
     def without(self, values: np.ndarray, rows: Sequence[int]) -> np.ndarray:
         """The values of filtered rows, NaN in all others and in ``rows``."""

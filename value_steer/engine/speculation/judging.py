@@ -140,8 +140,7 @@ class DraftCompletion:
         """Write the values; returns why tokens end requests, by request."""
         if self.judgement is None:
             return {}
-        arrived = [copy.numpy() for copy in self.judgement.copies.arrived() if copy is not None]
-        values, judged, fired, positions = arrived
+        values, judged, fired, positions = self.judgement.copies.arrived()
         endings = {}
         for line in np.flatnonzero(judged.any(axis=1)).tolist():
             name = self.rows.ids[line]
