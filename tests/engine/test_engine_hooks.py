@@ -222,3 +222,38 @@ def test_a_feature_is_never_used_twice() -> None:
         runner.sampler(logits, None)
 
     assert seen[3] is None
+
+
+class Verifier:
+    """A host's rejection sampler."""
+
+    def forward(
+        self, metadata: object, draft_probs: object, logits: Tensor, sampling_metadata: object
+    ) -> str:
+        """Verify drafts."""
+        del metadata, draft_probs, logits, sampling_metadata
+        return "verified"
+
+    __call__ = forward
+
+
+def test_a_batch_with_drafts_is_decided_about_as_well() -> None:
+    """Whichever of the two samplers a step comes to, and once."""
+    runner = _runner()
+    runner.rejection_sampler = Verifier()
+    sampler = hooks.install(runner, drafts=True).sampler
+    seen: list[Tensor | None] = []
+    logits = runner.model.compute_logits(torch.ones(2, 3))
+    sampler.arm(_decider(seen))
+
+    first = runner.rejection_sampler(None, None, logits, None)
+    second = runner.sampler(logits, None)
+
+    assert (first, second) == ("steered verified", "natural")
+    assert seen[0] is logits
+    sampler.arm(_decider(seen))
+    assert runner.sampler(logits, None) == "steered natural"
+    assert runner.rejection_sampler(None, None, logits, None) == "verified"
+    sampler.arming.guarded = True
+    with pytest.raises(SteeringError, match="was not told"):
+        runner.rejection_sampler(None, None, logits, None)
