@@ -228,6 +228,8 @@ def gpu(session: nox.Session) -> None:
     parser.add_argument("--wheels", type=Path)
     wheels = parser.parse_known_args(session.posargs)[0].wheels
     if wheels is not None:  # what this session needs is in there, too
+        if not wheels.is_dir():
+            session.error(f"--wheels {wheels}: is no folder; fill one as docs/gpu-runner.md says")
         session.env.update(PIP_NO_INDEX="1", PIP_FIND_LINKS=wheels.resolve().as_uri())
     machine(session, "gpu")
 

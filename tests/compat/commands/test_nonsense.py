@@ -21,6 +21,7 @@ from tests.compat.cells import FakeIsolation
 from tests.compat.checkouts import ROOT
 from tests.nonsense import command_line, ended_in_time, menu, options, values
 from value_steer.cli.arguments.types import PATH, TEXT
+from value_steer.contracts.history import story
 
 if TYPE_CHECKING:
     import argparse
@@ -73,6 +74,7 @@ def services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Services:
         (derive, "write"),
         (sweep, "run"),
         (page, "render"),
+        (story, "told"),
     ):
         monkeypatch.setattr(module, name, reached)
     monkeypatch.setattr("compat.commands.bisect.releases.run", reached)
