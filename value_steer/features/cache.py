@@ -202,7 +202,8 @@ class FeatureCache:
             FeatureCacheError: The shard is not the one that was written.
         """
         if shard.name not in self._readers:
-            self._readers[shard.name] = ShardReader(self.folder, shard)
+            width = self.spec.hidden_size
+            self._readers[shard.name] = ShardReader(self.folder, shard, width)
         return self._readers[shard.name].features(place, self.responses(shard)[place])
 
     def __iter__(self) -> Iterator[ResponseFeatures]:
