@@ -103,11 +103,11 @@ def _is_foreign(steer: object) -> bool:
 
 def _slips(extra_args: Mapping[str, object]) -> list[str]:
     """Keys that can only be misspelt ones of ours."""
-    problems = []
-    for key in _others(extra_args):
-        if (meant := _meant(key)) and key.startswith(_OWN_PREFIXES):
-            problems.append(f"extra_args.{shown_key(key)}: unknown key; did you mean {meant[0]}?")
-    return problems
+    return [
+        f"extra_args.{shown_key(key)}: unknown key; did you mean {meant[0]}?"
+        for key in _others(extra_args)
+        if (meant := _meant(key)) and key.startswith(_OWN_PREFIXES)
+    ]
 
 
 def _name_likely_slips(extra_args: Mapping[str, object]) -> None:
