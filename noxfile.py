@@ -99,6 +99,14 @@ def faults(session: nox.Session) -> None:
     session.run("python", "-W", "ignore", "-m", "tests.faults", *session.posargs)
 
 
+@nox.session(default=False)
+def fuzz(session: nox.Session) -> None:
+    """Give everything that reads an input made-up ones: ``-- --examples 200000 --seed 1``."""
+    install(session, "test")
+    session.install("--no-deps", "-e", ".")
+    session.run("python", "-W", "ignore", "-m", "tests.fuzz", *session.posargs)
+
+
 @nox.session(python=PYTHONS, default=False)
 def pythons(session: nox.Session) -> None:
     """The wheel test and all unit tests on every Python that is claimed, or ``-p 3.12``."""

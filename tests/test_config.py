@@ -184,6 +184,24 @@ def test_all_problems_are_reported_at_once() -> None:
     assert all(any(key in line for line in said) for key in keys)
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"\ud800": 1},
+        {"abstain\nERROR forged": {}},
+        {"x" * 10**7: 1},
+        {f"key{i}": 1 for i in range(10_000)},
+    ],
+)
+def test_keys_of_others_neither_flood_nor_break_a_message(config: dict[str, object]) -> None:
+    """They are quoted and shortened, and of very many some are told."""
+    with pytest.raises(SettingsError) as caught:
+        parse_settings(config)
+
+    assert len(str(caught.value).encode()) < 2000
+    assert "\nERROR" not in str(caught.value)
+
+
 @settings(deadline=None)
 @given(st.dictionaries(ABSTAIN_KEYS, JSON), st.dictionaries(st.text(max_size=8), JSON))
 def test_any_json_gives_settings_or_a_settings_error(

@@ -105,11 +105,13 @@ def _section_problems(config: Mapping[object, object]) -> list[str]:
     at = "additional_config"
     problems = []
     for key in config:
-        close = difflib.get_close_matches(str(key).lower(), _SECTIONS, n=1, cutoff=0.8)
+        close = difflib.get_close_matches(str(key)[:_LONGEST].lower(), _SECTIONS, n=1, cutoff=0.8)
         if close and key not in _SECTIONS:
-            problems.append(f"{at}.{key}: unknown section; did you mean {close[0]}?")
+            problems.append(f"{at}.{shown_key(key)}: unknown section; did you mean {close[0]}?")
     if not any(name in config for name in _SECTIONS):
-        found = ", ".join(sorted(map(str, config))) or "none"
+        names = sorted(map(str, config))
+        found = ", ".join(map(shown_key, names[:_SHOWN])) or "none"
+        found += f", ... ({len(names)} in all)" if len(names) > _SHOWN else ""
         problems.append(
             f"{at} has no 'abstain' and no 'vfd' section, so nothing is steered; keys: {found}"
         )
@@ -153,6 +155,8 @@ def _refuse(problems: list[str]) -> None:
         raise SettingsError(listed(problems))
 
 
+_LONGEST = 40
+_SHOWN = 20
 _DISABLE = "VALUE_STEER_DISABLE"
 _SWITCH = {"": False, "0": False, "false": False, "1": True, "true": True}
 _Section = TypeVar("_Section", AbstainSettings, VfdSettings)

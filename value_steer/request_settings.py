@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import itertools
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,7 +28,11 @@ from value_steer.records.fields import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from value_steer.threshold import Threshold
+
+logger = logging.getLogger("value_steer")
 
 MOST_CANDIDATES = 256
 """No operator may allow more draws per token: each is a step of its request."""
@@ -91,6 +97,7 @@ def parse_request(extra_args: Mapping[str, object] | None) -> RequestSettings:
     """
     if not extra_args:
         return _DEFAULT_REQUEST
+    _name_likely_slips(extra_args)
     own = {key: extra_args[key] for key in _REQUEST if key in extra_args}
     if _is_foreign(own.get("steer")):
         del own["steer"]
@@ -113,14 +120,51 @@ def _is_foreign(steer: object) -> bool:
 
 def _slips(extra_args: Mapping[str, object]) -> list[str]:
     """Keys that can only be misspelt ones of ours."""
-    problems = []
-    for key in map(str, itertools.islice(extra_args, _MOST_KEYS)):
-        if key in _REQUEST or len(key) > _LONGEST_KEY:
-            continue
-        close = difflib.get_close_matches(key, _NAMES, n=1, cutoff=0.85)
-        if close and key.startswith(_OWN_PREFIXES):
-            problems.append(f"extra_args.{shown_key(key)}: unknown key; did you mean {close[0]}?")
-    return problems
+    return [
+        f"extra_args.{shown_key(key)}: unknown key; did you mean {meant[0]}?"
+        for key in _others(extra_args)
+        if (meant := _meant(key)) and key.startswith(_OWN_PREFIXES)
+    ]
+
+
+def _name_likely_slips(extra_args: Mapping[str, object]) -> None:
+    """Say once of each key that it looks like one of ours; it may be another plug-in's."""
+    for key in _others(extra_args):
+        if len(_named) >= _MOST_NAMED:
+            return
+        is_refused = key.startswith(_OWN_PREFIXES) and _meant(key)
+        if not is_refused and key not in _named and (meant := _meant(key) or _elsewhere(key)):
+            _named.add(key)
+            logger.warning(
+                "extra_args.%s is no key of value-steer and is left alone; if it was meant for it, "
+                "write %s",
+                shown_key(key),
+                " or ".join(meant),
+            )
+
+
+def _others(extra_args: Mapping[str, object]) -> Iterator[str]:
+    keys = map(str, itertools.islice(extra_args, _MOST_KEYS))
+    return (key for key in keys if key not in _REQUEST and len(key) <= _LONGEST_KEY)
+
+
+@functools.lru_cache(maxsize=1024)  # the same few keys come with every request
+def _meant(key: str) -> tuple[str, ...]:
+    """The key of ours that is nearly written so, if there is one; also as camel case or dashed."""
+    return (*difflib.get_close_matches(_plain(key), _NAMES, n=1, cutoff=0.85),)
+
+
+@functools.lru_cache(maxsize=1024)
+def _elsewhere(key: str) -> tuple[str, ...]:
+    """The keys of ours that end as one with a word of ours before it does: ``steerThreshold``."""
+    before, _, end = _plain(key).partition("_")
+    is_ours = f"{before}_" in _OWN_PREFIXES
+    return tuple(name for name in _NAMES if is_ours and end and name.partition("_")[2] == end)
+
+
+def _plain(key: str) -> str:
+    """A key as ours are written."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", key).replace("-", "_").lower()
 
 
 # A request crosses HTTP in a schema that knows text and numbers but no booleans.
@@ -133,6 +177,9 @@ _OWN_PREFIXES = ("abstain_", "vfd_", "steer_")
 _MOST_KEYS = 100
 _LONGEST_KEY = 40
 """A request may carry anything; what is no slip of a key of ours is not looked at longer."""
+_MOST_NAMED = 20
+_named: set[str] = set()
+"""Keys that a warning has named; whoever sends others all the time does not fill a log."""
 _DEFAULT_REQUEST = RequestSettings()
 
 _FLAG = Field(
