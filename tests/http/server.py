@@ -183,7 +183,7 @@ class Server:
         self.routes: dict[str, tuple[Application, list[str]]] = {}
         self.seen: list[Scope] = []
         self.pause: Callable[[int], Awaitable[None]] | None = None
-        self._outermost = Steering(self._answer)
+        self.outermost = Steering(self._answer)
 
     def add_route(self, path: str, route: Application, methods: list[str]) -> None:
         """As an application of Starlette takes it."""
@@ -211,7 +211,7 @@ class Server:
 
         pairs = [(key.encode(), value.encode()) for key, value in (headers or {}).items()]
         scope = {"type": "http", "app": self, "path": path, "method": method, "headers": pairs}
-        await self._outermost(scope, receive, keep)
+        await self.outermost(scope, receive, keep)
         return Reply(messages)
 
     async def start(self) -> None:
@@ -223,7 +223,7 @@ class Server:
         async def send(message: Message) -> None:
             raise AssertionError(message)
 
-        await self._outermost({"type": "lifespan", "app": self}, receive, send)
+        await self.outermost({"type": "lifespan", "app": self}, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.seen.append(scope)

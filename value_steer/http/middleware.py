@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("value_steer")
 
+_SERVED = "value_steer_serves"
+"""Set in the state of an application that has the middleware."""
+
 _ASK_AGAIN = 30.0
 """Seconds until an engine that could not be asked whether it steers is asked again."""
 
@@ -32,7 +35,8 @@ _ASK_AGAIN = 30.0
 class Steering:
     """Shows the callers and the operator of vLLM's server what steering does.
 
-    For ``--middleware value_steer.http.Steering``.
+    For ``--middleware value_steer.http.Steering``. A second one in the same application is
+    transparent.
 
     Args:
         app: What stands behind it.
@@ -56,7 +60,10 @@ class Steering:
 
 def _look(application: Any) -> _Server | None:  # noqa: ANN401  (the host's)
     """What the application behind the middleware offers; ``None``, and why, if it is too little."""
-    client = getattr(getattr(application, "state", None), "engine_client", None)
+    state = getattr(application, "state", None)
+    if getattr(state, _SERVED, False):  # --middleware and the endpoint plug-in
+        return None
+    client = getattr(state, "engine_client", None)
     if client is None:
         logger.warning(
             "value_steer.http.Steering finds no engine behind this server: answers and /metrics "
@@ -65,6 +72,7 @@ def _look(application: Any) -> _Server | None:  # noqa: ANN401  (the host's)
         )
         return None
     server = _Server(client)
+    setattr(state, _SERVED, True)
     # Routes of the application, because its authentication stands before those, not before us.
     application.add_route(STATUS, StatusRoute(server.observed), methods=["GET"])
     application.add_route(
