@@ -97,6 +97,8 @@ class HeldTokens:
 
     def without(self, values: np.ndarray, rows: Sequence[int]) -> np.ndarray:
         """The values of filtered rows, NaN in all others and in ``rows``."""
+        if not rows and len(self._rows) == self._count:
+            return values
         given = np.where(self._filtered, values, np.float32(np.nan))
         given[list(rows)] = np.nan
         return given
