@@ -172,9 +172,10 @@ def server(
         yield None
         return
     section = {"value_head_path": recognising_head("mistral"), "threshold": 0.5}
-    started = Server(
-        model_of("mistral"), {"abstain": section, "vfd": section}, workshop / "server.log"
-    )
+    says = {"message": "w021 w022", "reasoning_end_token": "w030"}
+    heads = {"lenient": {**section, "threshold": 0.01}}
+    config: dict[str, object] = {"abstain": {**section, **says, "heads": heads}, "vfd": section}
+    started = Server(model_of("mistral"), config, workshop / "server.log")
     yield started
     started.end()
 

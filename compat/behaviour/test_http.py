@@ -120,6 +120,15 @@ def _is_refused(reply: _Reply) -> None:
     assert "abstain_threshold" in reply.told["message"]
 
 
+def _is_told(reply: _Reply) -> None:
+    assert reply.told["outcome"] == "abstained"
+    assert reply.told["action"] == "message"
+    assert reply.reason == ("stop", "value_steer:abstained")
+    kept = reply.told["stopped_at"]
+    assert reply.tokens[kept - 1] in BAD_TOKENS
+    assert reply.tokens[kept:] == [30, 21, 22]
+
+
 def _is_tested(reply: _Reply) -> None:
     assert reply.told["outcome"] == "abstained"
     assert reply.told["stopped_at"] == len(reply.tokens) == 1
@@ -134,6 +143,8 @@ _KINDS: list[tuple[dict[str, Any], Callable[[_Reply], None]]] = [
     ({"xargs": _LEFT_ALONE}, _is_exempt),
     ({"xargs": {"abstain_threshold": 7}}, _is_refused),
     ({"xargs": {"steer_test": "abstain"}}, _is_tested),
+    ({"xargs": {**_UNFILTERED, "abstain_action": "message"}}, _is_told),
+    ({"xargs": {"steer_head": "lenient", "vfd_threshold": 0.99}}, _is_untouched),
 ]
 
 
