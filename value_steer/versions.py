@@ -191,15 +191,15 @@ def warn_unless_validated(
         SettingsError: ``VALUE_STEER_UNVALIDATED`` has an unknown value.
         RegistryError: The registry is missing or malformed.
     """
-    wanted = OnUnvalidated.ERROR if strict else _wanted()
-    if wanted is OnUnvalidated.IGNORE:
+    policy = OnUnvalidated.ERROR if strict else wanted()
+    if policy is OnUnvalidated.IGNORE:
         return None
     cell = Cell(public_version(vllm) or vllm, lane, runner, mode)
     registry = read_registry(registry_path())
     assessment = assess(cell, registry.rows, engine_digest(), registry.static)
     if assessment.standing is Standing.VALIDATED:
         logger.info("%s", assessment.message)
-    elif wanted is OnUnvalidated.ERROR:
+    elif policy is OnUnvalidated.ERROR:
         raise UnvalidatedError(assessment.message)
     else:
         logger.warning("%s", assessment.message)
@@ -212,10 +212,15 @@ def check_environment() -> None:
     Raises:
         SettingsError: It is none of the known ones.
     """
-    _wanted()
+    wanted()
 
 
-def _wanted() -> OnUnvalidated:
+def wanted() -> OnUnvalidated:
+    """What the operator wants done about a vLLM without evidence.
+
+    Raises:
+        SettingsError: ``VALUE_STEER_UNVALIDATED`` has an unknown value.
+    """
     # Compose files pass a variable that nobody set as an empty one.
     value = os.environ.get(ENVIRONMENT_VARIABLE) or OnUnvalidated.WARN.value
     try:

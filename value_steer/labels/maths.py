@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("value_steer")
 
-_RULES = 2
+_RULES = 3
 """Changes with how answers are found and compared."""
 
 

@@ -47,7 +47,10 @@ _LATEX = (
     (re.compile(r"\^\s*(?:\\circ|\{\s*\\circ\s*\})"), "°"),
     (re.compile(r"(?<=\d)~(?!\d)"), " "),
 )
-_FRAC = re.compile(r"\\[dt]?frac\s*(?:\{\s*(-?[\d.,]+)\s*\}|(\d))\s*(?:\{\s*(-?[\d.,]+)\s*\}|(\d))")
+_FRAC = re.compile(
+    r"\\[dt]?frac\s*(?:\{\s*(-?[\d.,]+)\s*\}|(\d))\s*(?:\{\s*(-?[\d.,]+)\s*\}|(\d))"
+    r"(?!\s?[.,]?\d)"  # three halves, where the numbers run together
+)
 _GROUPED = (
     r"\d{1,3}(?:,\d{3})+(?:\.\d+)?",  # 1,234,567.8
     r"\d{1,2}(?:,\d{2})+,\d{3}(?:\.\d+)?",  # 12,34,567.8: India
@@ -110,8 +113,14 @@ class Number:
     unit: str = ""
 
 
-def normal(text: str) -> str:
-    """A text with one form for each sign, digit and fraction, and LaTeX's wrapping undone."""
+def normal(text: str, *, slashed: bool = True) -> str:
+    r"""A text with one form for each sign, digit and fraction, and LaTeX's wrapping undone.
+
+    Args:
+        text: As it was written.
+        slashed: Whether LaTeX's fractions of two numbers become ``1/2``, which is no number any
+            more beside a letter: ``1/2x`` is not ``\\frac{1}{2}x``.
+    """
     text = "".join(map(_plain_letter, text))
     text = _RUN.sub(lambda run: "^" + run[0].replace(_RAISING, ""), text)
     text = re.sub(rf"(?<=\d){_APART}", " ", text).replace(_APART, "")
@@ -119,7 +128,7 @@ def normal(text: str) -> str:
     text = text.replace("\\(", " ").replace("\\)", " ").replace("\\[", " ").replace("\\]", " ")
     for pattern, instead in _LATEX:
         text = pattern.sub(instead, text)
-    return re.sub(r" +\^", "^", _FRAC.sub(_slash, text))
+    return re.sub(r" +\^", "^", _FRAC.sub(_slash, text) if slashed else text)
 
 
 def read_number(text: str) -> Number | None:

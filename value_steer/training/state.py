@@ -133,7 +133,8 @@ class StateFile:
             raise TrainingError(msg)
         if not isinstance(body.get("identity"), dict):
             raise TrainingError(self._damaged("it does not say which run it is of"))
-        return body
+        whole: dict[str, Any] = body
+        return whole
 
     def _damaged(self, why: object) -> str:
         shown = str(why)[:_LONGEST].encode(errors="backslashreplace").decode()

@@ -32,6 +32,10 @@ EACH_TOKEN = (
         "token per_token last last_token all all_tokens every each response response_tokens -1 _1"
     )
 )
+ELSEWHERE = _keys(
+    "first mean max min sum average avg bos cls prompt last_prompt prompt_last middle"
+)
+"""Positions and poolings that are none of ours, as values of keys that may mean something else."""
 OUTPUTS = _keys("sigmoid none identity linear logit logits")
 
 OURS = frozenset(polarity.value for polarity in Polarity)
@@ -44,7 +48,8 @@ GOOD = _keys(
 )
 UNDESIRABLE = _keys(
     "undesirable unsafe bad incorrect wrong harmful toxic unhelpful unacceptable failure "
-    "hallucination hallucinated hallucinating error jailbreak malicious"
+    "hallucination hallucinated hallucinating error jailbreak malicious harm danger dangerous "
+    "toxicity violation"
 )
 WORDS = dict.fromkeys(GOOD, Polarity.P_GOOD) | dict.fromkeys(UNDESIRABLE, Polarity.P_UNDESIRABLE)
 
@@ -53,6 +58,7 @@ POSITIONS = _keys(
     "pooling pool poolingtype poolingmode poolingstrategy poolingmethod aggregation "
     "position positions tokenposition tokenpositions tokenpos tokenidx tokenindex"
 )
+TOKENS = _keys("token tokens readout readfrom")
 NORMS = _keys("norm postnorm finalnorm afternorm normposition")
 TRANSFORMS = _keys(
     "normalize normalise normalized normalised normalization normalisation standardize "
@@ -64,7 +70,10 @@ SCORES = _keys(
 )
 BETTER = _keys("higherisbetter highisgood higherisgood highisbetter")
 WORSE = _keys("higherisworse highisbad higherisbad highisworse")
-EVENTS = _keys("target label event output class")
+EVENTS = _keys("target label event output class score scoring direction orientation meaning")
+HIGHER = re.compile(r"(?:high|higher|1)\s*(?:score)?\s*(?:is|means|=)\s*([a-z]+)")
+"""As in "higher is worse"."""
+COMPARED = {"better": "good", "worse": "bad"}
 MODELS = _keys(
     "backbone basemodel model modelname modelid modelpath modelnameorpath basemodelname "
     "basemodelnameorpath hfmodel llm languagemodel pretrainedmodel targetmodel sourcemodel "

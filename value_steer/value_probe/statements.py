@@ -74,7 +74,9 @@ def polarity_of(words: str) -> Polarity | None:
     word = words.strip().lower()
     if word in say.OURS:
         return Polarity(word)
-    if event := say.PROBABILITY.fullmatch(word):
+    if compared := say.HIGHER.fullmatch(word):
+        word = say.COMPARED.get(compared.group(1), compared.group(1))
+    elif event := say.PROBABILITY.fullmatch(word):
         word = event.group(1)
     return say.WORDS.get(re.sub(r"[\s_-]+", "_", word.strip()))
 
@@ -151,9 +153,19 @@ def _scores(at: str, value: object, found: Statements) -> None:
 
 def _event(at: str, value: object, found: Statements) -> None:
     """A key that may state a polarity, or something else altogether."""
-    words = set(re.split(r"[^a-z]+", value.lower())) if isinstance(value, str) else set()
-    if words & say.WORDS.keys():
+    if not isinstance(value, str):
+        return
+    text = value.strip().lower()
+    words = set(re.split(r"[^a-z]+", text))
+    is_event = (say.PROBABILITY.fullmatch(text) and "(" in text) or say.HIGHER.fullmatch(text)
+    if words & say.WORDS.keys() or is_event:
         _scores(at, value, found)
+
+
+def _token(at: str, value: object, found: Statements) -> None:
+    """A key that may state a position, or count tokens."""
+    if _is_one_of(value, say.ELSEWHERE):
+        _position(at, value, found)
 
 
 def _labels(at: str, value: object, found: Statements) -> None:
@@ -257,6 +269,7 @@ _READERS: tuple[tuple[frozenset[str], Reader], ...] = (
     (say.WORSE, _better(*reversed(Polarity))),
     (say.EVENTS, _event),
     (say.LABELS, _labels),
+    (say.TOKENS, _token),
     (
         say.MODELS,
         _model,

@@ -17,14 +17,16 @@ def _add(command: ArgumentParser) -> None:
     command.add_argument(
         "--model", type=PATH, metavar="DIR", help="folder of the model that it must fit"
     )
+    command.add_argument("--json", action="store_true", help="print the checks as JSON")
 
 
 SUBCOMMAND = Subcommand(
     "doctor",
-    "say what is installed, what the evidence says of it, and whether a head fits",
+    "say what would not work here and what to do: packages, vLLM, evidence, a head",
     (
         "value-steer doctor",
         "value-steer doctor --head vhead.safetensors --model ./my-model",
+        "value-steer doctor --json",
     ),
     _add,
     {"--head": FILE, "--model": MODEL},
