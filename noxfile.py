@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -96,6 +97,14 @@ def faults(session: nox.Session) -> None:
     session.install("--no-deps", "-e", ".")
     session.run("pytest", "tests/faults/test_damage.py", env={"VALUE_STEER_FAULTS": "200"})
     session.run("python", "-W", "ignore", "-m", "tests.faults", *session.posargs)
+
+
+@nox.session(default=False)
+def fuzz(session: nox.Session) -> None:
+    """Give everything that reads an input made-up ones: ``-- --examples 200000 --seed 1``."""
+    install(session, "test")
+    session.install("--no-deps", "-e", ".")
+    session.run("python", "-W", "ignore", "-m", "tests.fuzz", *session.posargs)
 
 
 @nox.session(python=PYTHONS, default=False)
@@ -221,6 +230,19 @@ def compat(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def gpu(session: nox.Session) -> None:
+    """Test and measure on this machine's GPU, in one folder; offline with ``-- --wheels DIR``."""
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser.add_argument("--wheels", type=Path)
+    wheels = parser.parse_known_args(session.posargs)[0].wheels
+    if wheels is not None:  # what this session needs is in there, too
+        if not wheels.is_dir():
+            session.error(f"--wheels {wheels}: is no folder; fill one as docs/gpu-runner.md says")
+        session.env.update(PIP_NO_INDEX="1", PIP_FIND_LINKS=wheels.resolve().as_uri())
+    machine(session, "gpu")
+
+
+@nox.session(default=False)
 def record(session: nox.Session) -> None:
     """Merge a folder of fragments into the registry: ``-- out --plan out/plan.json``."""
     machine(session, "record")
@@ -252,6 +274,13 @@ def bench(session: nox.Session) -> None:
     """Speed of steered decoding against plain vLLM; options after --, e.g. -- --size large."""
     install_vllm(session, "matplotlib>=3.9")
     session.run("python", "-m", "benchmarks.decode", *session.posargs)
+
+
+@nox.session(default=False)
+def soak(session: nox.Session) -> None:
+    """The real server under mixed load: ``-- --minutes 30``, ``--hours 72``, ``--seed 1``."""
+    install_vllm(session, "scipy>=1.13")
+    session.run("python", "-m", "benchmarks.soak", *session.posargs)
 
 
 @nox.session(default=False)

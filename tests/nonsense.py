@@ -79,10 +79,19 @@ def menu(parser: argparse.ArgumentParser) -> Mapping[str, argparse.ArgumentParse
     return found[0].choices if found else {}
 
 
-def command_line(parser: argparse.ArgumentParser, given: Mapping[str, str]) -> list[str]:
-    """The arguments that give these values, in a form in which any text can be a value."""
-    named = [f"{name}={one}" for name, one in given.items() if name.startswith("-")]
-    placed = [given[a.dest] for a in options(parser) if a.dest in given]
+def command_line(parser: argparse.ArgumentParser, given: Mapping[str, str | None]) -> list[str]:
+    """The arguments that give these values, in a form in which any text can be a value.
+
+    Args:
+        parser: Of the command.
+        given: By option or place; ``None`` for one that takes no value.
+    """
+    named = [
+        name if one is None else f"{name}={one}"
+        for name, one in given.items()
+        if name.startswith("-")
+    ]
+    placed = [one for a in options(parser) if (one := given.get(a.dest)) is not None]
     return [*named, *(["--", *placed] if placed else [])]
 
 

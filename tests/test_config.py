@@ -184,6 +184,24 @@ def test_all_problems_are_reported_at_once() -> None:
     assert all(any(key in line for line in said) for key in keys)
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"\ud800": 1},
+        {"abstain\nERROR forged": {}},
+        {"x" * 10**7: 1},
+        {f"key{i}": 1 for i in range(10_000)},
+    ],
+)
+def test_keys_of_others_neither_flood_nor_break_a_message(config: dict[str, object]) -> None:
+    """They are quoted and shortened, and of very many some are told."""
+    with pytest.raises(SettingsError) as caught:
+        parse_settings(config)
+
+    assert len(str(caught.value).encode()) < 2000
+    assert "\nERROR" not in str(caught.value)
+
+
 @settings(deadline=None)
 @given(st.dictionaries(ABSTAIN_KEYS, JSON), st.dictionaries(st.text(max_size=8), JSON))
 def test_any_json_gives_settings_or_a_settings_error(
@@ -208,3 +226,43 @@ def test_an_operator_bounds_what_a_request_may_ask_for() -> None:
     for key in ("num_candidates", "max_candidates"):
         with pytest.raises(SettingsError, match=f"{key} = 257: must be an integer from 1 to 256"):
             most(**{key: 257})
+
+
+def test_a_named_head_has_what_is_its_own_and_the_rest_from_its_section() -> None:
+    """No threshold of the first head is another one's."""
+    section = {
+        **HEAD,
+        "threshold": 0.5,
+        "patience": 3,
+        "scores": "p_good",
+        "heads": {"content": {"value_head_path": "other.pt", "target_rate": 0.1}},
+    }
+
+    abstain = parse_settings({"abstain": section}).abstain
+
+    assert abstain is not None
+    content = abstain.heads["content"]
+    assert (content.value_head_path, content.threshold) == (Path("other.pt"), None)
+    assert (content.target_rate, content.patience, content.scores) == (0.1, 3, None)
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"action": "stop"}, r'abstain\.action = .stop.: must be "end" or "end_thinking" or'),
+        ({"action": "message"}, r"abstain\.message: missing"),
+        ({"message": ""}, r"abstain\.message = ''"),
+        ({"heads": {"a b": HEAD}}, r"abstain\.heads = .*a name has 1 to 64 letters"),
+        ({"heads": {"x": {}}}, r"abstain\.heads\.x\.value_head_path: missing"),
+        ({"heads": {"x": {**HEAD, "patience": 2}}}, r"abstain\.heads\.x\.patience: unknown key"),
+        (
+            {"heads": {"x": {**HEAD, "threshold": 0.1, "target_rate": 0.1}}},
+            r"abstain\.heads\.x",
+        ),
+        ({"heads": {str(i): HEAD for i in range(17)}}, r"abstain\.heads = .*at most 16 heads"),
+    ],
+)
+def test_bad_actions_and_heads_are_named(section: dict[str, object], message: str) -> None:
+    """With the key and what is allowed."""
+    with pytest.raises(SettingsError, match=message):
+        parse_settings({"abstain": {**HEAD, "threshold": 0.5, **section}})

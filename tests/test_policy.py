@@ -13,10 +13,10 @@ from value_steer.policy import (
     Candidate,
     acceptable,
     below_threshold,
-    end_rows,
     extend_streaks,
     least_penalised,
     least_undesirable,
+    replace_tokens,
 )
 
 _UNIT = st.floats(0.0, 1.0, width=32)
@@ -53,7 +53,7 @@ def test_only_fired_rows_end() -> None:
     sampled = torch.tensor([[10], [11], [12]], dtype=torch.int32)
     stop_tokens = torch.tensor([1, 2, 3], dtype=torch.int32)
 
-    ended = end_rows(sampled, torch.tensor([True, False, True]), stop_tokens)
+    ended = replace_tokens(sampled, torch.tensor([True, False, True]), stop_tokens)
 
     assert ended.tolist() == [[1], [11], [3]]
     assert ended.dtype == torch.int32

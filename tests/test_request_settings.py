@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from value_steer import request_settings
 from value_steer.config import (
     NEVER,
     RequestSettings,
@@ -156,6 +158,61 @@ def test_what_a_client_sends_neither_floods_nor_forges_a_log(
     assert all(line.startswith(("extra_args", "and ")) for line in lines)
     assert len(str(error.value)) < 6000
     assert "\x1b" not in str(error.value)
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """The warnings of a process that has told none yet."""
+    monkeypatch.setattr(request_settings, "_named", set())
+    monkeypatch.setattr(logging.getLogger("value_steer"), "propagate", True)
+    caplog.set_level(logging.WARNING, "value_steer")
+
+
+@pytest.mark.usefixtures("told")
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("Steer_values", "steer_values"),
+        ("STEER_VALUES", "steer_values"),
+        ("vfd-threshold", "vfd_threshold"),
+        ("vfdNumCandidates", "vfd_num_candidates"),
+        ("abtain_threshold", "abstain_threshold"),
+        ("steerThreshold", "abstain_threshold or vfd_threshold"),
+        ("abstain_alpha", "vfd_alpha"),
+    ],
+)
+def test_a_key_that_looks_like_ours_is_named_once(
+    key: str, meant: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may be another plug-in's, so it is left alone, and the caller's slip is seen."""
+    for _ in range(3):
+        assert parse_request({key: 0.5}) == RequestSettings()
+
+    (message,) = caplog.messages
+    assert message.endswith(f"if it was meant for it, write {meant}")
+    assert "is no key of value-steer and is left alone" in message
+
+
+@pytest.mark.usefixtures("told")
+def test_other_keys_are_not_spoken_of(caplog: pytest.LogCaptureFixture) -> None:
+    """Nor those that are refused anyway."""
+    foreign = ("steering_vector", "steer_vector_request", "steered", "lora_scale", "vfd", "values")
+    parse_request(dict.fromkeys(foreign, 1))
+    with pytest.raises(SettingsError, match="did you mean vfd_threshold"):
+        parse_request({"vfd_treshold": 1})
+
+    assert caplog.messages == []
+
+
+@pytest.mark.usefixtures("told")
+def test_who_sends_ever_new_keys_does_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Nor can a key forge a line of it."""
+    parse_request({"Steer_valu\nERROR forged": 1})
+    for number in range(1000):
+        parse_request({f"Steer_value{number}": 1})
+
+    assert len(caplog.messages) <= 20
+    assert not any("\n" in message for message in caplog.messages)
 
 
 @settings(deadline=None)

@@ -98,7 +98,9 @@ def _sweep(options: argparse.Namespace) -> ExitCode:
     )
     shown = [json.dumps(releases.to_json(found), indent=2)] if options.json else text.lines(found)
     sys.stdout.write("\n".join(shown) + "\n")
-    return ExitCode.FINE if found.ok else ExitCode.BROKEN
+    if not found.ok:
+        return ExitCode.BROKEN
+    return ExitCode.NOT_CHECKED if found.unread else ExitCode.FINE
 
 
 def run(selection: str, source: Path | None, runners: tuple[Runner, ...] = (*Runner,)) -> Report:
@@ -129,7 +131,7 @@ def _parser() -> Parser:
         prog="value-steer-compat",
         description="Check that vLLM has every name and shape that value-steer binds to.",
         epilog="Exit code: 0 all contracts of a model runner hold, in every release; 1 they do "
-        "not; 2 nothing was checked (no vLLM found, wrong arguments).",
+        "not; 2 nothing was checked (no vLLM found, wrong arguments), or not every release.",
     )
     parser.add_argument(
         "mode",

@@ -9,11 +9,17 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import Enum
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from value_steer.engine_settings import (
+    AbstainSettings,
+    Fallback,
+    OnError,
+    SteerSettings,
+    VfdSettings,
+)
 from value_steer.errors import SettingsError
 from value_steer.records.fields import (
     FLAG,
@@ -26,14 +32,22 @@ from value_steer.records.fields import (
     member_of,
     optional,
     read,
+    shown_key,
     whole_from,
 )
-from value_steer.request_settings import MOST_CANDIDATES, RequestSettings, parse_request
+from value_steer.request_settings import (
+    MOST_CANDIDATES,
+    AbstainAction,
+    RequestSettings,
+    is_head_name,
+    parse_request,
+)
 from value_steer.threshold import NEVER, Threshold
 from value_steer.value_probe.card import Polarity
 
 __all__ = [
     "NEVER",
+    "AbstainAction",
     "AbstainSettings",
     "Fallback",
     "OnError",
@@ -45,102 +59,6 @@ __all__ = [
     "parse_request",
     "parse_settings",
 ]
-
-
-class OnError(str, Enum):
-    """What happens to a step whose decision fails."""
-
-    RAISE = "raise"
-    PASSTHROUGH = "passthrough"
-
-
-@dataclass(frozen=True, slots=True)
-class AbstainSettings:
-    """The ``abstain`` section of ``additional_config``.
-
-    Attributes:
-        value_head_path: File of the head.
-        threshold: Abstain when P(good) is below this.
-        abstain_reward: What abstaining is worth, in units of the probability of being good; the
-            threshold follows from the head's calibration.
-        target_rate: Share of requests to abstain on, from the head's calibration.
-        min_tokens: First response token that may be judged, counted from 1; 0 judges the last
-            position of the prompt as well.
-        patience: Consecutive judged tokens below the threshold before a request ends.
-        scores: What the head scores, where its card does not say or is wrong.
-        on_error: What happens to a step whose decision fails.
-        strict: Start-up warnings (an unstated polarity, a vLLM without evidence) are errors.
-        enabled: Off: the engine runs as plain vLLM.
-    """
-
-    value_head_path: Path
-    threshold: Threshold | None = None
-    abstain_reward: float | None = None
-    target_rate: float | None = None
-    min_tokens: int = 1
-    patience: int = 1
-    scores: Polarity | None = None
-    on_error: OnError = OnError.RAISE
-    strict: bool = False
-    enabled: bool = True
-
-
-class Fallback(str, Enum):
-    """Which token is committed when none of the candidates is acceptable."""
-
-    ARGMIN = "argmin"
-    ARGS = "args"
-    ABSTAIN = "abstain"
-    NATURAL = "natural"
-
-
-@dataclass(frozen=True, slots=True)
-class VfdSettings:
-    """The ``vfd`` section of ``additional_config``.
-
-    Attributes:
-        value_head_path: File of the head.
-        threshold: A token is unacceptable when P(undesirable) after it is at or above this.
-        alpha: The false-alarm level that the threshold follows from, through the head's
-            calibration.
-        num_candidates: Draws per token at most, the model's own included.
-        max_candidates: What a request may ask for in place of that; ``None`` for 64, or
-            ``num_candidates`` if that is more.
-        fallback: What is committed when no candidate is acceptable.
-        prob_weight: Weight of the token's probability in the ``args`` fallback.
-        scores: What the head scores, where its card does not say or is wrong.
-        on_error: What happens to a step whose decision fails.
-        strict: Start-up warnings (an unstated polarity, a vLLM without evidence) are errors.
-        enabled: Off: no token is filtered.
-        single_stream: Accepted because other packages' configurations have it, and without effect:
-            nothing has to be given up here for concurrent requests.
-    """
-
-    value_head_path: Path
-    threshold: Threshold | None = None
-    alpha: float | None = None
-    num_candidates: int = 8
-    max_candidates: int | None = None
-    fallback: Fallback = Fallback.ARGMIN
-    prob_weight: float = 1.0
-    scores: Polarity | None = None
-    on_error: OnError = OnError.RAISE
-    strict: bool = False
-    enabled: bool = True
-    single_stream: bool = False
-
-    @property
-    def most_candidates(self) -> int:
-        """What a request may ask for at most."""
-        return self.max_candidates or max(_USUAL_CANDIDATES, self.num_candidates)
-
-
-@dataclass(frozen=True, slots=True)
-class SteerSettings:
-    """All of value-steer's settings in one engine; a mode that is not configured is ``None``."""
-
-    abstain: AbstainSettings | None = None
-    vfd: VfdSettings | None = None
 
 
 def parse_settings(additional_config: object) -> SteerSettings:
@@ -165,8 +83,8 @@ def parse_settings(additional_config: object) -> SteerSettings:
     }
     _refuse(problems)
     return SteerSettings(
-        abstain=AbstainSettings(**values["abstain"]) if "abstain" in values else None,
-        vfd=VfdSettings(**values["vfd"]) if "vfd" in values else None,
+        abstain=_built(AbstainSettings, values["abstain"]) if "abstain" in values else None,
+        vfd=_built(VfdSettings, values["vfd"]) if "vfd" in values else None,
     )
 
 
@@ -187,11 +105,13 @@ def _section_problems(config: Mapping[object, object]) -> list[str]:
     at = "additional_config"
     problems = []
     for key in config:
-        close = difflib.get_close_matches(str(key).lower(), _SECTIONS, n=1, cutoff=0.8)
+        close = difflib.get_close_matches(str(key)[:_LONGEST].lower(), _SECTIONS, n=1, cutoff=0.8)
         if close and key not in _SECTIONS:
-            problems.append(f"{at}.{key}: unknown section; did you mean {close[0]}?")
+            problems.append(f"{at}.{shown_key(key)}: unknown section; did you mean {close[0]}?")
     if not any(name in config for name in _SECTIONS):
-        found = ", ".join(sorted(map(str, config))) or "none"
+        names = sorted(map(str, config))
+        found = ", ".join(map(shown_key, names[:_SHOWN])) or "none"
+        found += f", ... ({len(names)} in all)" if len(names) > _SHOWN else ""
         problems.append(
             f"{at} has no 'abstain' and no 'vfd' section, so nothing is steered; keys: {found}"
         )
@@ -200,10 +120,34 @@ def _section_problems(config: Mapping[object, object]) -> list[str]:
 
 def _section(section: object, name: str, problems: list[str]) -> dict[str, Any]:
     at = f"additional_config.{name}"
-    values = read(section, _SECTIONS[name], at, problems, ("value_head_path",))
+    values = _head(section, _SECTIONS[name], at, problems)
+    own = {key: _SECTIONS[name][key] for key in _OF_A_HEAD if key in _SECTIONS[name]}
+    values["heads"] = {
+        head: _head(named, own, f"{at}.heads.{shown_key(head)}", problems)
+        for head, named in values.get("heads", {}).items()
+    }
+    if values.get("action") is AbstainAction.MESSAGE and values.get("message") is None:
+        problems.append(f'{at}.message: missing; the action "message" gives it out')
+    return values
+
+
+def _head(
+    section: object, fields: Mapping[str, Field], at: str, problems: list[str]
+) -> dict[str, Any]:
+    """The values of a section that states a head."""
+    values = read(section, fields, at, problems, ("value_head_path",))
     if isinstance(section, Mapping):
         problems += conflicts(section, at, _THRESHOLD_SOURCES)
     return values
+
+
+def _built(kind: type[_Section], values: dict[str, Any]) -> _Section:
+    """A section's settings; each of its named heads has all that it does not state from it."""
+    named = values.pop("heads")
+    settings = kind(**values)
+    own = dict.fromkeys(key for key in _THRESHOLD_SOURCES if hasattr(settings, key))
+    heads = {name: replace(settings, scores=None, **own | head) for name, head in named.items()}
+    return replace(settings, heads=heads)
 
 
 def _refuse(problems: list[str]) -> None:
@@ -211,11 +155,20 @@ def _refuse(problems: list[str]) -> None:
         raise SettingsError(listed(problems))
 
 
+_LONGEST = 40
+_SHOWN = 20
 _DISABLE = "VALUE_STEER_DISABLE"
 _SWITCH = {"": False, "0": False, "false": False, "1": True, "true": True}
+_Section = TypeVar("_Section", AbstainSettings, VfdSettings)
 _THRESHOLD_SOURCES = ("threshold", "abstain_reward", "target_rate", "alpha")
-_USUAL_CANDIDATES = 64
+_OF_A_HEAD = ("value_head_path", "scores", *_THRESHOLD_SOURCES)
+_LONGEST_TEXT = 4000
+_MOST_HEADS = 16
 
+_TEXT = Field(
+    lambda v: isinstance(v, str) and 0 < len(v) <= _LONGEST_TEXT,
+    f"a text of 1 to {_LONGEST_TEXT} characters",
+)
 _COMMON = {
     "value_head_path": Field(
         lambda v: isinstance(v, (str, Path)) and str(v) != "",
@@ -227,6 +180,11 @@ _COMMON = {
     "on_error": member_of(OnError),
     "strict": FLAG,
     "enabled": FLAG,
+    "heads": Field(
+        lambda v: isinstance(v, Mapping) and len(v) <= _MOST_HEADS and all(map(is_head_name, v)),
+        f"an object of at most {_MOST_HEADS} heads; a name has 1 to 64 letters, digits and ._-",
+        dict,
+    ),
 }
 _SECTIONS = {
     "abstain": {
@@ -235,6 +193,11 @@ _SECTIONS = {
         "target_rate": optional(PROBABILITY),
         "min_tokens": whole_from(0),
         "patience": whole_from(1),
+        "action": member_of(AbstainAction),
+        "message": optional(_TEXT),
+        "reasoning_start_token": optional(_TEXT),
+        "reasoning_end_token": _TEXT,
+        "reasoning_end_str": optional(_TEXT),
     },
     "vfd": {
         **_COMMON,

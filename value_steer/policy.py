@@ -45,18 +45,18 @@ def extend_streaks(streaks: Tensor, below: Tensor) -> Tensor:
     return torch.where(below, streaks + 1, torch.zeros_like(streaks))
 
 
-def end_rows(sampled: Tensor, fired: Tensor, stop_tokens: Tensor) -> Tensor:
-    """Replace the sampled token of every fired row by the token that ends its request.
+def replace_tokens(sampled: Tensor, forced: Tensor, tokens: Tensor) -> Tensor:
+    """Replace the sampled token of every forced row.
 
     Args:
         sampled: Sampled token ids, shape ``[rows, 1]``.
-        fired: Rows to end, shape ``[rows]``, bool.
-        stop_tokens: A stopping token id of each row, shape ``[rows]``, the dtype of ``sampled``.
+        forced: Rows to change, shape ``[rows]``, bool.
+        tokens: What each row gives in its place, shape ``[rows]``, the dtype of ``sampled``.
 
     Returns:
         Token ids of the same shape and dtype as ``sampled``.
     """
-    return torch.where(fired.unsqueeze(-1), stop_tokens.unsqueeze(-1), sampled)
+    return torch.where(forced.unsqueeze(-1), tokens.unsqueeze(-1), sampled)
 
 
 def acceptable(p_undesirable: float, threshold: float) -> bool:

@@ -13,7 +13,14 @@ from hypothesis import HealthCheck, Phase, settings
 
 from compat.behaviour import heads, processes, tiny_models
 from compat.behaviour.batches import INTERPRETED
-from compat.behaviour.engines import ENVIRONMENT, ONE_THREAD, Engine, EnginePool, PlainEngine
+from compat.behaviour.engines import (
+    ENVIRONMENT,
+    GPUS,
+    ONE_THREAD,
+    Engine,
+    EnginePool,
+    PlainEngine,
+)
 from compat.behaviour.messages import EngineSpec
 from compat.behaviour.server import Server
 
@@ -45,10 +52,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what the host itself cannot do where its kernels are interpreted."""
-    if not INTERPRETED:
-        return
-    left_out = [item for item in items if item.get_closest_marker("compiled")]
+    """Leave out what plain vLLM cannot do here."""
+    beyond = {"compiled": INTERPRETED, "two_devices": GPUS == 1}
+    names = [name for name, applies in beyond.items() if applies]
+    left_out = [item for item in items if any(map(item.get_closest_marker, names))]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
 

@@ -36,6 +36,15 @@ WORKER = os.environ.get("VALUE_STEER_SUITE_WORKER", "value_steer.worker.ValueSte
 ASYNCHRONOUS = find_spec("cpu_async_standin") is not None
 """Whether a CPU is made to schedule as a GPU does by itself."""
 
+GPUS = int(os.environ.get("VALUE_STEER_SUITE_GPUS", "0"))
+"""GPUs that there are; 0 on a CPU."""
+
+GRAPHS = os.environ.get("VALUE_STEER_SUITE_GRAPHS") == "1"
+"""Whether engines compile the model and capture CUDA graphs, as they do by default."""
+
+RANKS = int(os.environ.get("VALUE_STEER_SUITE_RANKS", "1"))
+"""Over how many GPUs an engine is spread where a test does not say."""
+
 _BOOT_SECONDS = 300
 _CALL_SECONDS = 300
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
@@ -48,8 +57,13 @@ ENVIRONMENT = {
     "VLLM_NO_USAGE_STATS": "1",
 }
 """Of every engine."""
+SHARED_GPU = {"gpu_memory_utilization": 0.05, "kv_cache_memory_bytes": 1 << 28} if GPUS else {}
+"""One engine would take nine tenths of it, and measure the others' share as its own."""
+
 _OPTIONS = {
-    "enforce_eager": True,
+    **SHARED_GPU,
+    **({"tensor_parallel_size": RANKS} if RANKS > 1 else {}),
+    "enforce_eager": not GRAPHS,
     "dtype": "float32",
     "max_model_len": 512,
     "max_num_seqs": 8,

@@ -28,8 +28,8 @@ def _embed(worker: Any, tokens: list[int]) -> Tensor:
 
     model = worker.model_runner.get_model()
     with torch.inference_mode():
-        embeddings: Tensor = model.embed_input_ids(torch.tensor(tokens)).clone()
-    return embeddings
+        embedded: Tensor = model.embed_input_ids(torch.tensor(tokens, device=worker.device))
+    return embedded.cpu().clone()
 
 
 def params_of(request: dict[str, Any]) -> SamplingParams:

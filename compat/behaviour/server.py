@@ -10,7 +10,13 @@ import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING
 
-from compat.behaviour.engines import ENVIRONMENT, WORKER, EngineDiedError
+from compat.behaviour.engines import (
+    ENVIRONMENT,
+    GRAPHS,
+    SHARED_GPU,
+    WORKER,
+    EngineDiedError,
+)
 from compat.behaviour.processes import ForkedProcess, run_command
 
 if TYPE_CHECKING:
@@ -56,7 +62,9 @@ class Server:
             *("--model", str(model), "--served-model-name", "tiny"),
             *("--host", "127.0.0.1", "--port", str(self._port)),
             *("--dtype", "float32", "--max-model-len", "256", "--max-num-seqs", "4"),
-            *("--enforce-eager", "--generation-config", "vllm"),
+            *("--generation-config", "vllm"),
+            *(() if GRAPHS else ("--enforce-eager",)),
+            *_options(SHARED_GPU),
             *("--num-gpu-blocks-override", "128"),  # enough, and soon zeroed
             *("--middleware", "value_steer.http.Steering", "--api-key", KEY),
             *("--worker-cls", WORKER, "--additional-config", json.dumps(config)),
@@ -113,6 +121,11 @@ def serving(model: Path, config: dict[str, object], log: Path) -> Iterator[str]:
         yield server.url()
     finally:
         server.end()
+
+
+def _options(values: Mapping[str, object]) -> list[str]:
+    """Engine arguments as the command line has them."""
+    return [f"--{name.replace('_', '-')}={value}" for name, value in values.items()]
 
 
 def _free_port() -> int:

@@ -46,8 +46,12 @@ def test_plain_engine_generates(plain: PlainEngine) -> None:
 @pytest.mark.sentinel("scheduling")
 @pytest.mark.parametrize(
     "spec",
-    [EngineSpec(), EngineSpec(options=TWO_RANKS, env=CORES)],
-    ids=["one-process", "two-ranks"],
+    [
+        pytest.param(EngineSpec(), id="one-process"),
+        pytest.param(
+            EngineSpec(options=TWO_RANKS, env=CORES), id="two-ranks", marks=pytest.mark.two_devices
+        ),
+    ],
 )
 def test_plain_vllm_schedules_as_the_lane_says(pool: EnginePool, spec: EngineSpec) -> None:
     """Asynchronously on a GPU and where a CPU is made to, and nowhere else."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from compat.behaviour.engines import Engine, PlainEngine
     from compat.behaviour.messages import Request
 
-pytestmark = [pytest.mark.depth("equal"), pytest.mark.detects_dead]
+pytestmark = [pytest.mark.depth("equal"), pytest.mark.detects_dead, pytest.mark.two_devices]
 
 _BATCH = batches.greedy(24)
 _TWO = ("--data-parallel-size", "2")

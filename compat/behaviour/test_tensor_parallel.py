@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from compat.behaviour.engines import Engine, EnginePool, PlainEngine
 
-pytestmark = [pytest.mark.depth("equal"), pytest.mark.detects_dead]
+pytestmark = [pytest.mark.depth("equal"), pytest.mark.detects_dead, pytest.mark.two_devices]
 
 TWO_RANKS = {"tensor_parallel_size": 2}
 CORES = {"VLLM_CPU_OMP_THREADS_BIND": "0|1"}

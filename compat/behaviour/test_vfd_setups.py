@@ -47,6 +47,7 @@ def test_abstention_and_filtering_share_an_engine(
 
 @pytest.mark.mode("vfd")
 @pytest.mark.depth("fires")
+@pytest.mark.two_devices
 def test_a_scheduler_that_takes_no_token_back_is_refused(
     pool: EnginePool, recognising_head: Callable[[str], str]
 ) -> None:

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 from packaging.utils import canonicalize_name
 
 from compat import lanes
-from compat.cell import host, junit, steps, verdict
+from compat.cell import junit, steps, verdict
 from compat.cell.reports import Facts
 from compat.errors import InstallError, ReportError, ResolveError
 from compat.isolate import recipes
-from compat.isolate.protocol import Mounts
 from value_steer.registry.model import Cause, Depth, Verdict
 from value_steer.registry.rows import public_version
 
@@ -71,11 +70,8 @@ class Attempt:
         """
         try:
             self.prepared = self._prepare()
-            target = self._target
-            mounts = Mounts(self._built.site, self._built.suite, target.out)
-            with target.isolation.open(self.prepared, mounts) as box:
-                chosen = host.environment(target.runner, target.lane, mounts, box)
-                self._observe(steps.Bench(box, target.out, chosen))
+            with steps.opened(self._target, self._built, self.prepared) as bench:
+                self._observe(bench)
         except ResolveError as error:
             self._early = _failed(Cause.RESOLVE, str(error), Depth.NONE)
         except InstallError as error:
@@ -102,7 +98,7 @@ class Attempt:
         log = target.out / "prepare.log"
         title = f"install {recipe.distribution} {recipe.version} ({isolation.kind})"
         with self._progress.step(title, log):
-            prepared = isolation.prepare(recipe, target.out.parent, log)
+            prepared = isolation.prepare(recipe, target.workspace, log)
         if prepared.wheel_sha256 not in {wheel.sha256 for wheel in target.build.wheels}:
             msg = (
                 f"{prepared.wheel} has SHA-256 {prepared.wheel_sha256}, which is not the one in "

@@ -1,12 +1,29 @@
-"""Whether this machine can run the CUDA lane."""
+"""Whether this machine can run the CUDA lane, and with what."""
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
+from dataclasses import dataclass
 
 from compat.errors import InfraError
+
+_SMI = "nvidia-smi"
+
+
+@dataclass(frozen=True, slots=True)
+class Gpus:
+    """The GPUs of this machine.
+
+    Attributes:
+        count: How many of them CUDA may use; 0 without a driver.
+        driver: The driver's version, such as ``580.65.06``; ``None`` without one.
+    """
+
+    count: int
+    driver: str | None
 
 
 def lane() -> str:
@@ -15,21 +32,45 @@ def lane() -> str:
     Raises:
         InfraError: There is a driver, and it does not answer or knows no compute capability.
     """
-    smi = shutil.which("nvidia-smi")
-    if smi is None:
+    answers = _answers("compute_cap")
+    if not answers:
         return "cpu"
-    query = [smi, "--query-gpu=compute_cap", "--format=csv,noheader"]
+    if re.fullmatch(r"\d+\.\d", answers[0]) is None:
+        why = f"it names the compute capability {answers[0]!r}"
+        raise _broken(why)
+    return "cuda-sm" + answers[0].replace(".", "")
+
+
+def survey() -> Gpus:
+    """How many GPUs there are, and under which driver.
+
+    Raises:
+        InfraError: There is a driver, and it does not answer.
+    """
+    answers = _answers("driver_version")
+    if not answers:
+        return Gpus(0, None)
+    # It hides GPUs from CUDA, not from the driver's own tool.
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    shown = len(answers) if visible is None else len([v for v in visible.split(",") if v.strip()])
+    return Gpus(min(shown, len(answers)), answers[0])
+
+
+def _answers(question: str) -> list[str]:
+    """What the driver says of each GPU; nothing where there is none."""
+    smi = shutil.which(_SMI)
+    if smi is None:
+        return []
+    query = [smi, f"--query-gpu={question}", "--format=csv,noheader"]
     try:
         done = subprocess.run(query, capture_output=True, text=True, check=False, timeout=60)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise _broken(smi, str(error)) from error
+        raise _broken(str(error)) from error
     if done.returncode != 0:
-        return "cpu"
-    capability = done.stdout.strip().partition("\n")[0]
-    if re.fullmatch(r"\d+\.\d", capability) is None:
-        raise _broken(smi, f"it names the compute capability {capability!r}")
-    return "cuda-sm" + capability.replace(".", "")
+        return []
+    return done.stdout.strip().split("\n")
 
 
-def _broken(smi: str, why: str) -> InfraError:
+def _broken(why: str) -> InfraError:
+    smi = shutil.which(_SMI)
     return InfraError(f"{smi} gives no compute capability: {why}; repair the driver or remove it")

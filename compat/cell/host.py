@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from compat import lanes
@@ -9,6 +10,34 @@ from compat.checkout import SUITE
 
 if TYPE_CHECKING:
     from compat.isolate.protocol import Box, Mounts
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How engines run on GPUs; on a CPU there is no choice.
+
+    Attributes:
+        eager: Whether without CUDA graphs and compiled models, which are the host's default.
+        ranks: Over how many GPUs each engine is spread.
+        sync_check: What the host does where a step waits for the GPU, ``error`` or ``warn``;
+            ``None``: nothing. vLLM 0.25 was the first that could.
+    """
+
+    eager: bool = False
+    ranks: int = 1
+    sync_check: str | None = None
+
+
+def variables(options: Options, gpus: int) -> dict[str, str]:
+    """What the suite is told of the GPUs that it runs on; nothing on a CPU."""
+    if not gpus:
+        return {}
+    told = {"VALUE_STEER_SUITE_GPUS": str(gpus), "VALUE_STEER_SUITE_RANKS": str(options.ranks)}
+    if not options.eager:
+        told["VALUE_STEER_SUITE_GRAPHS"] = "1"
+    if options.sync_check is not None:
+        told["VLLM_GPU_SYNC_CHECK"] = options.sync_check
+    return told
 
 
 def kernels(lane: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from compat import lanes
-from compat.cell import reuse, steps
+from compat.cell import reuse
 from compat.cell.attempt import Attempt
 from compat.errors import InfraError
 
@@ -67,7 +67,7 @@ def run(target: RunTarget, services: Services, progress: Progress) -> RunResult:
     progress.note(f"vLLM {target.vllm} on lane {target.lane}, results in {target.out}")
     with progress.step("build the wheel of this checkout", target.out / "build.log"):
         built = services.build(target.out, target.lane)
-        expected = steps.collect(built.suite, target.out, target.lane)
+        expected = services.collect(built.suite, target)
     progress.note(f"isolation: {target.isolation.kind}, because {target.reason}")
     _require_space(target, services)
     attempt = Attempt(target, built, expected, services, progress)
@@ -104,6 +104,6 @@ def _require_space(target: RunTarget, services: Services) -> None:
         msg = (
             f"{free:.1f} GiB are free below {target.out}, an environment for lane {target.lane} "
             f"may take {needed:.0f} GiB; free some space (old environments lie in "
-            f"{target.out.parent})"
+            f"{target.workspace})"
         )
         raise InfraError(msg)

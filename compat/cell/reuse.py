@@ -55,7 +55,11 @@ def setup_digest(target: RunTarget) -> str:
     recipe = recipes.recipe(target.candidate, target.lane, rules)
     kept = locks.path_of(recipe, isolation.python)
     lock = kept.read_text(encoding="utf-8") if kept.exists() else None
-    asked = [isolation.kind, target.runner, target.lane, asdict(recipe), base, UNWANTED, lock]
+    asked: list[object] = [isolation.kind, target.runner, target.lane, asdict(recipe)]
+    asked += [base, UNWANTED, lock]
+    if target.gpus:
+        # One GPU leaves out the tests of several.
+        asked += [asdict(target.options), target.gpus > 1]
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -12,13 +13,15 @@ from compat.cell import host
 from compat.cell.reports import CollectedTest, Facts, read_collected, read_facts
 from compat.checkout import SUITE
 from compat.errors import UsageError
-from compat.isolate.protocol import NO_ENV
+from compat.isolate.protocol import NO_ENV, Mounts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from compat.isolate.protocol import Box, Completed
+    from compat.cell.target import RunTarget
+    from compat.checkout import Product
+    from compat.isolate.protocol import Box, Completed, Prepared
 
 
 @dataclass(frozen=True)
@@ -36,13 +39,23 @@ class Bench:
     environment: Mapping[str, str] = field(default_factory=lambda: NO_ENV)
 
 
-def collect(suite: Path, out: Path, lane: str) -> tuple[CollectedTest, ...]:
-    """The tests that a run in a lane must contain, by collection on this machine.
+@contextlib.contextmanager
+def opened(target: RunTarget, product: Product, prepared: Prepared) -> Iterator[Bench]:
+    """An environment in which commands see the product, the suite and the host of a target."""
+    mounts = Mounts(product.site, product.suite, target.out)
+    with target.isolation.open(prepared, mounts) as box:
+        chosen = host.environment(target.runner, target.lane, mounts, box)
+        yield Bench(box, target.out, chosen | host.variables(target.options, target.gpus))
+
+
+def collect(suite: Path, target: RunTarget) -> tuple[CollectedTest, ...]:
+    """The tests that a run must contain, by collection on this machine.
 
     Raises:
         UsageError: The suite cannot be collected.
     """
-    listing = out / "collected.json"
+    listing = target.out / "collected.json"
+    told = {**host.kernels(target.lane), **host.variables(target.options, target.gpus)}
     command = [
         sys.executable,
         "-m",
@@ -54,7 +67,7 @@ def collect(suite: Path, out: Path, lane: str) -> tuple[CollectedTest, ...]:
     done = subprocess.run(
         [*command, "--collected", str(listing)],
         cwd=suite,
-        env={**os.environ, **host.kernels(lane), "PYTHONPATH": str(suite)},
+        env={**os.environ, **told, "PYTHONPATH": str(suite)},
         capture_output=True,
         text=True,
         check=False,

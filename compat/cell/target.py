@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from packaging.specifiers import SpecifierSet
 
 from compat import lanes
+from compat.cell.host import Options
 from compat.errors import UsageError
 from compat.releases.candidates import select_release
 
@@ -33,6 +34,7 @@ class RunRequest:
         discard: Whether the environment is removed at the end.
         python: The Python of the environment, such as ``3.12``, or ``None`` for the isolation's.
         asynchronous: Whether a CPU is to schedule as a GPU does; a lane that does says so too.
+        options: How engines run on a GPU.
     """
 
     wanted: str
@@ -43,6 +45,7 @@ class RunRequest:
     discard: bool = False
     python: str | None = None
     asynchronous: bool = False
+    options: Options = field(default_factory=Options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +57,26 @@ class RunTarget:
         lane: The device class that it runs on.
         runner: The model runner that is asked for: ``default``, ``v1``, ``v2``.
         out: Folder for the logs and reports of this run.
+        workspace: Folder for environments, which runs share.
         isolation: Where vLLM is installed.
         reason: Why this isolation, for the user.
         rules: The policy.
         discard: Whether the environment is removed at the end.
+        gpus: How many GPUs the lane has here; 0 for a CPU.
+        options: How engines run on them.
     """
 
     candidate: Candidate
     lane: str
     runner: str
     out: Path
+    workspace: Path
     isolation: Isolation
     reason: str
     rules: Policy
     discard: bool = False
+    gpus: int = 0
+    options: Options = field(default_factory=Options)
 
     @property
     def vllm(self) -> str:
@@ -94,6 +103,7 @@ def resolve(request: RunRequest, services: Services) -> RunTarget:
     if request.python and not SpecifierSet(supported).contains(request.python):
         msg = f"--python {request.python}: vLLM {candidate.version} needs Python {supported}"
         raise UsageError(msg)
+    gpus = 0 if lanes.parse(lane).is_cpu else services.gpus().count
     choice = services.choose(
         request.isolation, rules, gpu=not lanes.parse(lane).is_cpu, python=request.python
     )
@@ -102,10 +112,13 @@ def resolve(request: RunRequest, services: Services) -> RunTarget:
         lane=lane,
         runner=request.runner,
         out=request.out / f"{candidate.version}-{lane}",
+        workspace=request.out,
         isolation=choice.isolation,
         reason=choice.reason,
         rules=rules,
         discard=request.discard,
+        gpus=gpus,
+        options=request.options,
     )
 
 

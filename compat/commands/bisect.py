@@ -233,5 +233,6 @@ def _contracts(question: Question, found: Span) -> Iterator[str]:
     )
     differing = {change.id for change in sweep.changes}
     yield f"{len(differing)} of {len(sweep.rows)} contracts differ between {good} and {bad}"
+    yield from text.unread_lines(sweep)
     yield from text.default_lines(default_changes(sweep.history))
     yield from text.change_lines(sweep.changes)

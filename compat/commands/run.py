@@ -28,12 +28,14 @@ if TYPE_CHECKING:
     from compat.console import Progress
     from value_steer.registry.rows import Row
 
-_EXIT_CODES = {
+EXIT_CODES = {
     Verdict.PASSED: ExitCode.PASSED,
     Verdict.FAILED: ExitCode.FAILED,
     Verdict.TIMEOUT: ExitCode.TIMEOUT,
     Verdict.NO_EVIDENCE: ExitCode.NO_EVIDENCE,
 }
+"""What a run that ended so tells the shell."""
+
 GRAVITY = (
     ExitCode.FAILED,
     ExitCode.TIMEOUT,
@@ -128,7 +130,7 @@ def _run(request: RunRequest, arguments: argparse.Namespace, progress: Progress)
             progress.note(row.reason)
     progress.note(f"{rows[0].seconds:.0f} s, recorded in {fragment or arguments.registry}")
     # A failure outweighs missing evidence, which outweighs a pass.
-    return min((_EXIT_CODES[row.verdict] for row in rows), key=GRAVITY.index)
+    return min((EXIT_CODES[row.verdict] for row in rows), key=GRAVITY.index)
 
 
 def _reused(

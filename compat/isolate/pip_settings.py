@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _PLACES = ("index-url", "extra-index-url", "find-links")
-_SCALARS = ("no-index", "proxy", "timeout", "default-timeout", "retries", "trusted-host")
+_SCALARS = (
+    "no-index",
+    "proxy",
+    "timeout",
+    "default-timeout",
+    "retries",
+    "trusted-host",
+    "no-proxy-env",
+)
 # Files of this machine, which count where packages are chosen, not where a lock is installed.
 _FILES = ("constraint", "client-cert")
 _CERT_VARIABLES = ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")

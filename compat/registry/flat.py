@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from compat.errors import UsageError
 from value_steer.records.codec import parse_json
+from value_steer.records.fields import shown
 from value_steer.registry.model import Imported
 from value_steer.registry.rows import public_version
 
@@ -47,7 +48,7 @@ def read(path: Path) -> tuple[Imported, ...]:
 
 def _problems(version: str, entry: object) -> list[str]:
     if public_version(version) is None:
-        return [f"{version!r} is no version of vLLM"]
+        return [f"{shown(version)} is no version of vLLM"]
     if not isinstance(entry, dict) or not isinstance(entry.get("result"), str):
         return [f"{version}: must be an object with a text named result"]
     if not entry["result"]:

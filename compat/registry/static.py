@@ -11,7 +11,7 @@ from compat.checkout import contracts_digest
 from compat.errors import InfraError
 from compat.releases.upstream import Upstream
 from value_steer.contracts.history.changes import changes, default_changes
-from value_steer.contracts.history.sweep import sweep
+from value_steer.contracts.history.sweep import Unread, sweep
 from value_steer.contracts.history.text import change_lines, default_lines
 from value_steer.contracts.report import Status
 from value_steer.contracts.sources import index, pip_config
@@ -54,9 +54,13 @@ def survey(candidates: Sequence[Candidate]) -> Survey:
         settings = pip_config.pip_settings()
         wheels = index.for_reading(index.project_wheels(_PROJECT, settings))
         of_candidates = _of(candidates, wheels)
-        history = sweep(of_candidates, settings, cache_folder())
+        found = sweep(of_candidates, settings, cache_folder())
     except ContractError as error:
         raise InfraError(str(error)) from error
+    # What is recorded takes the place of all that was, so it has to be of every release.
+    history = tuple(one for one in found if not isinstance(one, Unread))
+    if unread := [f"{one.version}: {one.reason}" for one in found if isinstance(one, Unread)]:
+        raise InfraError("; ".join(unread))
     digest = contracts_digest()
     pairs = tuple(zip(of_candidates, history, strict=True))
     return Survey(

@@ -20,9 +20,9 @@ from value_steer import versions
 from value_steer.errors import RegistryError
 from value_steer.records.codec import encode, parse_json
 from value_steer.records.fields import listed
-from value_steer.records.files import write_atomically
+from value_steer.records.files import read_at_most, write_atomically
 from value_steer.registry import history
-from value_steer.registry.rows import SCHEMA_VERSION, Registry, Row, read_registry
+from value_steer.registry.rows import LARGEST_BYTES, SCHEMA_VERSION, Registry, Row, read_registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -67,7 +67,7 @@ def load_registry(path: Path) -> Registry:
     """
     try:
         registry = read_registry(path)
-        document = parse_json(path.read_bytes())
+        document = parse_json(read_at_most(path, LARGEST_BYTES))
     except (RegistryError, OSError, ValueError) as error:
         raise RecordError(str(error)) from error
     _refuse(schema.violations(document), str(path))

@@ -13,38 +13,38 @@ from value_steer.registry.model import Control
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from value_steer.registry.model import Cell
+    from value_steer.registry.model import Cause, Cell, Verdict
     from value_steer.registry.rows import Row
 
-_CONTROLS = {Control.FIRED: "fired", Control.NOT_FIRED: "silent", Control.NOT_RUN: "not run"}
+CONTROLS = {Control.FIRED: "fired", Control.NOT_FIRED: "silent", Control.NOT_RUN: "not run"}
 _COLOURS = {"passed": "green", "failed": "red"}
 
 
 def run_table(rows: Iterable[Row]) -> Table:
     """What a run found, a line per mode."""
-    table = _table("vLLM", "lane/runner", "mode", "verdict", "depth", "tests", "control")
+    table = plain("vLLM", "lane/runner", "mode", "verdict", "depth", "tests", "control")
     for row in rows:
         table.add_row(
             row.cell.vllm,
             _place(row.cell),
             row.cell.mode,
-            _verdict(row, f": {row.cause.value}" if row.cause else ""),
+            verdict(row.verdict, row.cause),
             row.depth.value,
             f"{row.tests.passed}/{row.tests.expected}",
-            _CONTROLS[row.negative_control],
+            CONTROLS[row.negative_control],
         )
     return table
 
 
 def registry_table(rows: Sequence[Row], digest: str) -> Table:
     """What the registry says of every cell with a verdict, for the code of ``digest``."""
-    table = _table("vLLM", "lane/runner", "mode", "verdict", "depth", "recorded", "standing")
+    table = plain("vLLM", "lane/runner", "mode", "verdict", "depth", "recorded", "standing")
     for cell, row in versions.current(rows).items():
         table.add_row(
             cell.vllm,
             _place(cell),
             cell.mode,
-            _verdict(row),
+            verdict(row.verdict),
             row.depth.value,
             row.recorded_at[:10],
             versions.assess(cell, rows, digest).standing.value.replace("_", " "),
@@ -52,7 +52,8 @@ def registry_table(rows: Sequence[Row], digest: str) -> Table:
     return table
 
 
-def _table(*columns: str) -> Table:
+def plain(*columns: str) -> Table:
+    """A table without lines."""
     # Lines between the columns would take what the longest lane needs.
     return Table(*columns, box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
 
@@ -61,6 +62,8 @@ def _place(cell: Cell) -> str:
     return f"{cell.lane}/{cell.runner or '-'}"
 
 
-def _verdict(row: Row, details: str = "") -> str:
-    colour = _COLOURS.get(row.verdict.value, "yellow")
-    return f"[{colour}]{escape(row.verdict.value + details)}[/{colour}]"
+def verdict(found: Verdict, cause: Cause | None = None) -> str:
+    """A verdict in its colour, with its cause if there is one."""
+    colour = _COLOURS.get(found.value, "yellow")
+    text = f"{found.value}: {cause.value}" if cause else found.value
+    return f"[{colour}]{escape(text)}[/{colour}]"

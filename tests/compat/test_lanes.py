@@ -8,6 +8,7 @@ import pytest
 
 from compat import lanes
 from compat.cell import host
+from compat.cell.host import Options
 from compat.checkout import ROOT, SUITE
 from compat.errors import UsageError
 from compat.isolate.protocol import Mounts
@@ -74,3 +75,26 @@ def test_what_a_lane_makes_of_the_host(
     expected = {"PYTHONPATH": ":".join(f"/box/{p}" for p in path)} if stand_ins else {}
 
     assert host.environment(runner, lane, MOUNTS, Inside()) == {**variables, **expected}  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "gpus", "expected"),
+    [
+        (Options(sync_check="error"), 0, {}),
+        (Options(), 1, {"GPUS": "1", "RANKS": "1", "GRAPHS": "1"}),
+        (Options(eager=True), 2, {"GPUS": "2", "RANKS": "1"}),
+        (Options(eager=True, ranks=2), 2, {"GPUS": "2", "RANKS": "2"}),
+    ],
+)
+def test_what_the_suite_is_told_of_gpus(
+    options: Options, gpus: int, expected: dict[str, str]
+) -> None:
+    """How many there are, and how engines run on them; nothing where there are none."""
+    told = {f"VALUE_STEER_SUITE_{name}": value for name, value in expected.items()}
+
+    assert host.variables(options, gpus) == told
+
+
+def test_the_host_is_told_to_look_for_steps_that_wait_for_the_gpu() -> None:
+    """By vLLM's own variable."""
+    assert host.variables(Options(sync_check="error"), 1)["VLLM_GPU_SYNC_CHECK"] == "error"

@@ -24,6 +24,15 @@ def rename(symbol: Symbol) -> None:
     target.id += "_gone"
 
 
+def inherit(symbol: Symbol) -> None:
+    """Let its class have it from a new base class."""
+    assert symbol.owner is not None
+    name = symbol.owner.name
+    symbol.owner.name = f"Base{name}"
+    body = symbol.module.tree.body
+    body.insert(body.index(symbol.owner) + 1, statement(f"class {name}(Base{name}): ..."))
+
+
 def to_variable(symbol: Symbol) -> None:
     """Make a variable of it."""
     body = (symbol.owner or symbol.module.tree).body
@@ -52,7 +61,8 @@ def demand(symbol: Symbol) -> None:
 
 def rename_parameter(symbol: Symbol, name: str) -> None:
     """Call an argument something else."""
-    for argument in function_of(symbol).args.args:
+    arguments = function_of(symbol).args
+    for argument in (*arguments.args, *arguments.kwonlyargs):
         argument.arg += "_gone" if argument.arg == name else ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.contracts.contract_miniature_engine import ENGINE
+from tests.contracts.contract_miniature_server import SERVER
 from tests.contracts.contract_miniature_v2 import RUNNER_V2
 from tests.contracts.contract_trees import MemoryTree
 
@@ -14,6 +15,17 @@ MINIATURE = MemoryTree(
         "vllm/exceptions.py": """
 class VLLMValidationError(ValueError):
     pass
+""",
+        "vllm/tokenizers/registry.py": """
+def cached_tokenizer_from_config(model_config, **kwargs):
+    return get(model_config)
+""",
+        "vllm/tokenizers/protocol.py": """
+class TokenizerLike:
+    def get_vocab(self):
+        raise NotImplementedError
+    def encode(self, text, truncation=None, max_length=None, add_special_tokens=True):
+        raise NotImplementedError
 """,
         "vllm/envs.py": """
 from typing import TYPE_CHECKING
@@ -306,5 +318,6 @@ class SamplingParams(msgspec.Struct, dict=True):
 """,
         **ENGINE,
         **RUNNER_V2,
+        **SERVER,
     }
 )

@@ -129,8 +129,14 @@ class EngineCoreOutput(msgspec.Struct):
 """,
     "vllm/v1/engine/input_processor.py": """
 class InputProcessor:
+    def __init__(self, vllm_config):
+        self.model_config = vllm_config.model_config
+
     def _validate_params(self, params):
         params.verify(self.model_config, self.tokenizer)
+
+    def process_inputs(self, request_id, prompt, params, supported_tasks, resumable=False):
+        return EngineCoreRequest(request_id, prompt, params, resumable)
 """,
     "vllm/v1/engine/core.py": """
 class EngineCore:
@@ -142,6 +148,9 @@ class EngineCore:
         batch_queue = self.batch_queue
         batch_queue.appendleft(self.scheduler.schedule())
         return self.scheduler.update_from_output(batch_queue.pop())
+
+    def collective_rpc(self, method, timeout=None, args=(), kwargs=None):
+        return self.model_executor.collective_rpc(method, timeout, args, kwargs)
 """,
     "vllm/v1/executor/uniproc_executor.py": """
 class UniProcExecutor:

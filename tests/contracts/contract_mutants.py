@@ -19,6 +19,7 @@ from value_steer.contracts.needs import (
     Compares,
     Constructible,
     Contains,
+    DefinedBy,
     Exists,
     Extensible,
     Fields,
@@ -123,6 +124,11 @@ def _(need: Accepts) -> Iterator[tuple[str, Edit]]:
     yield "it is a property", partial(edits.decorate, decorator="property")
     for name in need.names:
         yield f"{name} is renamed", partial(edits.rename_parameter, name=name)
+
+
+@breakages.register(DefinedBy)
+def _(need: DefinedBy) -> Iterator[tuple[str, Edit]]:  # noqa: ARG001
+    yield "another class defines it", edits.inherit
 
 
 @breakages.register(Property)

@@ -14,6 +14,7 @@ from value_steer.contracts.needs import (
     Compares,
     Constructible,
     Contains,
+    DefinedBy,
     Exists,
     Extensible,
     Fields,
@@ -190,6 +191,28 @@ def test_decorators_decide_how_a_member_is_reached(need: Need, decorator: str, f
     source = f"class X:\n    {decorator}\n    def m(self): ..."
 
     assert (problem(need, source, "X.m") is None) is fits
+
+
+@pytest.mark.parametrize(
+    ("source", "owner", "found"),
+    [
+        ("class X:\n    def m(self): ...", ("vllm/x.py", "X"), None),
+        ("class B:\n    def m(self): ...\nclass X(B): ...", ("vllm/x.py", "B"), None),
+        ("class B:\n    def m(self): ...\nclass X(B): ...", ("vllm/x.py", "X"), "found B of"),
+        ("class B:\n    def m(self): ...\nclass X(B): ...", ("vllm/y.py", "B"), "found B of"),
+    ],
+    ids=["itself", "inherited", "not itself", "another file"],
+)
+def test_the_class_that_defines_a_member_is_told_from_those_that_inherit_it(
+    source: str, owner: tuple[str, str], found: str | None
+) -> None:
+    """What is replaced in one class is as before in another that has its own."""
+    said = problem(DefinedBy((("vllm/z.py", "Z"), owner)), source, "X.m")
+
+    assert said == (
+        found
+        and f"needs it defined by Z of vllm/z.py or {owner[1]} of {owner[0]}; {found} vllm/x.py"
+    )
 
 
 def test_a_static_method_has_no_receiver() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 import value_steer.contracts
 from value_steer.contracts.checker import check
-from value_steer.contracts.needs import Assigns, Fields, Implementable
+from value_steer.contracts.needs import Assigns, Contains, DefinedBy, Fields, Implementable
 from value_steer.contracts.rows import SURFACES
 from value_steer.contracts.sources.tree import installed_tree
 from value_steer.contracts.surface import Mode, Runner, Surface
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(value_steer.contracts.__file__).parents[1]
 ENGINE = sorted((PACKAGE / "engine").glob("**/*.py"))
+HTTP = sorted((PACKAGE / "http").glob("*.py"))
 HOST_OBJECTS = (
     *("runner", "self._runner", "worker.model_runner", "self.model_runner"),
     *("runner.input_batch", "self._runner.input_batch"),
@@ -48,10 +49,21 @@ PASSED = {
     "assembly.py": ("config", "config.model_config", "config.parallel_config"),
     "host.py": ("vllm_config", "vllm_config.model_config", "vllm_config.parallel_config"),
 }
+# What the server hands over, and what is read of it.
+SERVED = {
+    "engines.py": ("client", "self._client", "self._core"),
+    "middleware.py": ("application",),
+}
 # Of some releases only, and asked for before they are touched.
-SOMETIMES = {"discard_latest_async_tokens"}
+SOMETIMES = {"discard_latest_async_tokens", "num_stale_output_tokens", "drop_stale_output"}
+SOMETIMES |= {"is_diffusion", "enable_batch_sharded_sampling", "aux_output_config", "enabled"}
+# Of the model's own configuration, which is no part of vLLM.
+SOMETIMES |= {"sliding_window"}
 # Of named tuples and of torch's modules.
 BUILT_IN = {"_replace", "register_forward_hook", "register_forward_pre_hook"}
+BUILT_IN |= {"_linear_pointwise"}
+# Of Starlette's applications.
+BUILT_IN |= {"add_route", "state"}
 # It touches the host's runner through the adapters in runners/ only.
 ADAPTED = PACKAGE / "engine" / "filtering" / "value_filter.py"
 # Set so that no fused kernel is used; harmless where vLLM has no such switch.
@@ -92,6 +104,24 @@ def touched(file: Path, objects: tuple[str, ...]) -> Iterator[str]:
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Attribute) and ast.unparse(node.value) in objects:
             yield node.attr
+
+
+def asked_by_name(file: Path) -> Iterator[str]:
+    """The attributes that a file asks for by a string, or replaces."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        called = node.func.id if isinstance(node, ast.Call) and hasattr(node.func, "id") else ""
+        if isinstance(node, ast.Call) and called in {"getattr", "hasattr", "_wrap"}:
+            name = node.args[1]
+            if isinstance(name, ast.Constant):
+                yield str(name.value)
+
+
+def places(file: Path) -> Iterator[tuple[str, str]]:
+    """The pairs of a module of vLLM and a name in it that a file has as text."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        texts = [str(e.value) for e in getattr(node, "elts", ()) if isinstance(e, ast.Constant)]
+        if len(texts) == 2 and texts[0].startswith("vllm."):
+            yield texts[0], texts[1]
 
 
 def defined_in(file: Path) -> Iterator[str]:
@@ -138,6 +168,34 @@ def guarded(runner: Runner | None = None) -> set[str]:
     needs = [s.need for s in rows]
     fields = {name for need in needs if isinstance(need, Assigns | Fields) for name in need.names}
     return fields | {s.symbol.rpartition(".")[2] for s in rows}
+
+
+def test_every_name_that_the_engine_imports_by_a_string_has_a_row() -> None:
+    """A class that is replaced is one that a row accepts as the member's own."""
+    needs = [s.need for s in SURFACES if isinstance(s.need, DefinedBy)]
+    known = {(dotted_module(path), name) for need in needs for path, name in need.owners}
+    found = {place for file in ENGINE for place in places(file)}
+
+    assert found == known
+
+
+@pytest.mark.parametrize("file", [*ENGINE, *HTTP], ids=lambda file: file.stem)
+def test_everything_that_is_asked_for_by_a_string_has_a_row(file: Path) -> None:
+    """An attribute that is not there is a default, or an error at the first request."""
+    codes = [code for s in SURFACES if isinstance(s.need, Contains) for code in s.need.code]
+    stated = {name for name in asked_by_name(file) if any(f".{name} = " in c for c in codes)}
+    free = guarded() | stated | SOMETIMES | BUILT_IN | SWITCHES
+
+    assert [name for name in asked_by_name(file) if name not in free] == []
+
+
+@pytest.mark.parametrize("path", SERVED)
+def test_every_attribute_of_what_the_server_hands_over_has_a_row(path: str) -> None:
+    """The engine's client and the application."""
+    found = set(touched(PACKAGE / "http" / path, SERVED[path]))
+
+    assert found
+    assert sorted(found - guarded() - BUILT_IN) == []
 
 
 @pytest.mark.parametrize(
@@ -224,7 +282,7 @@ def test_each_runner_has_rows_for_each_mode(runner: Runner) -> None:
 
 def test_every_row_is_used_by_a_function_that_exists() -> None:
     """A row that nothing needs any more goes."""
-    defined = {name for file in ENGINE for name in defined_in(file)}
+    defined = {name for file in (*ENGINE, *HTTP) for name in defined_in(file)}
     orphaned = [f"{s.id}: {s.used_by}" for s in SURFACES if s.used_by not in defined]
 
     assert orphaned == []

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from value_steer.engine.admission import (
+    AbstainDefaults,
+    Admission,
+    FilterDefaults,
+    HeadDefaults,
+)
 from value_steer.engine.live_request import LiveRequest
+from value_steer.value_probe import HeadCard
+
+if TYPE_CHECKING:
+    from value_steer.threshold import Threshold
 
 STOP = 1
 PROMPT = 3
@@ -27,3 +37,17 @@ def live(**changes: Any) -> LiveRequest:
         "complete": True,
     }
     return LiveRequest(**{**keys, **changes})
+
+
+def defaults(threshold: Threshold) -> HeadDefaults:
+    """Of the first head of a mode."""
+    return HeadDefaults(0, threshold, HeadCard(hidden_size=4))
+
+
+def abstaining(
+    threshold: Threshold | None, min_tokens: int = 1, filtering: FilterDefaults | None = None
+) -> Admission:
+    """How requests enter an engine that abstains, if it has a threshold."""
+    if threshold is None:
+        return Admission(None, filtering)
+    return Admission(AbstainDefaults(defaults(threshold), min_tokens), filtering)

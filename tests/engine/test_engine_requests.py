@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.engine.live import live
+from tests.engine.live import abstaining, defaults, live
 from tests.engine.schedules import Job, Params, Scheduler
 from value_steer.config import NEVER
-from value_steer.engine.requests import Admission, FilterDefaults, RequestTable
-from value_steer.value_probe import HeadCard
+from value_steer.engine.admission import Admission, FilterDefaults
+from value_steer.engine.requests import RequestTable
 
 
 def _judged(table: RequestTable, request_id: str) -> bool:
@@ -36,7 +36,7 @@ def test_judged_rows_follow_any_schedule(
 ) -> None:
     """Arrivals, chunks, preemptions and ends in any order: the judged rows are the right ones."""
     scheduler = Scheduler()
-    table = RequestTable(Admission(0.5, min_tokens))
+    table = RequestTable(abstaining(0.5, min_tokens))
     laid_out: dict[str, bool] = {}
     for count, (action, operand) in enumerate(history):
         names = list(scheduler.jobs)
@@ -70,7 +70,7 @@ def test_lengths_are_known_though_requests_repeat_steps(
 ) -> None:
     """Whoever repeats a step in whatever batch, every length is the scheduler's own."""
     scheduler = Scheduler()
-    table = RequestTable(Admission(threshold, 0))
+    table = RequestTable(abstaining(threshold, 0))
     for count, (action, operand) in enumerate(history):
         names = list(scheduler.jobs)
         if action == "add":
@@ -97,7 +97,7 @@ def test_lengths_are_known_though_requests_repeat_steps(
 def test_a_repeated_step_is_recognised_where_nothing_is_judged() -> None:
     """With abstention a state is judged once, so there the rows are laid out again."""
     for threshold, expected in ((None, [False, False]), (0.5, [True, True])):
-        scheduler, table = Scheduler(), RequestTable(Admission(threshold, 0))
+        scheduler, table = Scheduler(), RequestTable(abstaining(threshold, 0))
         scheduler.add(Job("a", prompt=2))
         scheduler.add(Job("b", prompt=2))
         table.advance(scheduler.step({"a": 2, "b": 2}))
@@ -119,7 +119,7 @@ def _expected(job: Job, tokens: int, min_tokens: int) -> bool:
 
 def test_a_steady_batch_is_recognised() -> None:
     """Once all prompts are in, further steps change nothing and only grow the age."""
-    scheduler, table = Scheduler(), RequestTable(Admission(0.5, 1))
+    scheduler, table = Scheduler(), RequestTable(abstaining(0.5, 1))
     for name in ("a", "b"):
         scheduler.add(Job(name, prompt=4))
     assert table.advance(scheduler.step({"a": 4, "b": 4}))
@@ -132,7 +132,7 @@ def test_a_steady_batch_is_recognised() -> None:
 
 def test_slots_are_reused() -> None:
     """A finished request's slot goes to the next one, so slots stay as few as live requests."""
-    scheduler, table = Scheduler(), RequestTable(Admission(0.5, 1))
+    scheduler, table = Scheduler(), RequestTable(abstaining(0.5, 1))
     for number in range(20):
         scheduler.add(Job(f"r{number}", prompt=2))
         step = scheduler.step({f"r{number}": 2})
@@ -163,7 +163,7 @@ def test_admission(params: Params, threshold: float | None, stop_token: int) -> 
     scheduler.add(Job("a", prompt=3, params=params))
     (new,) = scheduler.step({"a": 3}).scheduled_new_reqs
 
-    request = Admission(0.5, 1)(new, slot=0)
+    request = abstaining(0.5, 1)(new, slot=0)
 
     assert (request.threshold, request.stop_token) == (threshold, stop_token)
     assert (request.refusal is not None) == (threshold == math.inf)
@@ -189,7 +189,7 @@ def test_admission_to_filtering(
     scheduler.add(Job("a", prompt=3, params=Params(extra_args=extra_args)))
     (new,) = scheduler.step({"a": 3}).scheduled_new_reqs
 
-    request = Admission(None, 0, FilterDefaults(0.25, 8, HeadCard(hidden_size=4)))(new, slot=0)
+    request = Admission(None, FilterDefaults(defaults(0.25), 8))(new, slot=0)
 
     assert (request.vfd_threshold, request.candidates) == (threshold, candidates)
     assert (request.refusal is not None) == ("vfd_alpha" in (extra_args or {}))
@@ -198,7 +198,7 @@ def test_admission_to_filtering(
 def test_a_search_survives_a_preemption_and_a_held_token_does_not() -> None:
     """Whether the request comes back under its id or as a new one, as Model Runner V2 has it."""
     for comes_back_as_new in (False, True):
-        scheduler, table = Scheduler(), RequestTable(Admission(0.5, 1))
+        scheduler, table = Scheduler(), RequestTable(abstaining(0.5, 1))
         scheduler.add(Job("a", prompt=4))
         table.advance(scheduler.step({"a": 4}))
         search: Any = object()

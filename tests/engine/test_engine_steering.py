@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
+from tests.engine.live import abstaining
 from tests.engine.schedules import Job, Params, Scheduler
 from value_steer.config import OnError
 from value_steer.engine.abstain import Abstainer
 from value_steer.engine.delivery.outbox import Outbox
 from value_steer.engine.delivery.report import Ending, report_of
+from value_steer.engine.forcing.forced import Forcing
+from value_steer.engine.forcing.scripts import Scripts
 from value_steer.engine.guard import Guard
-from value_steer.engine.requests import Admission, RequestTable
+from value_steer.engine.requests import RequestTable
 from value_steer.engine.rows import Rows
 from value_steer.engine.scheduling.ledger import Ledger
+from value_steer.engine.scoring import Heads
 from value_steer.engine.steering import Steering
 from value_steer.engine.streaks import Streaks
 from value_steer.errors import SteeringError
@@ -48,13 +52,18 @@ class Host:
         self.rows: list[str] = []
         self.outbox, self.ledger = Outbox(), Ledger()
         self.endings: dict[str, Ending] = {}
+        forcing = Forcing(Scripts(), torch.device("cpu"))
         self.steering = Steering(
-            table=RequestTable(Admission(0.5, 1)),
+            table=RequestTable(abstaining(0.5)),
             rows=Rows(8, torch.device("cpu")),
             abstainer=Abstainer(
-                first_coordinate, Streaks(patience, 4, torch.device("cpu")), lambda mask: mask
+                Heads([first_coordinate]),
+                Streaks(patience, 4, torch.device("cpu")),
+                lambda mask: mask,
+                forcing,
             ),
             value_filter=None,
+            forcing=forcing,
             row_ids=lambda: self.rows,
             guard=Guard(on_error),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pickle
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 
 from tests.features.samples import HIDDEN, features, same
 from value_steer.features import CacheSpec, FeatureCache, ResponseFeatures, ResponseKey
+from value_steer.features.cache import LARGEST_INDEX
 from value_steer.features.errors import FeatureCacheError
 from value_steer.value_probe.fingerprint import SettingsFingerprint
 
@@ -234,3 +236,74 @@ def test_the_index_can_be_read_by_others(cache: FeatureCache) -> None:
     (shard,) = body["shards"]
     assert (shard["responses"], shard["tokens"]) == (1, 3)
     assert len(shard["sha256"]) == len(shard["words_sha256"]) == 64
+
+
+def test_an_index_is_read_up_to_its_bound(cache: FeatureCache) -> None:
+    """White space fills it up; one byte more is refused, and says so."""
+    cache.add([features("a")])
+    index = cache.folder / "index.json"
+    body = index.read_bytes()
+
+    index.write_bytes(body.ljust(LARGEST_INDEX))
+    assert len(FeatureCache.open(cache.folder)) == 1
+    index.write_bytes(body.ljust(LARGEST_INDEX + 1))
+    with pytest.raises(FeatureCacheError, match=r"index\.json cannot be read \(it has more than"):
+        FeatureCache.open(cache.folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"responses": 2}, "not those of 2 responses with 3 tokens"),
+        ({"tokens": 4}, "not those of 1 responses with 4 tokens"),
+    ],
+)
+def test_an_index_that_says_otherwise_than_its_shards_is_refused(
+    cache: FeatureCache, change: dict[str, int], said: str
+) -> None:
+    """Their checksums fit; before, this was a trace, or other states than the index speaks of."""
+    cache.add([features("a")])
+    index = cache.folder / "index.json"
+    body = json.loads(index.read_bytes())
+    body["shards"][0] |= change
+    index.write_text(json.dumps(body), encoding="utf-8")
+
+    with pytest.raises(FeatureCacheError, match=said):
+        list(FeatureCache.open(cache.folder))
+
+
+def test_states_of_another_width_are_refused(cache: FeatureCache) -> None:
+    """A head of the width that the index states would be trained on them."""
+    cache.add([features("a")])
+    index = cache.folder / "index.json"
+    body = json.loads(index.read_bytes())
+    body["spec"]["hidden_size"] = HIDDEN + 1
+    index.write_text(json.dumps(body), encoding="utf-8")
+
+    with pytest.raises(FeatureCacheError, match=f"states of {HIDDEN + 1}"):
+        list(FeatureCache.open(cache.folder))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (b"{", "it is no JSON"),
+        (b'[{"prompt": "a"}]', "0.key: missing"),
+        (b'[{"key": ["a", -1]}]', "0.key = "),
+        (b'[{"key": ["a", 0], "prompt_tokens": [1.5]}]', "a list of token ids"),
+        (b'[{"key": ["a", 0], "label": 2}]', "0.label = 2"),
+        (b'[{"key": ["a", 0], "text": 5}]', "0.text = 5"),
+    ],
+)
+def test_words_that_are_none_are_refused(cache: FeatureCache, words: bytes, said: str) -> None:
+    """Though their checksum is the one that the index states."""
+    cache.add([features("a")])
+    (shard,) = cache.shards
+    shard.words_in(cache.folder).write_bytes(words)
+    index = cache.folder / "index.json"
+    body = json.loads(index.read_bytes())
+    body["shards"][0]["words_sha256"] = hashlib.sha256(words).hexdigest()
+    index.write_text(json.dumps(body), encoding="utf-8")
+
+    with pytest.raises(FeatureCacheError, match=said):
+        FeatureCache.open(cache.folder).keys()

@@ -30,6 +30,7 @@ STATUS: dict[str, Any] = {
 COUNTERS: dict[str, Any] = {
     "judged": 70,
     "abstained": 3,
+    "thinking_ended": 1,
     "exhausted": 1,
     "refused": 2,
     "unendable": 0,
@@ -65,6 +66,7 @@ def outcome(request_id: str, **fields: Any) -> dict[str, Any]:
         "vfd_threshold": None,
         "lowest": 0.625,
         "judged": 3,
+        "action": None,
         "values": None,
         "undesirable": None,
     }
@@ -73,7 +75,13 @@ def outcome(request_id: str, **fields: Any) -> dict[str, Any]:
 
 def abstained(request_id: str, **fields: Any) -> dict[str, Any]:
     """The outcome of a request that a head ended."""
-    ended = {"ending": "value_steer:abstained", "response_tokens": 4, "value": 0.125}
+    ended = {
+        "ending": "value_steer:abstained",
+        "abstained": True,
+        "action": "end",
+        "response_tokens": 4,
+        "value": 0.125,
+    }
     return outcome(request_id, **ended, **fields)
 
 

@@ -50,7 +50,8 @@ def test_the_metrics_follow_the_servers_own() -> None:
         "no_acceptable": 1,
         "refused": 2,
         "exempt": 7,
-        "steered": 8,
+        "steered": 7,
+        "thinking_ended": 1,
     }
     assert found["value_steer_judged_tokens_total", ()] == 70
     assert found["value_steer_p_good_bucket", ("0.05",)] == 1
@@ -58,8 +59,8 @@ def test_the_metrics_follow_the_servers_own() -> None:
     assert found["value_steer_p_good_bucket", ("+Inf",)] == 6
     assert found["value_steer_step_seconds_sum", ()] == 0.25
     assert found["value_steer_step_seconds_count", ()] == 90
-    assert found["value_steer_threshold", ("abstain",)] == 0.5
-    assert found["value_steer_threshold", ("vfd",)] == float("inf")
+    assert found["value_steer_threshold", ("", "abstain")] == 0.5
+    assert found["value_steer_threshold", ("", "vfd")] == float("inf")
     assert found["value_steer_evidence", ("abstain", "validated")] == 1
     assert found["value_steer_disabled", ()] == 0
 

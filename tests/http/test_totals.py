@@ -12,8 +12,10 @@ from value_steer.engine.scheduling.ledger import Ledger
 from value_steer.engine.scheduling.outcomes import Counters, Outcome
 from value_steer.http.outcome import word
 from value_steer.http.totals import requests_by_outcome
+from value_steer.request_settings import AbstainAction
 
 ABSTAINS, FILTERS = Admitted(threshold=0.5), Admitted(threshold=0.5, vfd_threshold=0.5)
+THINKS = Admitted(threshold=0.5, action=AbstainAction.END_THINKING)
 REFUSED = Admitted(threshold=float("inf"), refusal="no such key")
 
 
@@ -35,15 +37,25 @@ def test_each_request_is_counted_once_and_as_its_answer_says() -> None:
             (REFUSED, Ending.REFUSED),
             (Admitted(refusal="no such key"), None),  # nothing can end it
             (Admitted(), None),
+            (THINKS, None),
         ]
     ):
         name = f"chatcmpl-{number}"
-        ledger.take(StepReport(admitted={name: admitted}), [name])
+        begins = {name: 1} if admitted is THINKS else {}
+        ledger.take(StepReport(admitted={name: admitted}, begins=begins), [name])
         ended = ledger.close(name, ending, 3)
         assert ended is not None
         told.append(word(dataclasses.asdict(ended)))
 
-    assert told == ["steered", "abstained", "no_acceptable", "refused", "refused", "exempt"]
+    assert told == [
+        "steered",
+        "abstained",
+        "no_acceptable",
+        "refused",
+        "refused",
+        "exempt",
+        "thinking_ended",
+    ]
     assert requests_by_outcome(dataclasses.asdict(ledger.counters)) == {
         each: told.count(each) for each in told
     }

@@ -144,6 +144,18 @@ def test_any_docstring_leaves_the_digest(text: str) -> None:
         assert of(SOURCE.replace(place, body)) == of(SOURCE)
 
 
+@pytest.mark.parametrize("comment", ["# why \\", "  # C:\\", "x = '#'  # and \\"])
+def test_a_comment_that_ends_in_a_backslash_continues_nothing(comment: str) -> None:
+    """The docstring of an attribute that follows it is prose like any other."""
+    before, line, after = SOURCE.partition("    size: float = 1.5\n")
+    assert line
+
+    documented = f"{before}{line}    {comment}\n{after}"
+    bare = documented.replace('    """Docstring of an attribute: ÄÖÜ 漢字."""\n', "")
+    assert bare != documented
+    assert of(documented) == of(bare)
+
+
 def test_the_digest_is_the_same_on_every_python() -> None:
     """A constant, which the tests on each Python compare with."""
     assert of(SOURCE) == "e4464f0b8f8cee33adcd2246587625881f628212bc5f4e1aabcc0aae0521d9f1"

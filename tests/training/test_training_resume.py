@@ -231,6 +231,35 @@ def test_a_damaged_state_is_refused(tmp_path: Path, damage: str) -> None:
         train(Shuffled(), state_file)
 
 
+@pytest.mark.parametrize(
+    ("part", "instead"),
+    [
+        ("identity", None),
+        ("head", {}),
+        ("optimizer", {}),
+        ("epochs", [{"epoch": 1}]),
+        ("batch", -1),
+        ("batch", "3"),
+        ("loss_sum", float("nan")),
+        ("best_epoch", 7),
+        ("best_weights", {"0.weight": torch.zeros(1)}),
+        ("epoch_began", {}),
+        ("now", {"cpu": torch.zeros(3, dtype=torch.uint8), "cuda": [], "loader": []}),
+    ],
+)
+def test_a_state_with_a_part_that_no_run_leaves_is_refused(
+    tmp_path: Path, part: str, instead: object
+) -> None:
+    """In one message that names the file; what comes of it silently would be another head."""
+    state_file = tmp_path / "state"
+    train(Shuffled(), state_file)
+    body = torch.load(state_file, weights_only=True)
+    for changed in ({**body, part: instead}, {k: v for k, v in body.items() if k != part}):
+        torch.save(changed, state_file)
+        with pytest.raises(TrainingError, match=f"{state_file} cannot be read"):
+            train(Shuffled(), state_file)
+
+
 _SCRIPT = """
 import os, signal, sys
 from pathlib import Path

@@ -228,6 +228,42 @@ def test_the_command_says_what_it_made(tmp_path: Path, capsys: pytest.CaptureFix
     assert capsys.readouterr().err.count("\n") == 1
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_an_npz_that_numpy_would_not_write_is_refused(tmp_path: Path, method: int) -> None:
+    """LZMA takes the memory that a file claims, and damaged it raises errors of its own."""
+    buffer = io.BytesIO()
+    np.save(buffer, np.zeros((1, 4)))
+    path = tmp_path / "m.npz"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("coef_.npy", buffer.getvalue())
+    body = path.read_bytes()
+
+    for damaged in (body, body.replace(b"\x5d\x00", b"\xff\xff")):
+        path.write_bytes(damaged)
+        with pytest.raises(CheckpointError, match=f"compressed by method {method}, which numpy"):
+            convert_head(path, tmp_path / "v.pt", scores=GOOD)
+
+
+@pytest.mark.parametrize("classes", [np.array(1), np.array([["a", "b"], ["c", "d"]])])
+def test_classes_of_another_shape_are_refused(tmp_path: Path, classes: Any) -> None:
+    """A single number, or a table."""
+    np.savez(tmp_path / "m.npz", coef_=np.zeros((1, 4)), classes_=classes)
+
+    with pytest.raises(CheckpointError, match="two classes"):
+        convert_head(tmp_path / "m.npz", tmp_path / "v.pt", scores=GOOD)
+
+
+def test_names_from_a_file_cannot_break_a_message(tmp_path: Path) -> None:
+    """Neither with half a character, which cannot be printed, nor with a line of their own."""
+    for name in ("\ud800", "a\nERROR forged", "\x1b[2J"):
+        torch.save({name: torch.zeros(3, dtype=torch.int64)}, tmp_path / "m.pt")
+
+        with pytest.raises(CheckpointError) as caught:
+            convert_head(tmp_path / "m.pt", tmp_path / "v.pt", scores=GOOD)
+        assert str(caught.value).encode().isascii()
+        assert str(caught.value).isprintable()
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.data())
 def test_a_damaged_npz_is_never_another_exception(tmp_path: Path, data: st.DataObject) -> None:

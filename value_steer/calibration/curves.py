@@ -167,7 +167,8 @@ def reward_curve(
             least.setdefault(reward, threshold)
     if not least:
         return None
-    crossings = np.stack([rule.crossings(v, np.quantile(judged, POOLED_RATES)) for v in values])
+    pool = np.quantile(judged, POOLED_RATES)
+    crossings = np.stack([rule.crossings(v, pool) for v in values])
     prompts = [t.prompt_id for t in samples.trajectories]
     ends = reward_spread(crossings, np.array(labels), prompts, list(least))
     never = _own_good(samples, NEVER)

@@ -37,14 +37,15 @@ def check_sources(
     started = time.perf_counter()
     wanted, built = tuple(modes), tuple(runners)
     findings = tuple(
-        _finding(surface, sources)
+        examine(surface, sources)
         for surface in SURFACES
         if surface.modes.intersection(wanted) and surface.runners.intersection(built)
     )
     return Report(version, wanted, built, findings, time.perf_counter() - started)
 
 
-def _finding(surface: Surface, sources: Sources) -> Finding:
+def examine(surface: Surface, sources: Sources) -> Finding:
+    """Check one row; nothing that is found raises."""
     try:
         symbol = sources.find(surface.path, surface.symbol)
         problem = surface.need.problem(symbol, sources)

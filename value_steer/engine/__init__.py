@@ -2,7 +2,8 @@
 
 Start-up
     ``worker``     the worker class: start-up and the reporting calls
-    ``assembly``   the parts below, put together from the settings of one engine
+    ``modes``      heads and thresholds from the settings of one engine
+    ``assembly``   the parts below, put together for it
     ``host``       what vLLM will run, and what value-steer refuses to run on
     ``hooks``      the seams: a step's two calls, the feature at ``compute_logits``, the sampler
     ``self_test``  proof that the seams are reached
@@ -10,6 +11,7 @@ Start-up
 
 Both modes
     ``steps``      what happens around each step once the engine serves
+    ``admission``  how a request becomes a live one
     ``requests``, ``live_request``  what is known of each live request
     ``rows``       kept per-row buffers of the batch that is being sampled
     ``steering``   one sampled batch from end to end
@@ -21,6 +23,9 @@ Both modes
 
 Abstention
     ``abstain``    the decision on one batch
+    ``streaks``    how long a request has been below its threshold
+    ``forcing``    what is said in place of what is sampled, once a request is given up
+    ``speculation``  the same where a step gives a request several tokens
 
 Value filtering
     ``filtering``  what becomes of the tokens that rows hold

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
+from value_steer.engine.forcing.forced import ENDS, FORCED
 from value_steer.engine.host_copy import HostCopies, on_accelerator
-from value_steer.policy import below_threshold, end_rows
+from value_steer.policy import below_threshold, replace_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,29 +18,61 @@ if TYPE_CHECKING:
     from torch import Tensor
     from vllm.v1.outputs import SamplerOutput
 
+    from value_steer.engine.forcing.forced import ForcedStep, Forcing
     from value_steer.engine.rows import Rows
+    from value_steer.engine.scoring import Heads
     from value_steer.engine.speculation.rows import FlatRows
     from value_steer.engine.streaks import Streaks
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
-    """What the head says of a batch.
+class Decided:
+    """What was decided of a batch, on the host.
 
     Attributes:
-        values: P(good), ``[rows]`` fp32.
-        fired: Rows to end, ``[rows]`` bool.
-        copies: Both on their way to the host.
+        values: P(good), ``[rows]`` fp32, NaN where a row is not judged any more.
+        marks: ``[rows]`` uint8, the bits of :mod:`value_steer.engine.forcing.forced`; or bool,
+            where each row that is forced ends.
+        quiet: Whether no row has any, as in nearly every step.
     """
 
-    values: Tensor
-    fired: Tensor
-    copies: HostCopies
+    values: np.ndarray
+    marks: np.ndarray
+    quiet: bool
+
+    def rows(self, mark: int) -> list[int]:
+        """The rows that have a mark."""
+        if self.marks.dtype == bool:  # every one of them ends
+            return np.flatnonzero(self.marks).tolist() if mark & (FORCED | ENDS) else []
+        return np.flatnonzero(self.marks & mark).tolist()
+
+
+class Judgement:
+    """What the head says of a batch, and what becomes of its rows.
+
+    Args:
+        values: P(good), ``[rows]`` fp32; on their way to the host from now on.
+        forced: Rows whose sampled token is replaced, ``[rows]`` bool.
+        tokens: By which token, ``[rows]`` int32.
+        marks: What is decided, see :class:`Decided`; ``forced`` where each of those rows ends.
+    """
+
+    def __init__(self, values: Tensor, forced: Tensor, tokens: Tensor, marks: Tensor) -> None:
+        self.forced, self.tokens = forced, tokens
+        self._copies = HostCopies(values, marks)
+        self._decided: Decided | None = None
 
     @property
-    def may_end(self) -> bool:
-        """Whether any row ends; on an accelerator, which asking would stall, it may."""
-        return on_accelerator(self.fired) or bool(self.fired.any())
+    def may_force(self) -> bool:
+        """Whether any row is forced; on an accelerator, which asking would stall, it may be."""
+        return on_accelerator(self.forced) or not self.arrived().quiet
+
+    def arrived(self) -> Decided:
+        """What was decided, after a wait for it."""
+        if self._decided is None:
+            values, marks = self._copies.arrived()
+            self._decided = Decided(values, marks, quiet=not marks.any())
+        return self._decided
 
 
 class Abstainer:
@@ -48,39 +82,59 @@ class Abstainer:
         score: P(good) of hidden states ``[rows, hidden]``.
         streaks: How long requests have been below their thresholds.
         agree: Makes a mask the same on all ranks that must sample the same tokens.
+        forcing: What the rows do that fire.
     """
 
     def __init__(
         self,
-        score: Callable[[Tensor], Tensor],
+        score: Heads,
         streaks: Streaks,
         agree: Callable[[Tensor], Tensor],
+        forcing: Forcing,
     ) -> None:
         self._score = score
         self._streaks = streaks
         self._agree = agree
+        self._forcing = forcing
 
     def judge(
         self,
         feature: Tensor,
         rows: Rows,
-        possible: Tensor | None,
+        logits: Tensor,
         refused: Tensor | None,
-    ) -> Judgement:
-        """Decide which rows end.
+    ) -> tuple[Judgement, StopTokens]:
+        """Decide which rows fire, and which go on with what they are made to say.
 
         Args:
             feature: The hidden states that ``lm_head`` consumed, ``[rows, hidden]``.
             rows: The batch, in the same order.
-            possible: Rows that a grammar lets end, ``[rows]`` bool; ``None``: all.
+            logits: ``[rows, vocabulary]``, before they are sampled.
             refused: Rows whose last token value filtering takes back, ``[rows]`` bool; ``None``:
                 it takes none back.
         """
-        values = self._score(feature)
+        forced = None
+        if self._forcing.active:
+            forced = self._forcing.step(rows.positions, rows.stop_tokens)
+        tokens = rows.stop_tokens if forced is None else forced.tokens
+        stop_tokens = StopTokens.read(logits, tokens, rows)
+        values = self._score(feature, rows.heads)
+        fired = self._fired(values, rows, _open(rows, refused, forced), stop_tokens.possible)
+        if forced is None:
+            return Judgement(values, fired, tokens, fired), stop_tokens
+        running = forced.running
+        for allowed in (stop_tokens.possible, None if refused is None else ~refused):
+            running = running if allowed is None else running & allowed
+        marks = self._forcing.settle(forced, fired, running)
+        # A step that is taken again says again by which value its row fired.
+        values = values.masked_fill(forced.begun & ~forced.first, torch.nan)
+        return Judgement(values, fired | running, tokens, marks), stop_tokens
+
+    def _fired(
+        self, values: Tensor, rows: Rows, mask: Tensor | None, possible: Tensor | None
+    ) -> Tensor:
+        """Rows that fire in this step."""
         fired = below_threshold(values, rows.thresholds)
-        mask = None if rows.all_judged else rows.mask
-        if refused is not None:
-            mask = rows.mask & ~refused
         if mask is not None:
             fired = fired & mask
         if self._streaks.counts:
@@ -89,13 +143,22 @@ class Abstainer:
             fired = self._streaks.extend(fired, judged, rows.slots, rows.positions, rows.later)
         if possible is not None:
             fired = fired & possible
-        fired = self._agree(fired)
-        return Judgement(values, fired, HostCopies(values, fired))
+        return self._agree(fired)
+
+
+def _open(rows: Rows, refused: Tensor | None, forced: ForcedStep | None) -> Tensor | None:
+    """Rows that may fire, ``[rows]`` bool; ``None``: all."""
+    mask = None if rows.all_judged else rows.mask
+    if refused is not None:
+        mask = rows.mask & ~refused
+    if forced is not None:  # what has fired is not judged again
+        mask = (rows.mask if mask is None else mask) & ~forced.begun
+    return mask
 
 
 @dataclass(frozen=True, slots=True)
 class StopScores:
-    """How probable the model itself found the tokens that would end the rows.
+    """How probable the model itself found the tokens that the rows may be forced to give.
 
     Attributes:
         logprobs: ``[rows]``, natural logarithm.
@@ -108,12 +171,12 @@ class StopScores:
 
 @dataclass(frozen=True, slots=True)
 class StopTokens:
-    """What the logits say of the tokens that would end the rows, read before they are sampled.
+    """What the logits say of the tokens that rows may be forced to give, read before sampling.
 
     The host's sampler works on the logits in place, so this cannot be read afterwards.
 
     Attributes:
-        possible: ``[rows]`` bool, where the grammar lets the row end; ``None`` without a grammar.
+        possible: ``[rows]`` bool, where the grammar allows the token; ``None`` without a grammar.
         scores: For callers who asked for log-probabilities; ``None`` if nobody did.
     """
 
@@ -121,29 +184,29 @@ class StopTokens:
     scores: StopScores | None
 
     @classmethod
-    def read(cls, logits: Tensor, rows: Rows | FlatRows) -> StopTokens:
-        """Look the stop tokens up in ``logits`` ``[rows, vocabulary]``."""
+    def read(cls, logits: Tensor, tokens: Tensor, rows: Rows | FlatRows) -> StopTokens:
+        """Look up in ``logits`` ``[rows, vocabulary]`` what the rows would be forced to give."""
         if not (rows.constrained or rows.wants_logprobs):
             return cls(None, None)
-        chosen = logits.gather(1, rows.stop_tokens.long().unsqueeze(1))
+        chosen = logits.gather(1, tokens.long().unsqueeze(1))
         possible = chosen.squeeze(1) > -torch.inf if rows.constrained else None
         if not rows.wants_logprobs:
             return cls(possible, None)
         logprobs = chosen.squeeze(1).float() - logits.float().logsumexp(1)
         return cls(possible, StopScores(logprobs, ranks=(logits >= chosen).sum(1)))
 
-    def end(self, output: SamplerOutput, fired: Tensor, rows: Rows) -> None:
-        """End the fired rows: their sampled token and its log-probability are replaced."""
-        sampled = output.sampled_token_ids
-        stop_tokens = rows.stop_tokens.to(sampled.dtype)
-        output.sampled_token_ids = end_rows(sampled, fired, stop_tokens)
+    def force(self, output: SamplerOutput, judgement: Judgement) -> None:
+        """Replace the sampled token of the forced rows, and its log-probability."""
+        sampled, forced = output.sampled_token_ids, judgement.forced
+        tokens = judgement.tokens.to(sampled.dtype)
+        output.sampled_token_ids = replace_tokens(sampled, forced, tokens)
         table = output.logprobs_tensors
         if self.scores is None or table is None or not len(table.logprob_token_ids):
             return
         # Column 0 of the host's table is the sampled token, the rest are the most probable ones.
-        overwrite(table.logprob_token_ids[:, 0], fired, stop_tokens)
-        overwrite(table.logprobs[:, 0], fired, self.scores.logprobs)
-        overwrite(table.selected_token_ranks, fired, self.scores.ranks)
+        overwrite(table.logprob_token_ids[:, 0], forced, tokens)
+        overwrite(table.logprobs[:, 0], forced, self.scores.logprobs)
+        overwrite(table.selected_token_ranks, forced, self.scores.ranks)
 
 
 def overwrite(target: Tensor, where: Tensor, values: Tensor) -> None:

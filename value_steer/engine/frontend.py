@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from vllm.exceptions import VLLMValidationError
 from vllm.sampling_params import SamplingParams
+from vllm.tokenizers.registry import cached_tokenizer_from_config
 from vllm.v1.engine.input_processor import InputProcessor
 
 from value_steer.config import NEVER
-from value_steer.engine.requests import check_candidates
+from value_steer.engine.admission import check_action, check_candidates, check_head
+from value_steer.engine.forcing.scripts import Scripts, resolve_scripts
 from value_steer.errors import CalibrationError, SettingsError
 from value_steer.operating_point import resolve_vfd_request, resolve_vfd_threshold
 from value_steer.request_settings import RequestSettings, Trial, parse_request
@@ -28,10 +30,11 @@ from value_steer.value_probe import load_value_head
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from vllm.config import ModelConfig, VllmConfig
 
-    from value_steer.config import SteerSettings
+    from value_steer.config import SteerSettings, Threshold, VfdSettings
     from value_steer.value_probe import HeadCard
 
 _MARK = "_value_steer"
@@ -61,10 +64,12 @@ class RequestCheck:
     Attributes:
         settings: Of the engine.
         model_config: Identifies the engine where a request is verified.
+        drafts: Whether it decodes speculatively.
     """
 
     settings: SteerSettings
     model_config: ModelConfig
+    drafts: bool
 
     def __call__(self, params: SamplingParams) -> None:
         """Check the settings of one request.
@@ -79,7 +84,11 @@ class RequestCheck:
         if vfd is not None and filters:
             check_candidates(own, vfd.most_candidates)
             if own.vfd_alpha is not None:
-                resolve_vfd_request(own, resolve_vfd_threshold(vfd, self._card), self._card)
+                self._vfd_threshold(own, vfd)
+        modes = [mode for mode in (self.settings.abstain, vfd) if mode and mode.enabled]
+        check_head(own, {name for mode in modes for name in mode.heads})
+        if own.abstain_action is not None:
+            check_action(own, params, self._scripts)
         self._check_test(own, params, filters=filters)
 
     @property
@@ -97,8 +106,7 @@ class RequestCheck:
         own, vfd = parse_request(params.extra_args), self.settings.vfd
         if vfd is None or not vfd.enabled or not own.steer:
             return
-        default = resolve_vfd_threshold(vfd, self._card)
-        if resolve_vfd_request(own, default, self._card) != NEVER:
+        if self._vfd_threshold(own, vfd) != NEVER:
             msg = (
                 "a prompt that arrives in pieces cannot be filtered, because vLLM drops the last "
                 "token before each piece, which filtering gives out late; send the whole prompt, "
@@ -114,11 +122,24 @@ class RequestCheck:
             msg = "extra_args.steer_test = 'abstain': a request with ignore_eos cannot be ended"
             raise SettingsError(msg)
 
+    def _vfd_threshold(self, own: RequestSettings, vfd: VfdSettings) -> Threshold:
+        """What a request is filtered by."""
+        settings = vfd.heads.get(own.steer_head or "", vfd)
+        card = _card(settings.value_head_path)
+        return resolve_vfd_request(own, resolve_vfd_threshold(settings, card), card)
+
     @functools.cached_property
-    def _card(self) -> HeadCard:
-        vfd = self.settings.vfd
-        assert vfd is not None  # noqa: S101  (asked for where the engine filters)
-        return load_value_head(vfd.value_head_path).card
+    def _scripts(self) -> Scripts | None:
+        abstain = self.settings.abstain
+        if abstain is None or not abstain.enabled:
+            return None
+        tokenizer = cached_tokenizer_from_config(self.model_config)
+        return resolve_scripts(abstain, tokenizer, drafts=self.drafts)
+
+
+@functools.lru_cache(maxsize=32)
+def _card(path: Path) -> HeadCard:
+    return load_value_head(path).card
 
 
 _CHECKS: dict[int, RequestCheck] = {}
@@ -127,7 +148,9 @@ _CHECKS: dict[int, RequestCheck] = {}
 def check_requests_of(config: VllmConfig, settings: SteerSettings) -> None:
     """Let the requests of an engine be checked when they enter."""
     # Kept with the configuration itself, so that its address is not used again.
-    _CHECKS[id(config.model_config)] = RequestCheck(settings, config.model_config)
+    _CHECKS[id(config.model_config)] = RequestCheck(
+        settings, config.model_config, drafts=config.speculative_config is not None
+    )
     for owner in _beam_searches():
         _wrap(owner, "beam_search", _refusing_beams)
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from value_steer.config import OnError
 from value_steer.errors import SteeringError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from types import TracebackType
 
 logger = logging.getLogger("value_steer")
 
 
 class Guard:
-    """Surrounds the decisions of one mode.
+    """Surrounds the decisions of one mode: ``with guard: ...``.
 
     Args:
         on_error: What the operator chose for that mode.
@@ -30,17 +29,21 @@ class Guard:
         self._causes: set[str] = set()
         self.failures = 0
 
-    @contextmanager
-    def __call__(self) -> Iterator[None]:
-        """Run a decision.
+    def __enter__(self) -> None:
+        """A decision begins."""
+
+    def __exit__(
+        self, kind: object, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        """A decision is over; whether its failure is passed over.
 
         Raises:
             SteeringError: It failed, and ``on_error`` is ``raise``.
         """
-        try:
-            yield
-        except Exception as error:  # noqa: BLE001  (raised again or counted)
-            self._failed(error)
+        if not isinstance(error, Exception):
+            return False
+        self._failed(error)
+        return True
 
     def _failed(self, error: Exception) -> None:
         if self._on_error is OnError.RAISE:

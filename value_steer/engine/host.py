@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import vllm
 from packaging.version import Version
 from vllm import envs
 from vllm.distributed.parallel_state import get_pp_group
 from vllm.platforms import current_platform
+from vllm.tokenizers.registry import cached_tokenizer_from_config
 
 from value_steer.engine.scheduling.registration import REMEDY, takes_tokens_back
 from value_steer.errors import UnsupportedError
@@ -46,6 +47,11 @@ def fingerprint(model_config: ModelConfig) -> SettingsFingerprint:
         dtype=str(model_config.dtype).removeprefix("torch."),
         engine=f"vllm {vllm_version()}",
     )
+
+
+def tokenizer(model_config: ModelConfig) -> Any:
+    """The tokenizer of the model; ``None`` if the engine has none."""
+    return cached_tokenizer_from_config(model_config)
 
 
 def lane(vllm_config: VllmConfig) -> str:

@@ -9,36 +9,35 @@ import torch
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
     from torch import Tensor
 
 
 def on_accelerator(tensor: Tensor) -> bool:
     """Whether reading a tensor on the host would stall a device."""
-    return tensor.device.type != "cpu"
+    return not tensor.is_cpu
 
 
 class HostCopies:
     """Copies of tensors in host memory that may still be on their way.
 
     Args:
-        tensors: All on one device; ``None`` stays ``None``.
+        tensors: One at least, all on one device.
     """
 
-    def __init__(self, *tensors: Tensor | None) -> None:
-        sources = [tensor for tensor in tensors if tensor is not None]
+    def __init__(self, *tensors: Tensor) -> None:
+        self._copies: Sequence[Tensor] = tensors
         self._ready: torch.Event | None = None
-        if sources and on_accelerator(sources[0]):
-            self._copies = [None if one is None else _copied(one) for one in tensors]
-            self._ready = torch.Event(sources[0].device)
+        if on_accelerator(tensors[0]):
+            self._copies = [_copied(one) for one in tensors]
+            self._ready = torch.Event(tensors[0].device)
             self._ready.record()
-        else:
-            self._copies = list(tensors)
 
-    def arrived(self) -> list[Tensor | None]:
+    def arrived(self) -> list[np.ndarray]:
         """The copies, after a wait for them."""
         if self._ready is not None:
             self._ready.synchronize()
-        return self._copies
+        return [copy.numpy() for copy in self._copies]
 
 
 def upload(values: Sequence[float], like: Tensor, dtype: torch.dtype | None = None) -> Tensor:

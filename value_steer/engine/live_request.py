@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from value_steer.engine.filtering.search import Filtered
+from value_steer.request_settings import AbstainAction
 
 
 @dataclass(slots=True)
@@ -29,6 +30,11 @@ class LiveRequest:
         refuses_next: Whether the next token that the model draws is refused, whatever the head
             says: a request's own test.
         filtered: Where value filtering stands with it.
+        action: What happens once abstention fires.
+        reasoning_marks: Where its prompt opens and closes a reasoning section last; -1: nowhere.
+        followed: Whether it is followed what the response opens, closes, and is made to say.
+        head: Which of the engine's heads scores it for abstention.
+        vfd_head: Which of them does for value filtering.
         refusal: Why the request's own settings were refused, else ``None``.
         length: Tokens in the sequence that the current step completes.
         drafts: Tokens behind those, which the step verifies.
@@ -51,6 +57,11 @@ class LiveRequest:
     keeps_values: bool = False
     refuses_next: bool = False
     filtered: Filtered = field(default_factory=Filtered)
+    action: AbstainAction = AbstainAction.END
+    reasoning_marks: tuple[int, int] = (-1, -1)
+    followed: bool = False
+    head: int = 0
+    vfd_head: int = 0
     refusal: str | None = None
     length: int = 0
     drafts: int = 0

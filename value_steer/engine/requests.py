@@ -2,139 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-from value_steer.config import NEVER, Threshold
-from value_steer.engine.live_request import LiveRequest
-from value_steer.errors import CalibrationError, SettingsError
-from value_steer.operating_point import resolve_vfd_request
-from value_steer.request_settings import MOST_CANDIDATES, RequestSettings, Trial, parse_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vllm.sampling_params import SamplingParams
     from vllm.v1.core.sched.output import NewRequestData, SchedulerOutput
 
-    from value_steer.value_probe import HeadCard
-
-_GREEDY_BELOW = 1e-5
-"""The temperature below which vLLM's sampler is greedy."""
-
-
-@dataclass(frozen=True, slots=True)
-class FilterDefaults:
-    """What the engine filters by, which a request may override.
-
-    Attributes:
-        threshold: P(undesirable) from which on a token is unacceptable.
-        candidates: Draws per token at most.
-        card: Of the head, to resolve a request's own operating point.
-        most: Draws per token that a request may ask for at most.
-    """
-
-    threshold: Threshold
-    candidates: int
-    card: HeadCard
-    most: int = MOST_CANDIDATES
-
-
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """How a request that enters the engine becomes a :class:`LiveRequest`.
-
-    Attributes:
-        threshold: The engine's threshold for abstention, which a request may override; ``None``
-            if the engine does not abstain.
-        min_tokens: Response tokens before the first judged one; 0 judges the prompt as well.
-        filtering: The engine's value filtering; ``None`` if it does not filter.
-    """
-
-    threshold: Threshold | None
-    min_tokens: int
-    filtering: FilterDefaults | None = None
-
-    def __call__(self, new: NewRequestData, slot: int) -> LiveRequest:
-        """Read what a new request asks for.
-
-        A request whose own settings are wrong is ended at its first token: a worker can refuse
-        nothing, and serving it unsteered would be the one thing nobody asked for.
-        """
-        params = new.sampling_params
-        try:
-            own, refusal = parse_request(params.extra_args), None
-            filtering = self._filtering(own)
-        except (SettingsError, CalibrationError) as error:
-            own, refusal, filtering = RequestSettings(steer=False), str(error), None
-        forced = refusal is not None or (own.steer and own.steer_test is Trial.ABSTAIN)
-        threshold = math.inf if forced else self._threshold(own, params)
-        stop_token = _stop_token(params)
-        earliest = params.min_tokens if refusal else max(self.min_tokens, params.min_tokens)
-        prompt_length = _prompt_length(new)
-        return LiveRequest(
-            prompt_length=prompt_length,
-            threshold=None if stop_token is None else threshold,
-            first_judged=prompt_length + earliest,
-            first_endable=prompt_length + params.min_tokens,
-            stop_token=-1 if stop_token is None else stop_token,
-            constrained=params.structured_outputs is not None,
-            wants_logprobs=params.logprobs is not None,
-            slot=slot,
-            vfd_threshold=filtering,
-            candidates=self._candidates(own),
-            greedy=params.temperature < _GREEDY_BELOW,
-            unendable=stop_token is None and self.threshold is not None,
-            keeps_values=own.steer_values,
-            refuses_next=filtering is not None and own.steer_test is Trial.INTERVENE,
-            refusal=refusal,
-        )
-
-    def _threshold(self, own: RequestSettings, params: SamplingParams) -> float | None:
-        if self.threshold is None:
-            return None
-        chosen = self.threshold if own.abstain_threshold is None else own.abstain_threshold
-        if not own.steer or params.ignore_eos or chosen == NEVER:
-            return None
-        return float(chosen)
-
-    def _filtering(self, own: RequestSettings) -> float | None:
-        if self.filtering is None or not own.steer:
-            return None
-        check_candidates(own, self.filtering.most)
-        chosen = resolve_vfd_request(own, self.filtering.threshold, self.filtering.card)
-        return None if chosen == NEVER else float(chosen)
-
-    def _candidates(self, own: RequestSettings) -> int:
-        if self.filtering is None:
-            return 1
-        return own.vfd_num_candidates or self.filtering.candidates
-
-
-def check_candidates(own: RequestSettings, most: int) -> None:
-    """Check what a request asks for against what the operator allows.
-
-    Raises:
-        SettingsError: It asks for more.
-    """
-    asked = own.vfd_num_candidates
-    if asked is not None and asked > most:
-        msg = f"extra_args.vfd_num_candidates = {asked}: this engine allows {most} at most"
-        raise SettingsError(msg)
-
-
-def _stop_token(params: SamplingParams) -> int | None:
-    """The token id on which the scheduler ends this request."""
-    if params.eos_token_id is not None:
-        return params.eos_token_id
-    return min(params.stop_token_ids, default=None)
-
-
-def _prompt_length(new: NewRequestData) -> int:
-    if new.prompt_token_ids is not None:
-        return len(new.prompt_token_ids)
-    return len(new.prompt_embeds)
+    from value_steer.engine.admission import Admission
+    from value_steer.engine.live_request import LiveRequest
 
 
 class RequestTable:
@@ -258,6 +134,8 @@ class RequestTable:
             request.filtered.search = known.filtered.search
             request.filtered.drawn = known.filtered.drawn
             request.refuses_next = known.refuses_next
+            # A session's next piece makes another prompt of it.
+            request.followed = known.followed and known.prompt_length == request.prompt_length
             known.filtered.holds = False  # what it held is lost
         self._live[new.req_id] = request
         return request

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 
 from value_steer.engine.delivery.report import Ending
+from value_steer.engine.scoring import Choice
+from value_steer.request_settings import AbstainAction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +45,7 @@ class Layout:
         judged: Whether the row is judged, ``[rows]`` bool.
         judged_rows: How many are.
         lengths: Tokens of each row's sequence as the batch was laid out, ``[rows]`` int64.
+        prompts: Those of them that are its prompt, ``[rows]`` int64.
         endings: What the end of each row would be called.
     """
 
@@ -50,6 +53,7 @@ class Layout:
     judged: np.ndarray
     judged_rows: int
     lengths: np.ndarray
+    prompts: np.ndarray
     endings: tuple[Ending, ...]
 
 
@@ -68,6 +72,7 @@ class Rows:
         mask: ``[rows]`` bool, the judged rows.
         stop_tokens: ``[rows]`` int32, the token that ends each row's request.
         slots: ``[rows]`` int64, indices into buffers that outlive a batch.
+        heads: Which head scores each row.
     """
 
     def __init__(self, max_rows: int, device: torch.device) -> None:
@@ -78,6 +83,7 @@ class Rows:
         self._mask = buffer(torch.bool)
         self._stop_tokens = buffer(torch.int32)
         self._slots = buffer(torch.int64)
+        self._heads = buffer(torch.int64)
         self._lengths = buffer(torch.int64)
         self._first = buffer(torch.int64)
         self.ids: list[str] = []
@@ -103,17 +109,22 @@ class Rows:
             judged=np.array(judged, dtype=bool),
             judged_rows=sum(judged),
             lengths=np.array([request.length for request in requests], dtype=np.int64),
+            prompts=np.array([request.prompt_length for request in requests], dtype=np.int64),
             endings=tuple(
                 Ending.ABSTAINED if r.refusal is None else Ending.REFUSED for r in requests
             ),
         )
         self.all_judged = all(judged)
-        self.constrained = any(r.judged and r.constrained for r in requests)
-        self.wants_logprobs = any(r.judged and r.wants_logprobs for r in requests)
+        # A request that is made to say something is so whether it is judged or not.
+        decided = [r for r in requests if r.judged or r.action is not AbstainAction.END]
+        self.constrained = any(r.constrained for r in decided)
+        self.wants_logprobs = any(r.wants_logprobs for r in decided)
         self.max_slot = max(r.slot for r in requests)
         self.thresholds = self._thresholds.write([r.threshold or 0.0 for r in requests])
         self.mask = self._mask.write(judged)
         self.stop_tokens = self._stop_tokens.write([max(r.stop_token, 0) for r in requests])
         self.slots = self._slots.write([r.slot for r in requests])
+        heads = [r.head for r in requests]
+        self.heads = Choice(self._heads.write(heads), tuple(sorted(set(heads))))
         self._placed = self._lengths.write([r.length for r in requests])
         self._begun = self._first.write([r.first_judged for r in requests])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import torch
@@ -34,7 +35,7 @@ class Scorer:
         *inner, last = head.linears
         self._layers = [_transposed(layer) for layer in inner]
         weight, bias = _transposed(last)
-        self._last, self._bias = weight[:, 0].contiguous(), float(bias)
+        self._last, self._bias = weight[:, 0].contiguous(), bias
         self._hidden: Callable[[Tensor], Tensor] = self._plain
         if head.device.type == "cpu" and head.hidden_size >= _WORTH_PACKING:
             self._pack(inner)
@@ -48,7 +49,7 @@ class Scorer:
     def __call__(self, feature: Tensor) -> Tensor:
         """The probabilities of hidden states: ``[rows, hidden]`` to ``[rows]`` in fp32."""
         hidden = self._hidden(feature.float())
-        return torch.mv(hidden, self._last).add_(self._bias).sigmoid_()
+        return torch.addmv(self._bias, hidden, self._last).sigmoid_()
 
     def _plain(self, feature: Tensor) -> Tensor:
         (first, first_bias), *others = self._layers
@@ -83,6 +84,46 @@ class Scorer:
         with torch.inference_mode():
             if torch.allclose(hidden(sample), self._plain(sample), atol=_TOLERANCE):
                 self._hidden = hidden
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which head scores which row of a batch.
+
+    Attributes:
+        index: ``[rows]`` int64.
+        used: The heads that score any, in ascending order.
+    """
+
+    index: Tensor
+    used: tuple[int, ...]
+
+
+class Heads:
+    """The heads of one mode, of which each row is scored by one.
+
+    All read the same hidden state. A head that scores any row scores all of them, so that a value
+    does not depend on which heads the other rows have.
+
+    Args:
+        scores: One per head.
+    """
+
+    def __init__(self, scores: Sequence[Score]) -> None:
+        self._scores = scores
+
+    @property
+    def first(self) -> Score:
+        """The score of a request that names no head."""
+        return self._scores[0]
+
+    def __call__(self, feature: Tensor, choice: Choice) -> Tensor:
+        """The probabilities of hidden states: ``[rows, hidden]`` to ``[rows]`` in fp32."""
+        first, *others = choice.used
+        values = self._scores[first](feature)
+        for head in others:
+            values = torch.where(choice.index == head, self._scores[head](feature), values)
+        return values
 
 
 def complement(score: Score) -> Score:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from value_steer.engine.abstain import StopTokens
 from value_steer.engine.delivery.outbox import Delivery, Verdicts
 from value_steer.engine.delivery.report import Admitted, Ending, StepReport
+from value_steer.engine.forcing.forced import BEGINS, ENDS, FORCED
 from value_steer.errors import SteeringError
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from value_steer.engine.abstain import Abstainer, Judgement
     from value_steer.engine.filtering.held import Look
     from value_steer.engine.filtering.value_filter import ValueFilter
+    from value_steer.engine.forcing.forced import Forcing
     from value_steer.engine.guard import Guard
     from value_steer.engine.live_request import LiveRequest
     from value_steer.engine.requests import RequestTable
@@ -39,6 +40,7 @@ class Steering:
         rows: Buffers of the batch.
         abstainer: The decision to end a request.
         value_filter: Filters the sampled tokens; ``None`` if the engine does not.
+        forcing: What rows do that abstention fires for.
         row_ids: The request ids of the batch being sampled, in row order.
         guard: Surrounds the decisions of abstention.
 
@@ -53,6 +55,7 @@ class Steering:
         rows: Rows,
         abstainer: Abstainer,
         value_filter: ValueFilter | None,
+        forcing: Forcing,
         row_ids: Callable[[], Sequence[str]],
         guard: Guard,
     ) -> None:
@@ -61,6 +64,7 @@ class Steering:
         self._rows = rows
         self._abstainer = abstainer
         self._filter = value_filter
+        self._forcing = forcing
         self._row_ids = row_ids
         self._guard = guard
         self._guards = [guard] if value_filter is None else [guard, value_filter.guard]
@@ -104,12 +108,11 @@ class Steering:
         self._rows.age = self.table.age
         judgement = stop_tokens = None
         looked, look = self._look(feature)
-        if self._rows.layout.judged_rows:
-            with self._guard():
-                stop_tokens = StopTokens.read(logits, self._rows)
+        if self._rows.layout.judged_rows or self._forcing.active:
+            with self._guard:
                 refused = None if look is None else look.refused
-                judgement = self._abstainer.judge(
-                    self._checked(feature), self._rows, stop_tokens.possible, refused
+                judgement, stop_tokens = self._abstainer.judge(
+                    self._checked(feature), self._rows, logits, refused
                 )
         sampling = time.perf_counter()
         rewound = self._filter.rewound() if self._filter is not None else ()
@@ -117,11 +120,12 @@ class Steering:
         for source, state in rewound:
             source.set_state(state)
         sampled = time.perf_counter()
-        if judgement is not None and stop_tokens is not None and judgement.may_end:
-            with self._guard():
-                stop_tokens.end(output, judgement.fired, self._rows)
+        if judgement is not None and stop_tokens is not None and judgement.may_force:
+            with self._guard:
+                stop_tokens.force(output, judgement)
         report = StepReport(admitted=self._admitted)
         verdicts = self._decide(looked, look, output, judgement, report)
+        self._follow(output, verdicts)
         report.errors = self._new_failures()
         late = () if self._filter is None else self._filter.late
         completion = Completion(judgement, look, self._rows.layout, self._rows.age)
@@ -135,7 +139,7 @@ class Steering:
         if self._filter is None or not self._filter.late:
             return True, None
         looked, look = False, None
-        with self._filter.guard():
+        with self._filter.guard:
             look = self._filter.look(self._checked(feature))
             looked = True
         return looked, look
@@ -151,16 +155,24 @@ class Steering:
         """What becomes of the filtered rows."""
         if self._filter is None or not self._filter.late:
             return Verdicts()
-        fired = [False] * len(self._rows.ids)
-        if judgement is not None and (flags := judgement.copies.arrived()[1]) is not None:
-            fired = flags.tolist()
+        forced = [False] * len(self._rows.ids)
+        decided = None if judgement is None else judgement.arrived()
+        for row in () if decided is None or decided.quiet else decided.rows(FORCED):
+            forced[row] = True
         verdicts = None
         if looked:
-            with self._filter.guard():
-                verdicts = self._filter.decide(look, output, fired, report)
+            with self._filter.guard:
+                verdicts = self._filter.decide(look, output, forced, report)
         if verdicts is None:
-            verdicts = self._filter.pass_through(output, fired, report)
+            verdicts = self._filter.pass_through(output, forced, report)
         return verdicts
+
+    def _follow(self, output: Any, verdicts: Verdicts) -> None:
+        """Let what requests are made to say follow the tokens that they end in now."""
+        if self._forcing.active:
+            again = verdicts.again | verdicts.emptied
+            rows = [row for row, name in enumerate(self._rows.ids) if name in again]
+            self._forcing.follow(self._rows.positions, output.sampled_token_ids[:, 0], rows)
 
     def _lay_out(self, rows: int) -> None:
         ids = self._row_ids()
@@ -170,6 +182,8 @@ class Steering:
             msg = f"the host samples {rows} rows for {len(ids)} requests"
             raise SteeringError(msg)
         self._rows.plan(ids, self.table)
+        requests = [self.table[name] for name in ids]
+        self._forcing.lay_out(requests, self._rows.slots)
         if self._filter is not None:
             self._filter.lay_out(self._rows.ids)
 
@@ -191,6 +205,7 @@ class Steering:
             refusal=request.refusal,
             unendable=request.unendable,
             keeps_values=request.keeps_values,
+            action=request.action,
         )
         if request.refusal is not None:
             logger.error("request %s is ended at once: %s", request_id, request.refusal)
@@ -209,15 +224,17 @@ class Completion:
         """Write the values; returns why the sampled tokens end requests, by request."""
         if self.judgement is None:
             return {}
-        values, fired = self.judgement.copies.arrived()
-        if values is None or fired is None:
-            return {}
+        decided = self.judgement.arrived()
         judged = self.layout.judged
-        if self.look is not None and (refused := self.look.copies.arrived()[1]) is not None:
-            judged = judged & ~refused.numpy()
+        if self.look is not None:
+            judged = judged & ~self.look.copies.arrived()[1]
         report.positions = self.layout.lengths + self.age
-        report.p_good = np.where(judged, values.numpy(), np.nan).astype(np.float32)
-        if not bool(fired.any()):
+        report.p_good = decided.values
+        if judged is not self.layout.judged or self.layout.judged_rows < len(judged):
+            report.p_good = np.where(judged, decided.values, np.float32(np.nan))
+        if decided.quiet:
             return {}
-        rows = fired.nonzero().flatten().tolist()
-        return {self.layout.ids[row]: self.layout.endings[row] for row in rows}
+        for row in decided.rows(BEGINS):
+            responses = report.positions - self.layout.prompts
+            report.begins[self.layout.ids[row]] = int(responses[row])
+        return {self.layout.ids[row]: self.layout.endings[row] for row in decided.rows(ENDS)}

@@ -11,7 +11,8 @@ import value_steer
 from value_steer import versions
 from value_steer.config import is_disabled, parse_settings
 from value_steer.engine import controls, hooks, host, self_test
-from value_steer.engine.assembly import pass_on, place, prepare, steer
+from value_steer.engine.assembly import pass_on, place, steer
+from value_steer.engine.modes import prepare
 from value_steer.engine.scheduling.outcomes import Counters
 from value_steer.engine.scheduling.registration import REMEDY, is_ours
 from value_steer.engine.steps import PassedOnSteps
@@ -20,8 +21,9 @@ from value_steer.errors import SettingsError
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
 
-    from value_steer.engine.assembly import Modes, Placed
+    from value_steer.engine.assembly import Placed
     from value_steer.engine.hooks import StepFollower
+    from value_steer.engine.modes import Modes
     from value_steer.engine.steps import SteeredSteps
     from value_steer.versions import Assessment
 
@@ -51,7 +53,7 @@ class ValueSteerWorker(host.worker_base()):  # type: ignore[misc]  # the host de
         settings = parse_settings(vllm_config.additional_config)
         versions.check_environment()
         disabled = is_disabled()
-        self.modes: Modes | None = None if disabled else prepare(settings, vllm_config.model_config)
+        self.modes: Modes | None = None if disabled else prepare(settings, vllm_config)
         self._steps: SteeredSteps | PassedOnSteps | None = None
         self._placed: Placed | None = None  # a pipeline stage that samples nothing has no heads
         self._evidence: dict[str, Assessment] = {}

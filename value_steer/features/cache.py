@@ -25,7 +25,7 @@ from value_steer.features.shards import (
 from value_steer.records.codec import decode, parse_json
 from value_steer.records.differences import differences
 from value_steer.records.fields import TEXT, Field, one_of, optional, read, whole_from
-from value_steer.records.files import replacing
+from value_steer.records.files import read_at_most, replacing
 from value_steer.value_probe.fingerprint import SettingsFingerprint, read_fingerprint
 
 if TYPE_CHECKING:
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     import torch
 
     from value_steer.features.records import Response, ResponseFeatures, ResponseKey
+
+LARGEST_INDEX = 64 << 20
+"""Bytes of ``index.json``; a shard takes 300, and has as many responses as one wants."""
 
 _FORMAT = 1
 _REMEDY = "give the folder of a feature cache, or a new one to FeatureCache.create"
@@ -202,7 +205,8 @@ class FeatureCache:
             FeatureCacheError: The shard is not the one that was written.
         """
         if shard.name not in self._readers:
-            self._readers[shard.name] = ShardReader(self.folder, shard)
+            width = self.spec.hidden_size
+            self._readers[shard.name] = ShardReader(self.folder, shard, width)
         return self._readers[shard.name].features(place, self.responses(shard)[place])
 
     def __iter__(self) -> Iterator[ResponseFeatures]:
@@ -234,7 +238,7 @@ def _lock(folder: Path) -> FileLock:
 def _read(folder: Path) -> tuple[CacheSpec, tuple[Shard, ...]]:
     file = _index(folder)
     try:
-        body = parse_json(file.read_bytes())
+        body = parse_json(read_at_most(file, LARGEST_INDEX))
     except (OSError, ValueError) as error:
         msg = f"{file} cannot be read ({error}); {_REMEDY}"
         raise FeatureCacheError(msg) from error

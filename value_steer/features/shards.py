@@ -19,6 +19,8 @@ from safetensors.torch import save
 
 from value_steer.features.errors import FeatureCacheError
 from value_steer.features.records import Response, ResponseFeatures, ResponseKey
+from value_steer.records.codec import parse_json
+from value_steer.records.fields import PROBABILITY, TEXT, Field, listed, optional, read
 from value_steer.records.files import replacing
 
 if TYPE_CHECKING:
@@ -131,17 +133,23 @@ def read_words(folder: Path, shard: Shard) -> list[Response]:
     """The responses of a shard, in its order.
 
     Raises:
-        FeatureCacheError: The file is not the one that was written.
+        FeatureCacheError: The file is not the one that was written, or holds other than responses.
     """
     file = shard.words_in(folder)
     require_intact(file, shard.words_sha256)
-    rows = json.loads(file.read_text(encoding="utf-8"))
-    return [
-        Response(
-            **row | {"key": ResponseKey(*row["key"]), "prompt_tokens": tuple(row["prompt_tokens"])}
-        )
-        for row in rows
-    ]
+    problems: list[str] = []
+    try:
+        rows = parse_json(file.read_bytes())
+    except ValueError as error:
+        rows = []
+        problems.append(f"it is no JSON ({error})")
+    if not isinstance(rows, list) or len(rows) != shard.responses:
+        problems.append(f"it is no list of {shard.responses} responses")
+        rows = []
+    found = [read(row, _RESPONSE, str(place), problems, ("key",)) for place, row in enumerate(rows)]
+    if problems:
+        raise FeatureCacheError(_unlike(file, problems))
+    return [Response(**values) for values in found]
 
 
 def require_intact(file: Path, checksum: str) -> None:
@@ -164,6 +172,13 @@ def require_intact(file: Path, checksum: str) -> None:
         raise FeatureCacheError(msg)
 
 
+def _unlike(file: Path, problems: list[str]) -> str:
+    return (
+        f"{file} is not as the index has it: {listed(problems)}; restore the folder, or strike the "
+        f"shard with FeatureCache.without({file.stem!r}) and capture its prompts again"
+    )
+
+
 def _store(file: Path, body: bytes) -> str:
     """Write a file whole; its checksum."""
     with replacing(file) as handle:
@@ -184,18 +199,32 @@ class _Tensors(Protocol):
     def get_tensor(self, name: str) -> Tensor:
         """All of a tensor."""
 
-    def get_slice(self, name: str) -> Tensor:
+    def get_slice(self, name: str) -> _Slice:
         """A tensor of which only what is indexed is read."""
+
+
+class _Slice(Protocol):
+    """A tensor in a file."""
+
+    def get_shape(self) -> list[int]:
+        """Of all of it."""
+
+    def __getitem__(self, rows: slice) -> Tensor: ...
 
 
 class ShardReader:
     """The tensors of one shard, mapped into memory and read where they are asked for.
 
+    Args:
+        folder: Of the cache.
+        shard: Which.
+        width: H of its states.
+
     Raises:
-        FeatureCacheError: The file is not the one that was written.
+        FeatureCacheError: The file is not the one that was written, or not as the index has it.
     """
 
-    def __init__(self, folder: Path, shard: Shard) -> None:
+    def __init__(self, folder: Path, shard: Shard, width: int) -> None:
         file = shard.tensors_in(folder)
         require_intact(file, shard.sha256)
         try:
@@ -203,10 +232,29 @@ class ShardReader:
         except SafetensorError as error:
             msg = f"{file} is no safetensors file ({error})"
             raise FeatureCacheError(msg) from error
-        self._hidden = tensors.get_slice("hidden")
-        self._prior = tensors.get_tensor("prior")
-        self._tokens = tensors.get_tensor("token_ids")
-        self._offsets: list[int] = tensors.get_tensor("offsets").tolist()
+        try:
+            offsets = tensors.get_tensor("offsets")
+            self._hidden = tensors.get_slice("hidden")
+            self._prior = tensors.get_tensor("prior")
+            self._tokens = tensors.get_tensor("token_ids")
+            states = self._hidden.get_shape()
+        except SafetensorError as error:
+            raise FeatureCacheError(_unlike(file, [str(error)])) from error
+        self._offsets: list[int] = offsets.tolist() if offsets.ndim == 1 else []
+        is_divided = (
+            offsets.dtype is torch.int64
+            and len(self._offsets) == shard.responses + 1
+            and self._offsets == sorted(self._offsets)
+            and self._offsets[:1] + self._offsets[-1:] == [0, shard.tokens]
+        )
+        shapes = (states, [*self._prior.shape], [*self._tokens.shape])
+        expected = ([shard.tokens, width], [shard.responses, width], [shard.tokens])
+        if not is_divided or shapes != expected or self._tokens.dtype is not torch.int32:
+            problem = (
+                f"its tensors are not those of {shard.responses} responses with {shard.tokens} "
+                f"tokens and states of {width}"
+            )
+            raise FeatureCacheError(_unlike(file, [problem]))
 
     def features(self, place: int, response: Response) -> ResponseFeatures:
         """The response at a place of the shard."""
@@ -214,3 +262,27 @@ class ShardReader:
         return ResponseFeatures(
             response, self._tokens[rows], self._hidden[rows], self._prior[place]
         )
+
+
+def _is_key(value: object) -> bool:
+    match value:
+        case [str(), int() as sample] if not isinstance(sample, bool):
+            return sample >= 0
+    return False
+
+
+def _is_token_ids(value: object) -> bool:
+    return isinstance(value, list) and all(type(token) is int and token >= 0 for token in value)
+
+
+_RESPONSE = {
+    "key": Field(
+        _is_key, "the prompt's id and the number of the sample", lambda v: ResponseKey(*v)
+    ),
+    "prompt": TEXT,
+    "text": TEXT,
+    "finish": optional(TEXT),
+    "reference": optional(TEXT),
+    "prompt_tokens": Field(_is_token_ids, "a list of token ids", tuple),
+    "label": optional(PROBABILITY),
+}

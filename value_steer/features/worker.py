@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from value_steer.engine.assembly import Modes
     from value_steer.engine.hooks import StepFollower
+    from value_steer.engine.modes import Modes
     from value_steer.engine.steps import SteeredSteps
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from value_steer.errors import SettingsError
 from value_steer.http.asgi import read_body, reply
 from value_steer.http.totals import requests_by_outcome
-from value_steer.records.fields import THRESHOLD, listed, read
+from value_steer.threshold_changes import EXAMPLE, parse_changes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 STATUS = "/v1/value-steer"
 THRESHOLDS = f"{STATUS}/thresholds"
 _MOST_BYTES = 10_000
-_FIELDS = {"abstain": THRESHOLD, "vfd": THRESHOLD}
-_EXAMPLE = '{"abstain": 0.4}'
 
 
 class StatusRoute:
@@ -85,25 +83,16 @@ def parsed(content: bytes, modes: Mapping[str, Any]) -> dict[str, Any]:
         SettingsError: Lists every problem.
     """
     if len(content) > _MOST_BYTES:
-        msg = f"the body is longer than {_MOST_BYTES} bytes; an example is {_EXAMPLE}"
+        msg = f"the body is longer than {_MOST_BYTES} bytes; an example is {EXAMPLE}"
         raise SettingsError(msg)
     try:
         asked = json.loads(content)
     except (ValueError, RecursionError) as error:
-        msg = f"the body is no JSON ({error}); an example is {_EXAMPLE}"
+        msg = f"the body is no JSON ({error}); an example is {EXAMPLE}"
         raise SettingsError(msg) from error
-    problems: list[str] = []
-    values = read(asked, _FIELDS, "thresholds", problems)
-    if not values and not problems:
-        problems.append(f"thresholds: names no mode; an example is {_EXAMPLE}")
-    problems += [
-        f"thresholds.{mode}: this engine does not have that mode enabled"
-        for mode in values
-        if mode not in modes
-    ]
-    if problems:
-        raise SettingsError(listed(problems))
-    return values
+    parse_changes(asked, {name: mode.get("heads", ()) for name, mode in modes.items()})
+    checked: dict[str, Any] = asked
+    return checked
 
 
 async def _totals(observed: Observed, send: Send) -> Totals | None:

@@ -108,11 +108,15 @@ def _histogram(name: str, text: str, bins: Sequence[int]) -> Metric:
 
 def _states(status: Mapping[str, Any]) -> Iterator[Metric]:
     thresholds = GaugeMetricFamily(
-        "value_steer_threshold", "What applies to the requests that come now.", labels=["mode"]
+        "value_steer_threshold",
+        "What applies to the requests that come now.",
+        labels=["mode", "head"],
     )
     for mode, settings in status["modes"].items():
-        value = settings["threshold"]
-        thresholds.add_metric([mode], _UNREACHABLE[mode] if value == NEVER else float(value))
+        for head, own in {"": settings, **settings.get("heads", {})}.items():
+            value = own["threshold"]
+            reached = _UNREACHABLE[mode] if value == NEVER else float(value)
+            thresholds.add_metric([mode, head], reached)
     yield thresholds
     evidence = GaugeMetricFamily(
         "value_steer_evidence",

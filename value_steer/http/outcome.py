@@ -13,6 +13,7 @@ _TOLD = (
     "value",
     "lowest",
     "threshold",
+    "action",
     "interventions",
     "no_acceptable",
     "unscored",
@@ -38,12 +39,14 @@ def described(outcome: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def word(outcome: Mapping[str, Any]) -> str:
-    """One of abstained, no_acceptable, refused, steered and exempt."""
+    """One of abstained, thinking_ended, no_acceptable, refused, steered and exempt."""
     if outcome["refused"] is not None:
         return "refused"
     ending: str | None = outcome["ending"]
     if ending:
         return ending.removeprefix(_PREFIX)
+    if outcome["action"] is not None:  # cut short before its stop token, or gone on
+        return "abstained" if outcome["abstained"] else "thinking_ended"
     left_alone = outcome["threshold"] is None and outcome["vfd_threshold"] is None
     return "exempt" if left_alone else "steered"
 

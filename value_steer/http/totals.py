@@ -90,6 +90,7 @@ def requests_by_outcome(counters: Mapping[str, Any]) -> dict[str, int]:
     ended = Counter(
         abstained=counters["abstained"] - counters["exhausted"],
         no_acceptable=counters["exhausted"],
+        thinking_ended=counters["thinking_ended"],
         refused=counters["refused"],
         exempt=counters["exempt"],
     )

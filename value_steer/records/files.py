@@ -12,6 +12,25 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def read_at_most(path: Path, most: int) -> bytes:
+    """All of a file.
+
+    Args:
+        path: Of the file.
+        most: Bytes beyond which it is not read to its end.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It has more bytes.
+    """
+    with path.open("rb") as handle:
+        content = handle.read(most + 1)
+    if len(content) > most:
+        msg = f"it has more than {most:,} bytes"
+        raise ValueError(msg)
+    return content
+
+
 @contextmanager
 def replacing(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
     """A file to write to that takes the place of ``path`` once it is complete.

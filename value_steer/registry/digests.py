@@ -68,12 +68,15 @@ def _decoded(source: bytes) -> str:
 def _without_docstrings(text: str) -> str:
     # Not str.splitlines, which also splits at form feeds and other characters inside of strings.
     rows = text.split("\n")
+    found, commented = [*_docstrings(ast.parse(text))], _commented(text)
     # From the end, so that what is still to come stays where it is.
-    for statement, is_all in sorted(_docstrings(ast.parse(text)), key=_place, reverse=True):
+    for statement, is_all in sorted(found, key=_place, reverse=True):
         first, last = statement.lineno - 1, (statement.end_lineno or statement.lineno) - 1
         before = _cut(rows[first], statement.col_offset)[0]
         after = _cut(rows[last], statement.end_col_offset or 0)[1]
-        goes = not is_all and _has_lines_to_itself(before, after, rows[:first])
+        # A backslash at the end of a comment continues nothing.
+        earlier = rows[first - 1] if first and first - 1 not in commented else ""
+        goes = not is_all and not earlier.endswith("\\") and _has_lines_to_itself(before, after)
         rows[first : last + 1] = [before + ("" if goes else "pass") + after]
     return "\n".join(rows)
 
@@ -104,11 +107,16 @@ def _cut(row: str, column: int) -> tuple[str, str]:
     return encoded[:column].decode(), encoded[column:].decode()
 
 
-def _has_lines_to_itself(before: str, after: str, earlier: Sequence[str]) -> bool:
+def _has_lines_to_itself(before: str, after: str) -> bool:
     """Whether nothing but white space and a comment is lost with the lines of a statement."""
-    is_continued = bool(earlier) and earlier[-1].endswith("\\")
     rest = after.strip()
-    return not before.strip() and (not rest or rest.startswith("#")) and not is_continued
+    return not before.strip() and (not rest or rest.startswith("#"))
+
+
+def _commented(text: str) -> set[int]:
+    """The lines that end in a comment, by index."""
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    return {token.start[0] - 1 for token in tokens if token.type == tokenize.COMMENT}
 
 
 def _without_comments(text: str) -> str:

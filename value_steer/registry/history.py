@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from value_steer.errors import RegistryError
 from value_steer.records.codec import parse_json
 from value_steer.records.fields import listed
-from value_steer.registry.rows import Registry, Row
+from value_steer.records.files import read_at_most
+from value_steer.registry.rows import LARGEST_BYTES, Registry, Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,8 +58,8 @@ def line(row: Row) -> str:
 
 def _rows(path: Path, vllm: str | None, problems: list[str]) -> Iterator[Row]:
     try:
-        lines = path.read_bytes().split(b"\n")
-    except OSError as error:
+        lines = read_at_most(path, LARGEST_BYTES).split(b"\n")
+    except (OSError, ValueError) as error:
         problems.append(f"{path}: cannot be read ({error})")
         return
     for number, text in enumerate(lines, start=1):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from value_steer.records.fields import is_number, shown, shown_key
 from value_steer.records.files import replacing
 from value_steer.training.errors import TrainingError
 from value_steer.training.metrics import HeadMetrics
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 """Version of the file's format."""
+
+_LONGEST = 300
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+"""What AdamW keeps of each parameter."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,26 +104,40 @@ class StateFile:
         if not self.path.exists():
             return None
         body = self._read()
-        self._require_same(body["identity"], self._identity(run))
-        run.head.load_state_dict(body["head"])
-        run.optimizer.load_state_dict(body["optimizer"])
-        run.epochs = [_epoch(epoch) for epoch in body["epochs"]]
-        run.batch = body["batch"]
-        run.loss_sum = body["loss_sum"]
-        run.best_epoch = body["best_epoch"]
-        run.best_weights = body["best_weights"]
-        return Randomness(**body["epoch_began"]), Randomness(**body["now"])
+        try:
+            self._require_same(body["identity"], self._identity(run))
+            run.head.load_state_dict(body["head"])
+            run.optimizer.load_state_dict(body["optimizer"])
+            run.epochs = [_epoch(epoch) for epoch in body["epochs"]]
+            run.batch, run.loss_sum = body["batch"], body["loss_sum"]
+            run.best_epoch, run.best_weights = body["best_epoch"], body["best_weights"]
+            began, now = Randomness(**body["epoch_began"]), Randomness(**body["now"])
+            _require_whole(run)
+            for randomness in (began, now):
+                randomness.restore(self.loader)
+        # What torch and Python make of a part that is missing, or is another than it was.
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError) as error:
+            raise TrainingError(self._damaged(error)) from error
+        except (TypeError, ValueError) as error:
+            raise TrainingError(self._damaged(error)) from error
+        return began, now
 
     def _read(self) -> dict[str, Any]:
         try:
             body = torch.load(self.path, map_location="cpu", weights_only=True)
         except Exception as error:  # Reading a damaged pickle can raise nearly anything.
-            msg = f"{self.path} cannot be read ({error}); delete it to train from the beginning"
-            raise TrainingError(msg) from error
-        if not isinstance(body, dict) or body.get("format") != FORMAT:
+            raise TrainingError(self._damaged(error)) from error
+        found = body.get("format") if isinstance(body, dict) else None
+        if not isinstance(found, int) or found != FORMAT:
             msg = f"{self.path} is no state file of format {FORMAT}; give the path of another file"
             raise TrainingError(msg)
+        if not isinstance(body.get("identity"), dict):
+            raise TrainingError(self._damaged("it does not say which run it is of"))
         return body
+
+    def _damaged(self, why: object) -> str:
+        shown = str(why)[:_LONGEST].encode(errors="backslashreplace").decode()
+        return f"{self.path} cannot be read ({shown}); delete it to train from the beginning"
 
     def _identity(self, run: Run) -> dict[str, object]:
         """What a run must share with the one that the file is of."""
@@ -127,7 +146,7 @@ class StateFile:
 
     def _require_same(self, saved: dict[str, object], own: dict[str, object]) -> None:
         differing = [
-            f"{key} is {saved.get(key)!r} there and {own.get(key)!r} here"
+            f"{shown_key(key)} is {shown(saved.get(key))} there and {shown(own.get(key))} here"
             for key in {**saved, **own}
             if saved.get(key) != own.get(key)
         ]
@@ -144,6 +163,42 @@ def _generators(loader: Loader) -> list[Generator]:
     owners = (loader, getattr(loader, "sampler", None))
     found = [getattr(owner, "generator", None) for owner in owners]
     return [generator for generator in found if isinstance(generator, torch.Generator)]
+
+
+def _require_whole(run: Run) -> None:
+    """Refuse a place in training at which no run can be.
+
+    Raises:
+        ValueError: Says what cannot be.
+    """
+    done, options = len(run.epochs), run.options
+    shapes = {key: tensor.shape for key, tensor in run.head.state_dict().items()}
+    kept = run.best_weights
+    found = {key: getattr(tensor, "shape", None) for key, tensor in kept.items()}
+    parameters = {p: p.shape for group in run.optimizer.param_groups for p in group["params"]}
+    moments = [
+        run.optimizer.state[parameter][name].shape == shape
+        for parameter, shape in parameters.items()
+        for name in _MOMENTS
+        if run.steps
+    ]
+    problems = {
+        "epochs": done > options.epochs or not all(map(_is_epoch, run.epochs, range(1, done + 1))),
+        "batch": type(run.batch) is not int or not 0 <= run.batch <= run.batches,
+        "loss_sum": not is_number(run.loss_sum),
+        "best_epoch": type(run.best_epoch) is not int or not 0 <= run.best_epoch <= done,
+        "best_weights": bool(done) != bool(kept) or found not in (shapes, {}),
+        "optimizer": not all(moments),
+    }
+    wrong = [name for name, is_wrong in problems.items() if is_wrong]
+    if wrong:
+        msg = f"{', '.join(wrong)}: not as any run leaves them"
+        raise ValueError(msg)
+
+
+def _is_epoch(epoch: EpochReport, number: int) -> bool:
+    losses = [epoch.train_loss, *([] if epoch.validation is None else [epoch.validation.loss])]
+    return epoch.epoch == number and all(map(is_number, [*losses, epoch.learning_rate]))
 
 
 def _epoch(body: dict[str, Any]) -> EpochReport:

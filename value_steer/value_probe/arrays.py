@@ -51,6 +51,11 @@ def read_npz(file: Path, body: bytes) -> dict[str, NDArray[Any]]:
 
 
 def _inflated(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, left: int) -> bytes:
+    # LZMA takes as much memory as the file says, and raises errors of its own.
+    if entry.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+        method = entry.compress_type
+        msg = f"{entry.filename[:40]!r} is compressed by method {method}, which numpy never does"
+        raise ValueError(msg)
     with archive.open(entry) as stream:
         data = stream.read(left + 1)
     if len(data) > left:

@@ -126,7 +126,8 @@ def _stored(file: Path, body: bytes) -> tuple[Stored, Sequence[str]]:
     if file.suffix != ".npz":
         return Stored(_state_dict(file, parse_pickled(file, body)), None), ()
     arrays = read_npz(file, body)
-    classes = [str(name) for key in ("classes_", "classes") for name in arrays.pop(key, ())]
+    stated = [arrays.pop(key) for key in ("classes_", "classes") if key in arrays]
+    classes = [str(name) for array in stated for name in array.reshape(-1)]
     text = next((name for name, array in arrays.items() if array.dtype.kind not in "fiu"), None)
     if text is not None or len(classes) not in (0, 2):
         msg = f"{file}: {text or 'classes_'}: expected numbers, and two classes"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import torch
 
 from value_steer.errors import CheckpointError
+from value_steer.records.fields import shown
 from value_steer.value_probe.head import Architecture
 from value_steer.value_probe.limits import MAX_HIDDEN_SIZE
 from value_steer.value_probe.pickle_text import Odd
@@ -101,16 +103,22 @@ def named(keys: Iterable[object]) -> str:
     """Names for a message: the first of them in order."""
     names = sorted(map(str, keys))
     more = f", ... ({len(names)} in all)" if len(names) > _NAMED else ""
-    return ", ".join(name[:_SHOWN] for name in names[:_NAMED]) + more or "none"
+    return ", ".join(map(_shown, names[:_NAMED])) + more or "none"
 
 
 def _not_numbers(file: Path, name: str) -> str:
-    return f"{file}: {name[:_SHOWN]} is not made of finite fp32 numbers; train or export it again"
+    return f"{file}: {_shown(name)} is not made of finite fp32 numbers; train or export it again"
+
+
+def _shown(name: str) -> str:
+    """A name from a file for a message, quoted if there is more in it than names have."""
+    return name[:_LONGEST] if _PLAIN.fullmatch(name[:_LONGEST]) else shown(name[:_LONGEST])
 
 
 _PRECISIONS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _NAMED = 8
-_SHOWN = 80
+_LONGEST = 80
+_PLAIN = re.compile(r"[\w.:/-]+")
 _CONVERT = (
     "A linear probe, a TRL or OpenRLHF value head or narrower layers: value-steer convert {} "
     "--out vhead.safetensors --scores p_good (or p_undesirable)"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from compat.cell import gpu
+from compat.cell.gpu import Gpus
 from compat.errors import InfraError
 
 if TYPE_CHECKING:
@@ -54,3 +55,29 @@ def test_a_driver_that_makes_no_sense_is_an_infra_error(
     install_smi(tmp_path, script, monkeypatch)
     with pytest.raises(InfraError, match="no compute capability"):
         gpu.lane()
+
+
+@pytest.mark.parametrize(
+    ("script", "visible", "expected"),
+    [
+        ("echo 580.65.06", None, Gpus(1, "580.65.06")),
+        ("echo 580.65.06; echo 580.65.06", None, Gpus(2, "580.65.06")),
+        ("echo 580.65.06; echo 580.65.06", "1", Gpus(1, "580.65.06")),
+        ("echo 580.65.06; echo 580.65.06", "0,1", Gpus(2, "580.65.06")),
+        ("echo 580.65.06", "", Gpus(0, "580.65.06")),
+        ("echo no devices were found; exit 6", None, Gpus(0, None)),
+    ],
+)
+def test_the_gpus_that_cuda_may_use_are_counted(
+    script: str,
+    visible: str | None,
+    expected: Gpus,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Those that are hidden from it, the driver's tool shows all the same."""
+    install_smi(tmp_path, script, monkeypatch)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert gpu.survey() == expected

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 CANDIDATE = select_release("0.28.0", load_candidates())
 TARGET = RunTarget(
-    CANDIDATE, "cpu", "default", Path("out"), FakeIsolation(), "a test", policy.load()
+    CANDIDATE, "cpu", "default", Path("out"), Path(), FakeIsolation(), "a test", policy.load()
 )
 NOW = replace(checkout.identify("cpu"), contracts_digest=HASH)
 INPUTS = reuse.Inputs(TARGET, HASH, NOW)

@@ -15,18 +15,21 @@ from compat.isolate import Choice, images, resolver
 from compat.registry import recheck, static
 from compat.release import derive, package, rehearsal, sweep
 from compat.releases import discover, matrix
+from compat.releases.candidates import load_candidates, select_release
 from compat.report import page
 from tests.compat.cells import FakeIsolation
 from tests.compat.checkouts import ROOT
 from tests.nonsense import command_line, ended_in_time, menu, options, values
 from value_steer.cli.arguments.types import PATH, TEXT
+from value_steer.contracts.history import story
 
 if TYPE_CHECKING:
     import argparse
 
 MENU = menu(cli.build_parser(Services()))
-GOOD: dict[str, dict[str, str]] = {
+GOOD: dict[str, dict[str, str | None]] = {
     "run": {"version": "0.28", "--isolation": "venv", "--fragment": "f.json", "--out": "out"},
+    "gpu": {"--dry-run": None, "--vllm": "0.28", "--wheels": "wheels", "--out": "out"},
     "sweep": {"versions": "0.28", "--out": "out"},
     "discover": {"--candidates": "new.json"},
     "static": {},
@@ -71,6 +74,7 @@ def services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Services:
         (derive, "write"),
         (sweep, "run"),
         (page, "render"),
+        (story, "told"),
     ):
         monkeypatch.setattr(module, name, reached)
     monkeypatch.setattr("compat.commands.bisect.releases.run", reached)
@@ -82,6 +86,11 @@ def services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Services:
         matrix.dumps([matrix.cell("0.28.0", "cpu", "default")]), encoding="utf-8"
     )
     Path("flat.json").write_text('{"0.19.1": {"result": "pass"}}', encoding="utf-8")
+    Path("wheels").mkdir()
+    for wheel in select_release("0.28", load_candidates()).build("cpu").wheels:
+        Path("wheels", wheel.filename).touch()
+    for name in ("PIP_NO_INDEX", "PIP_FIND_LINKS"):  # the command sets them
+        monkeypatch.setenv(name, "")
     Path("fragments").mkdir()
     Path("fragments/none.txt").touch()
     Path("nonsense").mkdir()
@@ -130,7 +139,7 @@ def test_nonsense_is_told_in_one_line(
     wrong = []
     for action in options(parser):
         name = (action.option_strings or [action.dest])[-1]
-        suffix = Path(given.get(name, "x.json")).suffix or ".json"
+        suffix = Path(given.get(name) or "x.json").suffix or ".json"
         for kind, value in values(tmp_path / "nonsense", suffix).items():
             capsys.readouterr()
             arguments = [*head, *command_line(parser, {**given, name: value})]

@@ -86,6 +86,7 @@ def test_a_claim_validates_nothing(registry: Path, tmp_path: Path) -> None:
         ([], "version by version"),
         ({}, "version by version"),
         ({"newest": ENTRY}, "is no version"),
+        ({"9" * 5000: ENTRY}, "is no version"),
         ({"0.19.1": "pass"}, "must be an object with a text named result"),
         ({"0.19.1": {"static": True}}, "must be an object with a text named result"),
         ({"0.19.1": {"result": ""}}, "must not be empty"),

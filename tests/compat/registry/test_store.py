@@ -21,7 +21,9 @@ from compat.registry import store
 from tests.compat.checkouts import ROOT
 from tests.compat.samples import CELL, FAILED, HASH, PASSED, failed, passed, rows
 from value_steer import versions
+from value_steer.errors import RegistryError
 from value_steer.registry import history
+from value_steer.registry.rows import LARGEST_BYTES, read_rows
 
 if TYPE_CHECKING:
     import random
@@ -175,6 +177,33 @@ def test_garbage_raises_the_named_error_only(registry: Path, garbage: bytes) -> 
 
     with pytest.raises(RecordError):
         store.load(registry)
+
+
+def test_a_registry_is_read_up_to_its_bound(registry: Path) -> None:
+    """White space fills it up; one byte more is refused, by both readers."""
+    store.append(registry, [PASSED])
+    body = registry.read_bytes()
+
+    registry.write_bytes(body.ljust(LARGEST_BYTES))
+    assert store.load(registry) == read_rows(registry) == (PASSED,)
+    registry.write_bytes(body.ljust(LARGEST_BYTES + 1))
+    with pytest.raises(RecordError, match="more than 16,777,216 bytes"):
+        store.load(registry)
+    with pytest.raises(RegistryError, match="more than 16,777,216 bytes"):
+        read_rows(registry)
+
+
+def test_a_year_of_history_is_read_up_to_its_bound(registry: Path) -> None:
+    """The message names the file."""
+    path = history.folder(registry) / "2020.jsonl"
+    path.parent.mkdir(exist_ok=True)
+    line = history.line(PASSED).encode()
+
+    path.write_bytes(line.rstrip().ljust(LARGEST_BYTES - 1) + b"\n")
+    assert history.read(registry) == (PASSED,)
+    path.write_bytes(line.rstrip().ljust(LARGEST_BYTES) + b"\n")
+    with pytest.raises(RegistryError, match=r"2020\.jsonl: cannot be read \(it has more than"):
+        history.read(registry)
 
 
 def test_a_missing_registry_is_not_made_anew(tmp_path: Path) -> None:

@@ -215,10 +215,11 @@ def test_an_odd_release_costs_itself_only(odd: str | None, told: str | None) -> 
     assert told in line
 
 
-def test_a_pin_that_the_index_lacks_costs_that_release() -> None:
+@pytest.mark.parametrize("requires", ["three", ">=" + "9" * 5000])
+def test_a_pin_that_the_index_lacks_costs_that_release(requires: str) -> None:
     """And so does a Python that cannot be read."""
     lacking, python, good = wheel("0.19.0"), wheel("0.20.0"), wheel("0.21.0")
-    python = replace(python, requires_python="three")
+    python = replace(python, requires_python=requires)
     texts = {w.filename: metadata("torch==2.10.0") for w in (python, good)}
     texts[lacking.filename] = metadata("torch==2.11.0")
 

@@ -221,3 +221,32 @@ def test_a_runner_without_rows_has_no_verdict() -> None:
     assert OLD.holds(Mode.ABSTAIN, Runner.V1) is True
     assert OLD.holds(Mode.ABSTAIN, Runner.V2) is None
     assert GONE.holds(Mode.ABSTAIN, Runner.V1) is False
+
+
+def test_one_wheel_that_cannot_be_read_costs_itself_only(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The others are told of, it is named with the reason, and the status is not 0."""
+    monkeypatch.setenv("VALUE_STEER_CACHE", str(tmp_path))
+    monkeypatch.setattr(pip_config, "pip_settings", IndexSettings)
+    monkeypatch.setattr(index, "project_wheels", lambda *_: tuple(WHEELS))
+    monkeypatch.setattr(sweep, "_MOST_WORKERS", 1)
+    monkeypatch.setattr(WheelTree, "prefetch", lambda *_: None)
+
+    def take(tree: WheelTree) -> Snapshot:
+        if tree.version() == "0.19.0":
+            msg = "vllm-0.19.0.whl: vllm/a.py cannot be read: Bad CRC-32"
+            raise ContractError(msg)
+        return snap(tree.version(), "fields a, b")
+
+    monkeypatch.setattr(snapshot, "take", take)
+
+    assert compat_check.main(["abstain", "--since", "0.18"]) == 2
+    out = capsys.readouterr().out
+    assert "0.19.0: not checked: vllm-0.19.0.whl: vllm/a.py cannot be read: Bad CRC-32" in out
+    assert [line.split()[0] for line in out.splitlines()[1:3]] == ["0.18.0", "0.20.0"]
+    assert compat_check.main(["--since", "0.18", "--json"]) == 2
+    (unread,) = json.loads(capsys.readouterr().out)["unread"]
+    assert unread["version"] == "0.19.0"
+    assert compat_check.main(["--vllm", "0.19.0"]) == 2
+    assert "Bad CRC-32" in capsys.readouterr().err

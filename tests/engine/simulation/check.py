@@ -9,6 +9,7 @@ from tests.engine.simulation.engine import Engine
 from tests.engine.simulation.reference import Answer, Reference
 from tests.engine.simulation.requests import Status
 from tests.engine.simulation.traces import drawn, simpler
+from value_steer.config import AbstainAction
 from value_steer.engine.delivery.report import Ending
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ def _outcome(request: Request, answer: Answer, outcome: Outcome) -> None:
         "lowest": outcome.lowest,
         "p_undesirable": outcome.p_undesirable,
         "abstained": outcome.abstained,
+        "action": outcome.action,
+        "kept": outcome.response_tokens,
         "values": outcome.values,
         "undesirable": outcome.undesirable,
     }
@@ -74,7 +77,9 @@ def _outcome(request: Request, answer: Answer, outcome: Outcome) -> None:
         "value": answer.good[-1] if answer.good else None,
         "lowest": min(answer.good, default=None),
         "p_undesirable": answer.undesirable[-1] if answer.undesirable else None,
-        "abstained": answer.ending is not None,
+        "abstained": answer.action not in {None, AbstainAction.END_THINKING},
+        "action": answer.action and answer.action.value,
+        "kept": answer.kept,
         "values": tuple(answer.good) if request.ask.values else None,
         "undesirable": tuple(answer.undesirable) if request.ask.values else None,
     }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tests.engine.simulation.reference import WEIGHT
+from tests.engine.simulation.reference import WEIGHT, scripts_of
 from tests.engine.simulation.requests import made
 from tests.engine.simulation.runner_v1 import FakeV1
 from tests.engine.simulation.runner_v2 import FakeV2
@@ -17,14 +17,22 @@ from tests.engine.simulation.stand_ins import RunnerV1, RunnerV2, SteeredSteps
 from value_steer.config import OnError
 from value_steer.engine import hooks
 from value_steer.engine.abstain import Abstainer
+from value_steer.engine.admission import (
+    AbstainDefaults,
+    Admission,
+    FilterDefaults,
+    HeadDefaults,
+)
 from value_steer.engine.delivery.lag import Lag
 from value_steer.engine.filtering.late import Memory
 from value_steer.engine.filtering.search import FallbackRule
 from value_steer.engine.filtering.value_filter import ValueFilter
+from value_steer.engine.forcing.forced import Forcing
 from value_steer.engine.guard import Guard
-from value_steer.engine.requests import Admission, FilterDefaults, RequestTable
+from value_steer.engine.requests import RequestTable
 from value_steer.engine.rows import Rows
 from value_steer.engine.scheduling.mirror import Mirror
+from value_steer.engine.scoring import Heads
 from value_steer.engine.steering import Steering
 from value_steer.engine.streaks import Streaks
 from value_steer.value_probe import HeadCard
@@ -36,6 +44,10 @@ if TYPE_CHECKING:
 _CPU = torch.device("cpu")
 _CARD = HeadCard(hidden_size=2)
 _INSTANCE = "simulated"
+
+
+def _defaults(sixteenths: int) -> HeadDefaults:
+    return HeadDefaults(0, sixteenths / 16, _CARD)
 
 
 class Engine:
@@ -59,7 +71,7 @@ class Engine:
         self.steps: Any = self._steered(installed)
         installed.calls.follow(self.steps)
         self.requests: list[Request] = [
-            made(f"r{i}", ask, trace.stale) for i, ask in enumerate(trace.asks)
+            made(f"r{i}", ask, trace) for i, ask in enumerate(trace.asks)
         ]
         self.prompts: set[str] = set()
         self.ahead: set[int] = set()
@@ -67,14 +79,18 @@ class Engine:
 
     def _steered(self, installed: hooks.Hooks) -> Any:
         trace, runner = self.trace, self.runner
-        defaults = FilterDefaults(trace.threshold / 16, trace.candidates, _CARD)
-        abstain = None if trace.abstain is None else trace.abstain / 16
-        self.table = RequestTable(Admission(abstain, trace.first, defaults))
+        filtering = FilterDefaults(_defaults(trace.threshold), trace.candidates)
+        abstention = None
+        if trace.abstain is not None:
+            abstention = AbstainDefaults(
+                _defaults(trace.abstain), trace.first, scripts=scripts_of(trace)
+            )
+        self.table = RequestTable(Admission(abstention, filtering))
         self.memory = Memory()
         self.lag = Lag(self._held_token)
         v1 = trace.runner == "v1"
         self.filter = ValueFilter(
-            score=lambda feature: feature[:, 0],
+            score=lambda feature, _: feature[:, 0],
             table=self.table,
             runner=RunnerV1(runner) if v1 else RunnerV2(runner),
             draws=runner.draws,
@@ -89,13 +105,18 @@ class Engine:
             if v1
             else (lambda: installed.sampler.arguments[0].req_ids)
         )
+        forcing = Forcing(scripts_of(trace), _CPU)
         steering = Steering(
             table=self.table,
             rows=Rows(8, _CPU),
             abstainer=Abstainer(
-                lambda f: f[:, 1], Streaks(trace.patience, 4, _CPU), lambda mask: mask
+                Heads([lambda f: f[:, 1]]),
+                Streaks(trace.patience, 4, _CPU),
+                lambda mask: mask,
+                forcing,
             ),
             value_filter=self.filter,
+            forcing=forcing,
             row_ids=row_ids,
             guard=Guard(self._on_error),
         )

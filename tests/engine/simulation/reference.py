@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from tests.engine.simulation import model
-from tests.engine.simulation.traces import STOP
-from value_steer.config import Fallback
+from tests.engine.simulation.traces import CLOSES, OPENS, STOP
+from value_steer.config import AbstainAction, Fallback
 from value_steer.engine.delivery.report import Ending
 from value_steer.engine.filtering.draws import Redraw, probabilities, redraw
+from value_steer.engine.forcing.scripts import Reasoning, Scripts
 from value_steer.policy import Candidate, least_penalised, least_undesirable
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ class Answer:
     undesirable: list[float] = field(default_factory=list)
     interventions: int = 0
     no_acceptable: int = 0
+    action: AbstainAction | None = None
+    kept: int | None = None
 
 
 class Reference:
@@ -41,6 +44,8 @@ class Reference:
     def __init__(self, trace: Trace, ask: Ask) -> None:
         self._trace, self._ask = trace, ask
         self._streak = 0
+        self._script: tuple[int, ...] | None = None
+        self._start = 0
         self.answer = Answer()
 
     def decode(self) -> Answer:
@@ -52,12 +57,12 @@ class Reference:
                 model.allowed(self._trace.salt, self.answer.tokens) if self._ask.grammar else None
             )
             processed = model.masked(logits, mask)
-            if self._ends(sequence, processed):
-                self.answer.ending = Ending.ABSTAINED
-                self._give(STOP, self._undesirable(sequence, STOP), processed)
-            else:
+            forced = self._forced(sequence, processed)
+            if forced is None:
                 self._give(*self._next(sequence, processed), processed)
-        if self._filters and not self._ask.grammar and self.answer.ending is None:
+            else:
+                self._give(forced, self._undesirable(sequence, forced), processed)
+        if self._filters and not self._ask.grammar and self.answer.action is None:
             # What judges the last token shows the state after it as well.
             self._judge((*self._ask.prompt, *self.answer.tokens))
         return self.answer
@@ -77,10 +82,39 @@ class Reference:
     def _undesirable(self, sequence: tuple[int, ...], token: int) -> float:
         return model.state(self._trace.salt, (*sequence, token)).undesirable
 
-    def _ends(self, sequence: tuple[int, ...], processed: list[float]) -> bool:
-        """Whether abstention ends it here."""
-        possible = not self._ask.grammar or processed[STOP] > -torch.inf
-        return self._judge(sequence) and possible
+    def _forced(self, sequence: tuple[int, ...], processed: list[float]) -> int | None:
+        """What abstention gives out in place of the sampled token; ``None``: nothing."""
+        answer = self.answer
+        if self._script is None:
+            script = self._chosen(sequence)
+            first = script[0] if script else STOP
+            possible = not self._ask.grammar or processed[first] > -torch.inf
+            if not (self._judge(sequence) and possible):
+                return None
+            answer.kept = len(answer.tokens)
+            if not script:
+                answer.action, answer.ending = AbstainAction.END, Ending.ABSTAINED
+                return STOP
+            answer.action = self._ask.action
+            self._script, self._start = script, len(sequence)
+        index = len(sequence) - self._start
+        if index >= len(self._script):
+            return None
+        token = self._script[index]
+        if self._ask.grammar and processed[token] == -torch.inf:
+            return None
+        if answer.action is AbstainAction.MESSAGE and index == len(self._script) - 1:
+            answer.ending = Ending.ABSTAINED
+        return token
+
+    def _chosen(self, sequence: tuple[int, ...]) -> tuple[int, ...]:
+        """What a request says when it fires now, a stop token included; nothing: it ends."""
+        trace, action = self._trace, self._ask.action
+        opened = _last(sequence, OPENS) if trace.opens else 0
+        closing = trace.closing if opened > _last(sequence, CLOSES) else ()
+        if action is AbstainAction.MESSAGE and not self._ask.grammar:
+            return (*closing, *trace.message, STOP)
+        return closing if action is AbstainAction.END_THINKING else ()
 
     def _judge(self, sequence: tuple[int, ...]) -> bool:
         """Whether it has been below the threshold for long enough."""
@@ -119,6 +153,7 @@ class Reference:
         self.answer.no_acceptable += 1
         endable = not ask.grammar and len(sequence) - len(ask.prompt) >= ask.least
         if trace.fallback is Fallback.ABSTAIN and endable:
+            self.answer.action, self.answer.kept = AbstainAction.END, len(self.answer.tokens)
             self.answer.ending = Ending.NO_ACCEPTABLE
             return STOP, refused[-1].p_undesirable
         best = least_undesirable(refused)
@@ -129,3 +164,13 @@ class Reference:
             best = least_penalised(refused, policy[[c.token for c in refused]].tolist(), WEIGHT)
         self.answer.interventions += best.token != refused[0].token
         return best.token, best.p_undesirable
+
+
+def _last(sequence: tuple[int, ...], token: int) -> int:
+    return max((i for i, other in enumerate(sequence) if other == token), default=-1)
+
+
+def scripts_of(trace: Trace) -> Scripts:
+    """What the engine of a trace can say."""
+    reasoning = Reasoning(OPENS if trace.opens else None, CLOSES, trace.closing)
+    return Scripts(reasoning, trace.message)

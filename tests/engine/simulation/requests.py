@@ -8,7 +8,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from tests.engine.schedules import Params
-from tests.engine.simulation.traces import STOP, Ask
+from tests.engine.simulation.traces import STOP, Ask, Trace
+from value_steer.request_settings import AbstainAction
 
 BLOCK = 2
 
@@ -93,11 +94,14 @@ class Latest(Request):
 KINDS: dict[str, type[Request]] = {"counted": Counted, "discard": Discarding, "latest": Latest}
 
 
-def made(name: str, ask: Ask, kind: str) -> Request:
+def made(name: str, ask: Ask, trace: Trace) -> Request:
     """A request from what its client asks for."""
     extra: dict[str, Any] = {} if ask.steer else {"steer": False}
     if ask.candidates is not None:
         extra["vfd_num_candidates"] = ask.candidates
+    refused = ask.grammar and ask.action is AbstainAction.MESSAGE
+    if trace.abstain is not None and not refused and ask.action is not AbstainAction.END:
+        extra["abstain_action"] = ask.action.value
     if ask.values:
         extra["steer_values"] = True
     params = Params(
@@ -108,7 +112,7 @@ def made(name: str, ask: Ask, kind: str) -> Request:
         structured_outputs=object() if ask.grammar else None,
         logprobs=ask.logprobs,
     )
-    return KINDS[kind](name, ask, params, ask.most, list(ask.prompt))
+    return KINDS[trace.stale](name, ask, params, ask.most, list(ask.prompt))
 
 
 class Pool:

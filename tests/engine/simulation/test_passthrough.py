@@ -87,7 +87,7 @@ def test_values_of_another_batch_stop_the_step() -> None:
     engine = Engine(Trace((ONE,)))
     held = engine.filter._held
     score = held._score
-    held._score = lambda feature: score(feature).repeat(2)
+    held._score = lambda feature, choice: score(feature, choice).repeat(2)
 
     with pytest.raises(SteeringError, match="another batch than the 1 rows"):
         engine.run()
@@ -96,7 +96,7 @@ def test_values_of_another_batch_stop_the_step() -> None:
 def test_a_value_that_is_not_a_number_is_unacceptable() -> None:
     """So with ``abstain`` the request is given up at its first token."""
     engine = Engine(Trace((ONE,), fallback=Fallback.ABSTAIN))
-    engine.filter._held._score = lambda feature: feature[:, 0] * float("nan")
+    engine.filter._held._score = lambda feature, _: feature[:, 0] * float("nan")
 
     engine.run()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from value_steer.config import Fallback
+from value_steer.config import AbstainAction, Fallback
 
 if TYPE_CHECKING:
     import random
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 VOCABULARY = 6
 STOP = 1
+OPENS, CLOSES = 2, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Ask:
         aborted: The step before which its client gives up; ``None`` for never.
         candidates: Its own number of draws; ``None`` for the engine's.
         values: Whether it asks for the value of every token.
+        action: What happens when abstention fires.
     """
 
     prompt: tuple[int, ...]
@@ -46,6 +48,7 @@ class Ask:
     aborted: int | None = None
     candidates: int | None = None
     values: bool = False
+    action: AbstainAction = AbstainAction.END
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,9 @@ class Trace:
         fallback: What is given out without an acceptable token.
         resets: Steps before which the prefix cache is reset, running requests included.
         eager: Whether an output is redeemed as soon as it is promised.
+        opens: Whether a token opens a reasoning section; else every response begins inside one.
+        closing: What is given out to close it.
+        message: What is given out before a request ends, under the action ``message``.
     """
 
     asks: tuple[Ask, ...]
@@ -90,6 +96,9 @@ class Trace:
     fallback: Fallback = Fallback.ARGMIN
     resets: tuple[int, ...] = ()
     eager: bool = False
+    opens: bool = True
+    closing: tuple[int, ...] = (CLOSES,)
+    message: tuple[int, ...] = (4,)
 
 
 def drawn(r: random.Random) -> Trace:
@@ -116,6 +125,9 @@ def drawn(r: random.Random) -> Trace:
         fallback=r.choice(tuple(Fallback)),
         resets=resets,
         eager=r.random() < 0.5,
+        opens=r.random() < 0.5,
+        closing=r.choice(((CLOSES,), (0, CLOSES), (5, CLOSES, 4))),
+        message=r.choice(((4,), (5, 0))),
     )
 
 
@@ -136,6 +148,7 @@ def _ask(r: random.Random, longest: int) -> Ask:
         aborted=r.randrange(1, 9) if r.random() < 0.1 else None,
         candidates=r.choice((None, None, 1, 4)),
         values=r.random() < 0.5,
+        action=r.choice((*[AbstainAction.END] * 2, *AbstainAction)),
     )
 
 
@@ -148,6 +161,8 @@ def simpler(trace: Trace) -> Iterator[Trace]:
     plain = Trace(())
     for name in ("resets", "abstain", "blocks", "rows", "budget", "longest", "depth", "runner"):
         yield replace(trace, **{name: getattr(plain, name)})
+    for name in ("opens", "closing", "message"):
+        yield replace(trace, **{name: getattr(plain, name)})
     for name in ("stale", "eager", "patience", "first", "candidates", "fallback"):
         yield replace(trace, **{name: getattr(plain, name)})
     for i, ask in enumerate(asks):
@@ -157,7 +172,7 @@ def simpler(trace: Trace) -> Iterator[Trace]:
 
 def _simpler_asks(ask: Ask) -> Iterator[Ask]:
     plain = Ask(())
-    for name in ("at", "least", "greedy", "grammar", "logprobs", "aborted", "candidates"):
+    for name in ("at", "least", "greedy", "grammar", "logprobs", "aborted", "candidates", "action"):
         yield replace(ask, **{name: getattr(plain, name)})
     yield replace(ask, steer=True, values=False)
     if len(ask.prompt) > 1:

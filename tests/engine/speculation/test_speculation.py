@@ -9,15 +9,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
+from tests.engine.live import abstaining
 from tests.engine.schedules import Job, Params, Scheduler
 from value_steer.config import OnError
 from value_steer.engine.abstain import Abstainer
 from value_steer.engine.delivery.outbox import Outbox
 from value_steer.engine.delivery.report import Ending, report_of
+from value_steer.engine.forcing.forced import Forcing
+from value_steer.engine.forcing.scripts import Scripts
 from value_steer.engine.guard import Guard
-from value_steer.engine.requests import Admission, RequestTable
+from value_steer.engine.requests import RequestTable
 from value_steer.engine.rows import Rows
 from value_steer.engine.scheduling.ledger import Ledger
+from value_steer.engine.scoring import Heads
 from value_steer.engine.speculation.judging import REJECTED, DraftJudge
 from value_steer.engine.speculation.steering import SpeculativeSteering
 from value_steer.engine.streaks import Streaks
@@ -46,15 +50,17 @@ class Host:
         self.outbox, self.ledger = Outbox(), Ledger()
         self.endings: dict[str, Ending] = {}
         self._ahead, self._rejected = ahead, dict[str, int]()
-        streaks = Streaks(patience, 16, CPU)
+        streaks, score = Streaks(patience, 16, CPU), Heads([lambda f: f[:, 0]])
+        forcing = Forcing(Scripts(), CPU)
         self.steering = SpeculativeSteering(
-            DraftJudge(lambda f: f[:, 0], streaks, lambda mask: mask),
+            DraftJudge(score, streaks, lambda mask: mask),
             asynchronous=ahead,
             device=CPU,
-            table=RequestTable(Admission(THRESHOLD, 1)),
+            table=RequestTable(abstaining(THRESHOLD)),
             rows=Rows(8, CPU),
-            abstainer=Abstainer(lambda f: f[:, 0], streaks, lambda mask: mask),
+            abstainer=Abstainer(score, streaks, lambda mask: mask, forcing),
             value_filter=None,
+            forcing=forcing,
             row_ids=lambda: self.rows,
             guard=Guard(on_error),
         )
@@ -256,7 +262,7 @@ def test_passthrough_serves_what_was_accepted() -> None:
     host = Host(on_error=OnError.PASSTHROUGH)
     host.add("a")
     host.step({"a": [0.0]})
-    host.steering._judge._score = lambda _: torch.zeros(0)
+    host.steering._judge._score = Heads([lambda _: torch.zeros(0)])
 
     assert host.step({"a": [0.1, 0.1]}) == {"a": [5, 5]}
     assert host.ledger.counters.swallowed_errors == 1

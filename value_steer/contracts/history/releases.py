@@ -9,7 +9,7 @@ from packaging.version import InvalidVersion, Version
 
 from value_steer.contracts.history import snapshot as snapshots
 from value_steer.contracts.history.changes import changes, default_changes
-from value_steer.contracts.history.sweep import sweep
+from value_steer.contracts.history.sweep import Unread, sweep
 from value_steer.contracts.report import Status
 from value_steer.contracts.rows import SURFACES
 from value_steer.contracts.sources import index, pip_config
@@ -64,12 +64,14 @@ class Sweep:
         history: One snapshot per release, oldest first.
         architectures: Model classes whose default runner is shown.
         runners: The model runners that are reported.
+        unread: Releases that are not in ``history``, for their wheels cannot be read.
     """
 
     modes: tuple[Mode, ...]
     history: tuple[Snapshot, ...]
     architectures: tuple[str, ...]
     runners: tuple[Runner, ...] = (*Runner,)
+    unread: tuple[Unread, ...] = ()
 
     @property
     def rows(self) -> frozenset[str]:
@@ -101,7 +103,7 @@ class Sweep:
 
     @property
     def ok(self) -> bool:
-        """Whether every release has a model runner on which every row holds."""
+        """Whether every release that was read has a model runner on which every row holds."""
         return all(
             any(all(snapshot.holds(mode, r) for mode in self.modes) for r in self.runners)
             for snapshot in self.history
@@ -114,14 +116,18 @@ def run(
     """Check the selected releases.
 
     Raises:
-        ContractError: A release does not exist or cannot be read.
+        ContractError: A release does not exist, or none of them can be read.
     """
     # A path is wrong more often than the network, and faster to find out.
     unreleased = () if selection.against is None else (_unreleased(selection.against),)
     settings = pip_config.pip_settings()
     wheels = index.for_reading(index.project_wheels(_PROJECT, settings))
-    history = sweep(select(selection, wheels), settings, cache_folder())
-    return Sweep(modes, (*history, *unreleased), selection.architectures, runners)
+    found = sweep(select(selection, wheels), settings, cache_folder())
+    unread = tuple(one for one in found if isinstance(one, Unread))
+    if len(unread) == len(found):
+        raise ContractError("; ".join(one.reason for one in unread))
+    history = tuple(one for one in found if not isinstance(one, Unread))
+    return Sweep(modes, (*history, *unreleased), selection.architectures, runners, unread)
 
 
 def select(selection: Selection, wheels: Sequence[IndexWheel]) -> tuple[IndexWheel, ...]:
@@ -153,6 +159,7 @@ def to_json(found: Sweep) -> dict[str, object]:
         "ok": found.ok,
         "modes": [mode.value for mode in found.modes],
         "releases": [_release(found, snapshot) for snapshot in found.history],
+        "unread": [asdict(one) for one in found.unread],
         "changes": [change_json(change) for change in found.changes],
         "first_changes": found.first_changes,
         "runner_default_changes": [asdict(change) for change in default_changes(found.history)],

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from packaging.version import Version
+
 from value_steer.contracts.history import releases
 from value_steer.contracts.history.changes import default_changes
 from value_steer.contracts.history.releases import OLDEST, USED_BY, Selection, change_json
@@ -59,9 +61,13 @@ def story(version: str, modes: tuple[Mode, ...] = (*Mode,)) -> Story:
     """The story of a release on the package index; those from 0.19.0 up to it are read.
 
     Raises:
-        ContractError: There is no such release, or one cannot be read.
+        ContractError: There is no such release, or it cannot be read.
     """
-    return tell(releases.run(Selection(since=OLDEST, until=version), modes))
+    found = releases.run(Selection(since=OLDEST, until=version), modes)
+    for one in found.unread:
+        if Version(one.version) == Version(version):
+            raise ContractError(one.reason)
+    return tell(found)
 
 
 def tell(found: Sweep) -> Story:

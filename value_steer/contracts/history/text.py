@@ -21,6 +21,7 @@ _SYMBOLS = {surface.id: (surface.path, surface.symbol) for surface in SURFACES}
 def lines(found: Sweep) -> Iterator[str]:
     """All that a sweep found."""
     yield from _table(found)
+    yield from unread_lines(found)
     for snapshot in found.history:
         for row in found.broken(snapshot):
             yield f"{snapshot.version}: {row.id}: {row.detail} [used by {USED_BY[row.id]}]"
@@ -28,6 +29,12 @@ def lines(found: Sweep) -> Iterator[str]:
     yield from change_lines(found.changes)
     if len(found.history) > 1:
         yield from _first_changes(found)
+
+
+def unread_lines(found: Sweep) -> Iterator[str]:
+    """The releases that were not checked."""
+    for one in found.unread:
+        yield f"{one.version}: not checked: {one.reason}"
 
 
 def default_lines(changed: Iterable[DefaultChange]) -> Iterator[str]:

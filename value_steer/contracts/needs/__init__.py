@@ -7,6 +7,7 @@ from value_steer.contracts.needs.behaviour import Calls, Compares, Contains, Ord
 from value_steer.contracts.needs.classes import Extensible, Implementable
 from value_steer.contracts.needs.definitions import (
     Accepts,
+    DefinedBy,
     Exists,
     IsClass,
     Need,
@@ -22,6 +23,7 @@ __all__ = [
     "Compares",
     "Constructible",
     "Contains",
+    "DefinedBy",
     "Exists",
     "Extensible",
     "Fields",

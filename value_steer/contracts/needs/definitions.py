@@ -117,6 +117,25 @@ class Accepts:
 
 
 @dataclass(frozen=True, slots=True)
+class DefinedBy:
+    """A member that one of these classes defines, whichever class has inherited it.
+
+    Attributes:
+        owners: The file and the name of each.
+    """
+
+    owners: tuple[tuple[str, str], ...]
+
+    def problem(self, symbol: Symbol, sources: Sources) -> str | None:  # noqa: ARG002
+        """Say which class defines it instead."""
+        found = (symbol.module.path, symbol.owner.name if symbol.owner else "no class")
+        if found in self.owners:
+            return None
+        wanted = " or ".join(f"{name} of {path}" for path, name in self.owners)
+        return f"needs it defined by {wanted}; found {found[1]} of {found[0]}"
+
+
+@dataclass(frozen=True, slots=True)
 class Property:
     """A member that is read without a call."""
 

@@ -25,7 +25,7 @@ ROWS: tuple[Surface, ...] = (
         path="vllm/config/__init__.py",
         symbol="ModelConfig",
         need=IsClass(),
-        used_by="value_steer.engine.assembly.prepare",
+        used_by="value_steer.engine.modes.prepare",
         why="The head is loaded for the model that it describes.",
     ),
     _VLLM(
@@ -108,7 +108,7 @@ ROWS: tuple[Surface, ...] = (
         id="model_config.get_hidden_size",
         symbol="ModelConfig.get_hidden_size",
         need=Parameters(),
-        used_by="value_steer.engine.assembly._head",
+        used_by="value_steer.engine.modes._head",
         why="The head must fit the model's hidden states.",
     ),
 )

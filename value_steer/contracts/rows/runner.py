@@ -83,14 +83,14 @@ ROWS: tuple[Surface, ...] = (
         id="runner.samples_before_bookkeeping",
         symbol="GPUModelRunner.sample_tokens",
         need=Order("self._sample", "self._bookkeeping_sync"),
-        used_by="value_steer.engine.abstain.StopTokens.end",
+        used_by="value_steer.engine.abstain.StopTokens.force",
         why="A replaced token must be the one that is booked and fed back.",
     ),
     _RUNNER(
         id="runner.samples_before_promise",
         symbol="GPUModelRunner.sample_tokens",
         need=Order("self._sample", "AsyncGPUModelRunnerOutput"),
-        used_by="value_steer.engine.abstain.StopTokens.end",
+        used_by="value_steer.engine.abstain.StopTokens.force",
         why="With asynchronous scheduling a replaced token must be the one that is copied out.",
     ),
     _ROW(

@@ -25,7 +25,7 @@ _BUFFERS = partial(_VFD, path=f"{_PATH}/buffer_utils.py")
 _SAMPLER = partial(_VFD, path=f"{_PATH}/sample/sampler.py")
 
 _INSTALL = "value_steer.engine.hooks.install"
-_END = "value_steer.engine.abstain.StopTokens.end"
+_END = "value_steer.engine.abstain.StopTokens.force"
 _RUNS_AGAIN = "value_steer.engine.runners.v2.RunnerV2.run_again"
 _DRAWS = "value_steer.engine.runners.v2.DrawsV2"
 

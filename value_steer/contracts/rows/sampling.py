@@ -32,21 +32,21 @@ ROWS: tuple[Surface, ...] = (
         symbol="SamplerOutput",
         runners=frozenset({Runner.V1}),
         need=Fields(("sampled_token_ids", "logprobs_tensors"), writable=True),
-        used_by="value_steer.engine.abstain.StopTokens.end",
+        used_by="value_steer.engine.abstain.StopTokens.force",
         why="The sampled token of a row that ends is replaced in it.",
     ),
     _OUTPUTS(
         id="logprobs_tensors.fields",
         symbol="LogprobsTensors",
         need=Fields(("logprob_token_ids", "logprobs", "selected_token_ranks")),
-        used_by="value_steer.engine.abstain.StopTokens.end",
+        used_by="value_steer.engine.abstain.StopTokens.force",
         why="The caller's log-probabilities must be those of the token that ends the row.",
     ),
     _OUTPUTS(
         id="logprobs_tensors.is_named_tuple",
         symbol="LogprobsTensors",
         need=IsClass(bases=("NamedTuple",)),
-        used_by="value_steer.engine.abstain.StopTokens.end",
+        used_by="value_steer.engine.abstain.StopTokens.force",
         why="Its tensors are changed in place because its fields cannot be.",
     ),
     _OUTPUTS(
@@ -78,7 +78,7 @@ ROWS: tuple[Surface, ...] = (
                 "extra_args",
             )
         ),
-        used_by="value_steer.engine.requests.Admission.__call__",
+        used_by="value_steer.engine.admission.Admission.__call__",
         why="A request says here whether and how it may be ended.",
     ),
     _PARAMS(
@@ -100,7 +100,7 @@ ROWS: tuple[Surface, ...] = (
         id="sampling_params.eos_token_id",
         symbol="SamplingParams.eos_token_id",
         need=Property(),
-        used_by="value_steer.engine.requests._stop_token",
+        used_by="value_steer.engine.admission._stop_token",
         why="It is the id on which the scheduler ends the request.",
     ),
 )

@@ -66,7 +66,7 @@ ROWS: tuple[Surface, ...] = (
                 "num_computed_tokens",
             )
         ),
-        used_by="value_steer.engine.requests.Admission.__call__",
+        used_by="value_steer.engine.admission.Admission.__call__",
         why="A request's own settings and the length of its prompt arrive in it.",
     ),
     _OUTPUT(
@@ -86,19 +86,19 @@ ROWS: tuple[Surface, ...] = (
     _STOP(
         id="check_stop.eos",
         need=Compares("sampling_params.eos_token_id"),
-        used_by="value_steer.engine.requests._stop_token",
+        used_by="value_steer.engine.admission._stop_token",
         why="A forced end-of-sequence token ends the request only if the scheduler looks for it.",
     ),
     _STOP(
         id="check_stop.stop_token_ids",
         need=Compares("sampling_params.stop_token_ids"),
-        used_by="value_steer.engine.requests._stop_token",
+        used_by="value_steer.engine.admission._stop_token",
         why="A request without an end-of-sequence id is ended by one of its stop tokens.",
     ),
     _STOP(
         id="check_stop.min_tokens",
         need=Compares("sampling_params.min_tokens"),
-        used_by="value_steer.engine.requests.Admission.__call__",
+        used_by="value_steer.engine.admission.Admission.__call__",
         why="Nothing is judged before the scheduler would let the request stop.",
     ),
 )

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -23,6 +24,18 @@ _RETRIES = 5
 _MOST = 1_000_000
 _TRUE = {"y", "yes", "t", "true", "on", "1"}
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s'\"]*@")
+
+
+class Keyring(Enum):
+    """Where pip looks for the password of an index that refuses: ``keyring-provider``.
+
+    ``auto`` is the package, or else the program; neither with ``no-input``, for it may ask.
+    """
+
+    AUTO = "auto"
+    DISABLED = "disabled"
+    IMPORT = "import"
+    SUBPROCESS = "subprocess"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +55,8 @@ class IndexSettings:
         client_certificate: Shown to servers.
         timeout: Seconds of silence after which a request has failed.
         retries: How often one is made again.
+        no_proxy_env: The variables of the environment name no proxy.
+        keyring: Where passwords are looked for.
     """
 
     address: str | None = field(default=None, repr=False)
@@ -54,6 +69,8 @@ class IndexSettings:
     client_certificate: str | None = None
     timeout: float | None = None
     retries: int = _RETRIES
+    no_proxy_env: bool = False
+    keyring: Keyring = Keyring.AUTO
 
 
 def pip_settings() -> IndexSettings:
@@ -113,6 +130,8 @@ def parse_settings(lines: Sequence[str]) -> IndexSettings:
         client_certificate=merged.get("client-cert"),
         timeout=timeout,
         retries=_RETRIES if retries is None else int(retries),
+        no_proxy_env=is_set(merged, "no-proxy-env"),
+        keyring=_keyring(merged),
     )
 
 
@@ -132,6 +151,18 @@ def local_path(address: str) -> Path | None:
     if parts.scheme == "file":
         return Path(unquote(parts.path))
     return None if parts.scheme else Path(address).expanduser().resolve()
+
+
+def _keyring(options: Mapping[str, str]) -> Keyring:
+    text = options.get("keyring-provider", Keyring.AUTO.value)
+    try:
+        keyring = Keyring(text)
+    except ValueError:
+        known = ", ".join(one.value for one in Keyring)
+        msg = f"pip's option keyring-provider is {text[:40]!r}, none of {known}"
+        raise ContractError(msg) from None
+    silent = keyring is Keyring.AUTO and is_set(options, "no-input")
+    return Keyring.DISABLED if silent else keyring
 
 
 def _number(options: Mapping[str, str], name: str, default: float | None) -> float | None:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import ssl
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from requests.auth import AuthBase, HTTPBasicAuth
-from requests.utils import get_netrc_auth
+
+from value_steer.contracts.sources.credentials import Credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from typing_extensions import Self
 
     from value_steer.contracts.sources.pip_config import IndexSettings
@@ -69,23 +66,6 @@ class _Trusting(HTTPAdapter):
         super().cert_verify(conn, url, verify=False, cert=cert)  # type: ignore[no-untyped-call]
 
 
-class _Credentials(AuthBase):
-    """Those in the addresses of indexes, for all that their hosts serve, else those of netrc."""
-
-    def __init__(self, addresses: Iterable[str]) -> None:
-        parts = [urlsplit(address) for address in addresses]
-        self._known = {
-            _host(one.netloc): (unquote(one.username), unquote(one.password or ""))
-            for one in parts
-            if one.username is not None
-        }
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        url = request.url or ""
-        found = self._known.get(_host(urlsplit(url).netloc)) or get_netrc_auth(url)
-        return request if found is None else HTTPBasicAuth(*found)(request)
-
-
 def make(settings: IndexSettings) -> Session:
     """A session that keeps its connections."""
     session = Session(settings.timeout or _TIMEOUT)
@@ -109,12 +89,12 @@ def make(settings: IndexSettings) -> Session:
         session.verify = settings.certificates
     if settings.client_certificate:
         session.cert = settings.client_certificate
+    # As in pip, the variables of the environment do not count beside a proxy that is configured.
+    session.trust_env = settings.proxy is None and not settings.no_proxy_env
     if settings.proxy is not None:
-        # As in pip, the variables of the environment do not count beside it.
-        session.trust_env = False
         session.proxies = dict.fromkeys(("http", "https"), settings.proxy or "")
     addresses = (settings.address or "", *settings.more, *settings.find_links)
-    session.auth = _Credentials(addresses)
+    session.auth = Credentials(addresses, settings.keyring)
     return session
 
 
@@ -122,7 +102,3 @@ def _unread(answer: requests.Response, **_: object) -> None:
     """Close a redirect, whose content requests would read to its end."""
     if answer.is_redirect:
         answer.close()
-
-
-def _host(netloc: str) -> str:
-    return netloc.rpartition("@")[2].lower()

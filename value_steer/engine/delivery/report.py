@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from value_steer.request_settings import AbstainAction
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -35,6 +37,7 @@ class Admitted:
         refusal: Why its own settings were refused, which ends it; else ``None``.
         unendable: Whether abstention cannot end it because it has no stop token.
         keeps_values: Whether it asked for the value of every token.
+        action: What happens once abstention fires.
     """
 
     threshold: float | None = None
@@ -42,6 +45,7 @@ class Admitted:
     refusal: str | None = None
     unendable: bool = False
     keeps_values: bool = False
+    action: AbstainAction = AbstainAction.END
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,8 @@ class StepReport:
         spans: The same of requests that a step may give several tokens, in place of ``p_good``.
         p_undesirable: ``[rows]`` fp32 of the tokens given out, NaN where none was judged.
         endings: Requests that the token given out ends.
+        begins: Requests that abstention has fired for and that go on with something else than what
+            is sampled, with their response tokens before that.
         interventions: Requests whose token given out is not the one that the model drew.
         no_acceptable: Requests for whose token no candidate was acceptable.
         unscored: Requests that got a token without a judgement, after an error.
@@ -85,6 +91,7 @@ class StepReport:
     spans: dict[str, Span] = field(default_factory=dict)
     p_undesirable: np.ndarray | None = None
     endings: dict[str, Ending] = field(default_factory=dict)
+    begins: dict[str, int] = field(default_factory=dict)
     interventions: list[str] = field(default_factory=list)
     no_acceptable: list[str] = field(default_factory=list)
     unscored: list[str] = field(default_factory=list)

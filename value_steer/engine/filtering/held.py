@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from value_steer.engine.host_copy import HostCopies, upload
+from value_steer.engine.scoring import Choice
 from value_steer.errors import SteeringError
 
 if TYPE_CHECKING:
@@ -38,14 +39,15 @@ class HeldTokens:
     """Knows which rows hold a token that the head decides about, and asks it.
 
     Args:
-        score: P(undesirable) of hidden states ``[rows, hidden]``, the same on all ranks.
+        score: P(undesirable) of hidden states ``[rows, hidden]`` by the head that each row has,
+            the same on all ranks.
 
     Attributes:
         special: Whether a row is decided otherwise than by its value alone.
         constrained: Whether a grammar constrains a filtered row.
     """
 
-    def __init__(self, score: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, score: Callable[[Tensor, Choice], Tensor]) -> None:
         self._score = score
         self.lay_out([], 0)
 
@@ -72,7 +74,7 @@ class HeldTokens:
             self._prepare(feature)
         if self._judged is None:
             return None
-        values = self._score(feature)
+        values = self._score(feature, self._heads)
         # A value that is not a number is unacceptable.
         refused = (values < self._thresholds).logical_not_()
         if not self._all_judged:
@@ -88,10 +90,10 @@ class HeldTokens:
         if look is None:
             return np.full(self._count, np.nan, dtype=np.float32), [False] * self._count
         values, refused = look.copies.arrived()
-        if values is None or refused is None or len(values) != self._count:
+        if len(values) != self._count:
             msg = f"the head gave values of another batch than the {self._count} rows sampled"
             raise SteeringError(msg)
-        return values.numpy(), refused.tolist()
+        return values, refused.tolist()
 
     def without(self, values: np.ndarray, rows: Sequence[int]) -> np.ndarray:
         """The values of filtered rows, NaN in all others and in ``rows``."""
@@ -103,9 +105,11 @@ class HeldTokens:
         """Lay out who is judged in this step: who holds a token that is not decided yet."""
         judged = [False] * self._count
         thresholds = [0.0] * self._count
+        heads = [0] * self._count
         self.special = self.constrained = False
         for one in self._rows:
             request, filtered = one.request, one.request.filtered
+            heads[one.row] = request.vfd_head
             judged[one.row] = filtered.holds and not filtered.decided
             # Nothing is below minus infinity: whatever the head says, the token is refused.
             forced = request.refuses_next and filtered.search is None
@@ -116,6 +120,7 @@ class HeldTokens:
         # A token that is given out whatever the head says has a value all the same.
         holding = any(one.request.filtered.holds for one in self._rows)
         self._judged = upload(judged, feature, torch.bool) if holding else None
+        self._heads = Choice(upload(heads, feature, torch.int64), tuple(sorted(set(heads))))
         self._thresholds = upload(thresholds, feature, torch.float32)
         # What is special in this step mostly is not in the next.
         self._stale = self.special

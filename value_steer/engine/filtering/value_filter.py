@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from value_steer.engine.guard import Guard
     from value_steer.engine.requests import RequestTable
     from value_steer.engine.runners import Draws, ModelRunner
+    from value_steer.engine.scoring import Choice
 
 _NOTHING = Verdicts()
 
@@ -38,7 +39,8 @@ class ValueFilter:
     """Gives out, in every filtered row, the first candidate that the head finds acceptable.
 
     Args:
-        score: P(undesirable) of hidden states ``[rows, hidden]``, the same on all ranks.
+        score: P(undesirable) of hidden states ``[rows, hidden]`` by the head that each row has,
+            the same on all ranks.
         table: The live requests.
         runner: The host's.
         draws: Keeps what batches are sampled from.
@@ -52,7 +54,7 @@ class ValueFilter:
     def __init__(  # noqa: PLR0913  (the parts it is made of, by name)
         self,
         *,
-        score: Callable[[Tensor], Tensor],
+        score: Callable[[Tensor, Choice], Tensor],
         table: RequestTable,
         runner: ModelRunner,
         draws: Draws,

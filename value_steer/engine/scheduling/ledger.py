@@ -15,6 +15,7 @@ import numpy as np
 from value_steer.engine.delivery.report import Ending
 from value_steer.engine.scheduling.outcomes import Counters, Outcome, callers_id
 from value_steer.engine.scheduling.sums import Batch, Running, histogram
+from value_steer.request_settings import AbstainAction
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -39,7 +40,6 @@ class Ledger:
         self._of_caller: dict[str, dict[int, Outcome]] = {}
         self._running: dict[str, Running] = {}
         self._batch = Batch((), {})
-        self._detailed: list[tuple[int, Running]] = []
 
     @property
     def counters(self) -> Counters:
@@ -67,18 +67,13 @@ class Ledger:
         if report.admitted or ids != self._batch.ids:
             self._settle()
             self._batch = Batch(ids, self._running)
-            self._detailed = [
-                (row, one)
-                for row, name in enumerate(ids)
-                if (one := self._running.get(name)) is not None and one.admitted.keeps_values
-            ]
         if lost:
             _leave_out(report, ids, lost)
         self._leave_out_stop_tokens(report, ids)
-        self._batch.add(report)
-        for row, one in self._detailed:
-            _append(one.values, report.p_good, row)
-            _append(one.undesirable, report.p_undesirable, row)
+        self._batch.add(report, self._counters)
+        for name, kept in report.begins.items():
+            if (begun := self._running.get(name)) is not None:
+                begun.kept = kept
         self._counters.steps += 1
         self._counters.step_seconds += report.seconds
         self._counters.repeated += len(report.repeated)
@@ -129,13 +124,14 @@ class Ledger:
         if one is None:
             return None
         admitted = one.admitted
-        abstained = ending is not None and admitted.refusal is None
+        action, kept = _stopped(one, ending, tokens)
+        abstained = action in {AbstainAction.END, AbstainAction.MESSAGE}
         outcome = Outcome(
             request_id=request_id,
             abstained=abstained,
             ending=None if ending is None else ending.value,
             refused=admitted.refusal,
-            response_tokens=None if ending is None else tokens - 1,
+            response_tokens=kept,
             value=_known(one.value),
             threshold=admitted.threshold,
             interventions=one.interventions,
@@ -145,11 +141,13 @@ class Ledger:
             vfd_threshold=admitted.vfd_threshold,
             lowest=_known(one.lowest),
             judged=one.judged,
+            action=None if action is None else action.value,
             values=tuple(one.values) if admitted.keeps_values else None,
             undesirable=tuple(one.undesirable) if admitted.keeps_values else None,
         )
         self._counters.finished += 1
         self._counters.abstained += abstained
+        self._counters.thinking_ended += action is AbstainAction.END_THINKING
         self._counters.exhausted += abstained and ending is Ending.NO_ACCEPTABLE
         self._counters.refused += admitted.refusal is not None
         self._counters.exempt += admitted.refusal is None and not outcome.steered
@@ -200,25 +198,27 @@ class Ledger:
 
     def _settle(self) -> None:
         """Give the sums of the batch to its requests that still run."""
-        batch, self._batch, self._detailed = self._batch, Batch((), {}), []
-        counters = self._counters
-        counters.p_good = (batch.bins_good + counters.p_good).tolist()
-        counters.p_undesirable = (batch.bins_undesirable + counters.p_undesirable).tolist()
-        for row, name in enumerate(batch.ids):
-            one = self._running.get(name)
-            if one is None:
-                continue
-            judged, filtered = int(batch.judged[row]), int(batch.filtered[row])
-            self._counters.judged += judged
-            self._counters.filtered += filtered
-            if judged:
-                one.judged += judged
-                one.judged_at = int(batch.judged_at[row])
-                one.value = float(batch.value[row])
-                one.lowest = float(np.fmin(one.lowest, batch.lowest[row]))
-            if filtered:
-                one.filtered += filtered
-                one.p_undesirable = float(batch.p_undesirable[row])
+        self._batch.settle(self._counters)
+        self._batch = Batch((), {})
+
+
+def _stopped(
+    one: Running, ending: Ending | None, tokens: int
+) -> tuple[AbstainAction | None, int | None]:
+    """What was done when a head stopped a request, and its tokens before that; ``None``: none did.
+
+    Args:
+        one: The request.
+        ending: Why value-steer ended it, if it did.
+        tokens: Response tokens, the stop token counted.
+    """
+    # The step that judges the last token of a full response may begin what has no room.
+    if one.kept is not None and one.kept < tokens and ending is not Ending.NO_ACCEPTABLE:
+        return one.admitted.action, one.kept
+    if ending is None:
+        return None, None
+    refused = one.admitted.refusal is not None
+    return None if refused else AbstainAction.END, tokens - 1
 
 
 def _leave_out(report: StepReport, ids: Sequence[str], lost: Collection[str]) -> None:
@@ -233,8 +233,3 @@ def _leave_out(report: StepReport, ids: Sequence[str], lost: Collection[str]) ->
 
 def _known(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
-
-
-def _append(kept: list[float], values: np.ndarray | None, row: int) -> None:
-    if values is not None and not np.isnan(values[row]):
-        kept.append(float(values[row]))

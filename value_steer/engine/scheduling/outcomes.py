@@ -19,6 +19,7 @@ class Counters:
     Attributes:
         judged: Hidden states judged by abstention.
         abstained: Requests ended by a head.
+        thinking_ended: Requests whose reasoning a head has closed, and which went on.
         exhausted: Those of them that ended because no candidate was acceptable.
         refused: Requests ended because their own settings were wrong.
         unendable: Requests without a stop token, which abstention cannot end and leaves alone.
@@ -39,6 +40,7 @@ class Counters:
 
     judged: int = 0
     abstained: int = 0
+    thinking_ended: int = 0
     exhausted: int = 0
     refused: int = 0
     unendable: int = 0
@@ -65,8 +67,8 @@ class Outcome:
         abstained: Whether a head ended it.
         ending: Why value-steer ended it, as a client reads it; ``None`` if it ended otherwise.
         refused: Why its own settings were refused, which ended it; else ``None``.
-        response_tokens: Response tokens kept when it was ended (the stop token not counted), or
-            ``None`` if it ended by itself.
+        response_tokens: Response tokens kept when a head stopped it (what it was made to say, and
+            the stop token, not counted), or ``None`` if none did.
         value: P(good) that ended it, or the last one seen; ``None`` if it was never judged.
         threshold: The threshold that applied, ``None`` if abstention left it alone.
         interventions: Tokens given out in place of the one that the model drew.
@@ -77,6 +79,8 @@ class Outcome:
         vfd_threshold: Value filtering's threshold, ``None`` if it left the request alone.
         lowest: The lowest P(good) seen; ``None`` if it was never judged.
         judged: Hidden states of it that abstention judged.
+        action: What was done when a head stopped it: ``end``, ``end_thinking`` (it went on) or
+            ``message``; ``None`` if none did.
         values: P(good) of every judged token in order, if the request asked for that.
         undesirable: P(undesirable) of every token given out in order, if it asked for that.
     """
@@ -95,6 +99,7 @@ class Outcome:
     vfd_threshold: float | None = None
     lowest: float | None = None
     judged: int = 0
+    action: str | None = None
     values: tuple[float, ...] | None = None
     undesirable: tuple[float, ...] | None = None
 

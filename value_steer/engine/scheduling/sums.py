@@ -10,9 +10,13 @@ import numpy as np
 from value_steer.engine.scheduling.outcomes import BINS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from value_steer.engine.delivery.report import Admitted, StepReport
+    from value_steer.engine.scheduling.outcomes import Counters
+
+_STEPS = 64
+"""Steps that are kept before they are summed up, lest they take memory without bound."""
 
 
 @dataclass(slots=True)
@@ -21,6 +25,7 @@ class Running:
 
     Attributes:
         judged_at: Tokens of its sequence that abstention judged last.
+        kept: Response tokens before abstention fired, if it goes on after that.
     """
 
     admitted: Admitted
@@ -33,42 +38,83 @@ class Running:
     interventions: int = 0
     no_acceptable: int = 0
     unscored: int = 0
+    kept: int | None = None
     values: list[float] = field(default_factory=list)
     undesirable: list[float] = field(default_factory=list)
 
 
 class Batch:
-    """Sums over steps of the same rows, so that a step costs a few operations for all of them."""
+    """Steps of the same rows, summed up together, so that one step costs next to nothing.
+
+    Args:
+        ids: Request ids, one per row.
+        running: What is known of requests that run. A row may be in flight when its request ends;
+            what is said of it then counts nowhere.
+    """
 
     def __init__(self, ids: Sequence[str], running: Mapping[str, Running]) -> None:
-        rows = len(ids)
         self.ids = list(ids)
-        # A row may be in flight when its request ends; what is said of it then counts nowhere.
-        self._runs = np.array([name in running for name in ids], bool)
-        found = (running.get(name) for name in ids)
-        self.judged_at = np.array([0 if one is None else one.judged_at for one in found], np.int64)
-        self.judged, self.filtered = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
-        self.value, self.lowest, self.p_undesirable = (
-            np.full(rows, np.nan, np.float32) for _ in range(3)
-        )
-        self.bins_good, self.bins_undesirable = np.zeros(BINS, np.int64), np.zeros(BINS, np.int64)
+        self._runs = [running.get(name) for name in ids]
+        self._judged: list[tuple[np.ndarray, np.ndarray]] = []
+        self._filtered: list[np.ndarray] = []
 
-    def add(self, report: StepReport) -> None:
-        """Take in a step."""
-        if (good := report.p_good) is not None and (at := report.positions) is not None:
-            # After a preemption the last position is judged again.
-            good[at <= self.judged_at] = np.nan
-            seen = ~np.isnan(good) & self._runs
-            self.judged_at[seen] = at[seen]
-            self.judged += seen
-            self.value[seen] = good[seen]
-            np.fmin(self.lowest, good, out=self.lowest)
-            self.bins_good += histogram(good[seen])
-        if (undesirable := report.p_undesirable) is not None:
-            seen = ~np.isnan(undesirable) & self._runs
-            self.filtered += seen
-            self.p_undesirable[seen] = undesirable[seen]
-            self.bins_undesirable += histogram(undesirable[seen])
+    def add(self, report: StepReport, counters: Counters) -> None:
+        """Take in a step; what it adds to the counters may come later."""
+        if report.p_good is not None and report.positions is not None:
+            self._judged.append((report.p_good, report.positions))
+        if report.p_undesirable is not None:
+            self._filtered.append(report.p_undesirable)
+        if max(len(self._judged), len(self._filtered)) >= _STEPS:
+            self.settle(counters)
+
+    def settle(self, counters: Counters) -> None:
+        """Add up what was taken in."""
+        if self._judged:
+            self._settle_judged(counters)
+        if self._filtered:
+            self._settle_filtered(counters)
+        self._judged, self._filtered = [], []
+
+    def _settle_judged(self, counters: Counters) -> None:
+        values, at = (np.stack(column) for column in zip(*self._judged, strict=True))
+        shown = self._shown(values)
+        # After a preemption the last position is judged again, and counts once.
+        start = np.array([0 if one is None else one.judged_at for one in self._runs], np.int64)
+        reached = np.maximum.accumulate(np.where(shown, at, 0))
+        before = np.maximum(np.vstack([np.zeros_like(start), reached[:-1]]), start)
+        seen = shown & (at > before)
+        counters.judged += int(seen.sum())
+        counters.p_good = (histogram(values[seen]) + counters.p_good).tolist()
+        for row, one in self._of(seen):
+            own = values[seen[:, row], row]
+            one.judged += len(own)
+            one.judged_at = int(at[seen[:, row], row][-1])
+            one.value, one.lowest = float(own[-1]), float(np.fmin(one.lowest, own.min()))
+            if one.admitted.keeps_values:
+                one.values += own.tolist()
+
+    def _settle_filtered(self, counters: Counters) -> None:
+        values = np.stack(self._filtered)
+        seen = self._shown(values)
+        counters.filtered += int(seen.sum())
+        counters.p_undesirable = (histogram(values[seen]) + counters.p_undesirable).tolist()
+        for row, one in self._of(seen):
+            own = values[seen[:, row], row]
+            one.filtered += len(own)
+            one.p_undesirable = float(own[-1])
+            if one.admitted.keeps_values:
+                one.undesirable += own.tolist()
+
+    def _shown(self, values: np.ndarray) -> np.ndarray:
+        """Where there is a value of a request that runs, ``[steps, rows]`` bool."""
+        return ~np.isnan(values) & np.array([one is not None for one in self._runs], bool)
+
+    def _of(self, seen: np.ndarray) -> Iterator[tuple[int, Running]]:
+        """The rows in which anything was seen."""
+        for row in np.flatnonzero(seen.any(axis=0)).tolist():
+            one = self._runs[row]
+            if one is not None:
+                yield row, one
 
 
 def histogram(values: np.ndarray) -> np.ndarray:

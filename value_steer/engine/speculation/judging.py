@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from value_steer.engine.abstain import StopScores
     from value_steer.engine.delivery.report import Ending, StepReport
+    from value_steer.engine.scoring import Heads
     from value_steer.engine.speculation.rows import DraftRows
     from value_steer.engine.streaks import Streaks
 
@@ -55,7 +56,7 @@ class DraftJudge:
 
     def __init__(
         self,
-        score: Callable[[Tensor], Tensor],
+        score: Heads,
         streaks: Streaks,
         agree: Callable[[Tensor], Tensor],
     ) -> None:
@@ -74,7 +75,7 @@ class DraftJudge:
             sampled: The tokens, ``[requests, width]``; :data:`REJECTED` where there is none.
             possible: Rows that a grammar lets end, ``[rows]`` bool; ``None``: all.
         """
-        values = self._score(feature)[rows.at]
+        values = self._score(feature, rows.flat.heads)[rows.at]
         judged = rows.judged & (sampled != REJECTED)
         fired = below_threshold(values, rows.thresholds.unsqueeze(1)) & judged
         if self._streaks.counts:
@@ -139,8 +140,7 @@ class DraftCompletion:
         """Write the values; returns why tokens end requests, by request."""
         if self.judgement is None:
             return {}
-        arrived = [copy.numpy() for copy in self.judgement.copies.arrived() if copy is not None]
-        values, judged, fired, positions = arrived
+        values, judged, fired, positions = self.judgement.copies.arrived()
         endings = {}
         for line in np.flatnonzero(judged.any(axis=1)).tolist():
             name = self.rows.ids[line]

@@ -9,12 +9,14 @@ import torch
 
 from value_steer.engine.delivery.report import Ending
 from value_steer.engine.host_copy import upload
+from value_steer.engine.scoring import Choice
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
 
+    from value_steer.engine.live_request import LiveRequest
     from value_steer.engine.requests import RequestTable
 
 
@@ -24,13 +26,37 @@ class FlatRows:
 
     Attributes:
         stop_tokens: The token that ends the row's request, ``[rows]`` int64.
+        heads: Which head scores the row.
         constrained: Whether a grammar constrains a judged row.
         wants_logprobs: Whether the caller of a judged row asked for log-probabilities.
     """
 
     stop_tokens: Tensor
+    heads: Choice
     constrained: bool
     wants_logprobs: bool
+
+    @classmethod
+    def spread(cls, requests: Sequence[LiveRequest], counts: Tensor, rows: int) -> FlatRows:
+        """What each request asks for, once per row of it.
+
+        Args:
+            requests: In the order of the batch.
+            counts: Rows of each, ``[requests]`` int64.
+            rows: Their sum.
+        """
+        judged = [r for r in requests if r.judges]
+        stop_tokens = upload([max(r.stop_token, 0) for r in requests], counts)
+        heads = upload([r.head for r in requests], counts)
+        return cls(
+            stop_tokens.repeat_interleave(counts, output_size=rows),
+            Choice(
+                heads.repeat_interleave(counts, output_size=rows),
+                tuple(sorted({r.head for r in requests})),
+            ),
+            constrained=any(r.constrained for r in judged),
+            wants_logprobs=any(r.wants_logprobs for r in judged),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +116,7 @@ class DraftRows:
         rows = sum(r.drafts + 1 for r in requests)
         positions = (line([r.length for r in requests]) - behind).unsqueeze(1) + steps
         first = line([r.first_judged for r in requests])
-        stop_tokens = line([max(r.stop_token, 0) for r in requests])
         mine = line(judged).bool().unsqueeze(1) & (steps < counts.unsqueeze(1))
-        asks = [r for r in requests if r.judges]
         return cls(
             ids=tuple(ids),
             rows=rows,
@@ -105,12 +129,8 @@ class DraftRows:
             first=first,
             slots=line([r.slot for r in requests]),
             most_slots=max(r.slot for r in requests) + 1,
-            stop_tokens=stop_tokens,
-            flat=FlatRows(
-                stop_tokens.repeat_interleave(counts, output_size=rows),
-                constrained=any(r.constrained for r in asks),
-                wants_logprobs=any(r.wants_logprobs for r in asks),
-            ),
+            stop_tokens=line([max(r.stop_token, 0) for r in requests]),
+            flat=FlatRows.spread(requests, counts, rows),
             endings=tuple(
                 Ending.ABSTAINED if r.refusal is None else Ending.REFUSED for r in requests
             ),

@@ -65,13 +65,13 @@ class SpeculativeSteering(Steering):
             raise SteeringError(msg)
         stop_tokens = judgement = None
         if rows.judged_lines:
-            with self._guard():
-                stop_tokens = StopTokens.read(logits, rows.flat)
+            with self._guard:
+                stop_tokens = StopTokens.read(logits, rows.flat.stop_tokens, rows.flat)
         sampling = time.perf_counter()
         output = sample()
         sampled = time.perf_counter()
         if stop_tokens is not None:
-            with self._guard():
+            with self._guard:
                 states, tokens = self._states(feature, rows), output.sampled_token_ids
                 judgement = self._judge.judge(states, rows, tokens, stop_tokens.possible)
                 end_drafts(output, judgement, rows, stop_tokens.scores)

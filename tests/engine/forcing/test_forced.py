@@ -1,0 +1,124 @@
+"""Where a request stands in its script, step by step, as positions come and go."""
+
+from __future__ import annotations
+
+import torch
+
+from tests.engine.live import live
+from value_steer.config import AbstainAction
+from value_steer.engine.forcing.forced import BEGINS, ENDS, FORCED, Forcing
+from value_steer.engine.forcing.scripts import Reasoning, Scripts
+
+OPENS, CLOSES, STOP = 2, 7, 1
+SCRIPTS = Scripts(Reasoning(OPENS, CLOSES, (8, CLOSES)), (9,))
+STOPS = torch.tensor([STOP], dtype=torch.int32)
+
+
+class Row:
+    """One request, whose positions are taken one after the other."""
+
+    def __init__(self, action: AbstainAction, opened: int = -1) -> None:
+        self.forcing = Forcing(SCRIPTS, torch.device("cpu"))
+        self.request = live(action=action, reasoning_marks=(opened, -1))
+        self.at(5)
+
+    def at(self, length: int) -> None:
+        """The batch is laid out anew, with the sequence as long as this."""
+        self.request.length = length
+        self.forcing.lay_out([self.request], torch.tensor([0]))
+        self.length = length
+
+    def step(
+        self, *, fires: bool = False, sampled: int = 4, again: bool = False
+    ) -> tuple[int, int]:
+        """One step; returns its token and what is decided."""
+        positions = torch.tensor([self.length])
+        step = self.forcing.step(positions, STOPS)
+        self.length += 1
+        fired = torch.tensor([fires]) & ~step.begun
+        marks = int(self.forcing.settle(step, fired, step.running)[0])
+        token = int(step.tokens[0]) if marks & FORCED else sampled
+        self.forcing.follow(positions, torch.tensor([token]), [0] if again else [])
+        return token, marks
+
+
+def test_a_closed_section_goes_on_and_is_not_judged_again() -> None:
+    """Its script once, then what the model samples."""
+    row = Row(AbstainAction.END_THINKING, opened=0)
+
+    assert [row.step(fires=True) for _ in range(4)] == [
+        (8, FORCED | BEGINS),
+        (CLOSES, FORCED),
+        (4, 0),
+        (4, 0),
+    ]
+
+
+def test_a_request_that_does_not_think_ends() -> None:
+    """There is nothing to close."""
+    assert Row(AbstainAction.END_THINKING).step(fires=True) == (STOP, FORCED | ENDS)
+
+
+def test_a_message_ends_with_the_stop_token() -> None:
+    """Which alone is what ends the request."""
+    row = Row(AbstainAction.MESSAGE)
+
+    assert [row.step(fires=True) for _ in range(2)] == [(9, FORCED | BEGINS), (STOP, FORCED | ENDS)]
+
+
+def test_a_section_that_the_response_opens_is_known() -> None:
+    """So is one that it has closed itself."""
+    row = Row(AbstainAction.END_THINKING)
+    row.step(sampled=OPENS)
+    row.step()
+    assert row.step(fires=True)[0] == 8
+
+    row = Row(AbstainAction.END_THINKING)
+    row.step(sampled=OPENS)
+    row.step(sampled=CLOSES)
+    assert row.step(fires=True)[0] == STOP
+
+
+def test_a_token_that_is_taken_back_opens_nothing() -> None:
+    """What counts is what stands at the position now, however many times it was taken."""
+    row = Row(AbstainAction.END_THINKING)
+    row.step(sampled=OPENS)
+    row.step(sampled=4, again=True)
+    row.at(6)
+    assert row.step(fires=True)[0] == STOP
+
+    row = Row(AbstainAction.END_THINKING)
+    row.step(sampled=OPENS)
+    row.step(sampled=OPENS)
+    row.step(sampled=4, again=True)
+    row.at(7)
+    assert row.step(fires=True)[0] == 8, "the one before it still stands"
+
+
+def test_a_position_that_is_taken_again_gives_out_the_same_token() -> None:
+    """As after a preemption, whose steps in flight are dropped; the report says again it began."""
+    row = Row(AbstainAction.MESSAGE)
+    row.step(fires=True)
+    row.step()
+    row.at(5)
+
+    assert [row.step() for _ in range(2)] == [(9, FORCED | BEGINS), (STOP, FORCED | ENDS)]
+
+
+def test_the_place_of_another_request_begins_anew() -> None:
+    """What its predecessor said and thought is not its own."""
+    row = Row(AbstainAction.MESSAGE, opened=0)
+    row.step(fires=True)
+    row.request = live(action=AbstainAction.END_THINKING)
+    row.at(5)
+
+    assert row.step() == (4, 0)
+    assert row.step(fires=True) == (STOP, FORCED | ENDS)
+
+
+def test_requests_that_only_end_cost_nothing() -> None:
+    """Nothing is followed for them."""
+    forcing = Forcing(SCRIPTS, torch.device("cpu"))
+    forcing.lay_out([live()], torch.tensor([0]))
+
+    assert not forcing.active
