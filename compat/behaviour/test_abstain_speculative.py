@@ -231,7 +231,9 @@ def test_the_stop_token_has_the_log_probability_that_the_model_gives_it(
 
 
 @pytest.mark.detects_dead
+@pytest.mark.parametrize("kind", ["ngram", "other model"])
 def test_preempted_requests_are_judged_as_if_never_interrupted(
+    kind: str,
     pool: EnginePool,
     plain: PlainEngine,
     recognising_head: Callable[[str], str],
@@ -240,9 +242,7 @@ def test_preempted_requests_are_judged_as_if_never_interrupted(
     """With a cache too small for the batch, and each value counted once."""
     first, crowding = 2 * batches.CROWDING // 3, batches.CROWDING
     late = {"min_tokens": first, "patience": 2}
-    engine = _engine(
-        pool, recognising_head("mistral"), {**batches.TIGHT, **drafting("ngram")}, **late
-    )
+    engine = _engine(pool, recognising_head("mistral"), {**batches.TIGHT, **drafting(kind)}, **late)
     natural = plain.generate(batches.greedy(crowding))
     before = engine.counters()["judged"]
 

@@ -64,7 +64,7 @@ class ForcedDecision:
         return output
 
 
-def run(worker: Any, hooks: Hooks, score: Score | None, *, drafts: bool = False) -> None:
+def run(worker: Any, hooks: Hooks, score: Score | None, *, drafts: int = 0) -> None:
     """Put one synthetic request through ``worker`` and check what comes out.
 
     Args:
@@ -72,7 +72,7 @@ def run(worker: Any, hooks: Hooks, score: Score | None, *, drafts: bool = False)
         hooks: What was put into its model runner.
         score: A head's, on the device of the model; ``None`` if the worker's pipeline stage samples
             nothing: the stages run each step together.
-        drafts: Whether it decodes speculatively: a second step verifies a draft.
+        drafts: Draft tokens per step, if it decodes speculatively: a second step verifies one.
 
     Raises:
         SelfTestError: Names the seam that was not reached.
@@ -82,6 +82,8 @@ def run(worker: Any, hooks: Hooks, score: Score | None, *, drafts: bool = False)
     try:
         with torch.inference_mode(), _without_connector(worker.model_runner):
             for step in steps:
+                # From vLLM 0.24 on the drafter asks how many to make; they are verified next.
+                step.num_spec_tokens_to_schedule = drafts
                 if score is None:
                     _step(worker, step)
                     continue

@@ -96,7 +96,7 @@ class ValueSteerWorker(host.worker_base()):  # type: ignore[misc]  # the host de
         calls = self._hooks.calls
         calls.follow(None)
         warm_up = super().compile_or_warm_up_model()
-        drafts = host.drafted_tokens(self.vllm_config) > 0
+        drafts = host.drafted_tokens(self.vllm_config)
         probe = None if self._placed is None else self._placed.probe
         self_test.run(self, self._hooks, probe, drafts=drafts)
         if self._steps is None:
