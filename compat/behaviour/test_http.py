@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from compat.behaviour.callers import KINDS, MESSAGES, UNFILTERED, chat
 from compat.behaviour.heads import BAD_TOKENS
 from compat.behaviour.server import KEY
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.depth("fires"), pytest.mark.mode("abstain"), pytest.mark.mode("vfd")]
 
 _REQUESTS, _AT_ONCE = 500, 32
-_MESSAGES = [{"role": "user", "content": "w005 w006 w007 w008"}]
 
 
 @pytest.fixture(scope="module")
@@ -35,126 +34,13 @@ def client(server: Server) -> Iterator[OpenAI]:
         yield official
 
 
-@dataclass(frozen=True)
-class _Reply:
-    """What a caller reads.
-
-    Attributes:
-        status: 200, or that of the error.
-        told: The object beside the reason why it finished.
-        reason: That reason, and why it stopped.
-        tokens: The answer.
-    """
-
-    status: int
-    told: dict[str, Any]
-    reason: tuple[str | None, object]
-    tokens: list[int]
-
-
-def _chat(client: OpenAI, *, stream: bool, **options: Any) -> _Reply:
-    """One answer, which is the same whether it is streamed or not."""
-    from openai import APIError
-
-    xargs = options.pop("xargs", {})
-    request: dict[str, Any] = {"model": "tiny", "messages": _MESSAGES, "max_tokens": 12}
-    request |= {"temperature": 0.0, **options, "extra_body": {"vllm_xargs": xargs}}
-    try:
-        if not stream:
-            (choice,) = client.chat.completions.create(**request).choices
-            return _reply(choice, choice.message.content)
-        chunks = list(client.chat.completions.create(**request, stream=True))
-    except APIError as error:
-        # A stream has said 200 before the request is looked at; its only event is the error.
-        body: Any = error.body
-        return _Reply(body["code"], {"message": str(error)}, (None, None), [])
-    choices: list[Any] = [choice for chunk in chunks for choice in chunk.choices]
-    (last,) = (choice for choice in choices if choice.finish_reason is not None)
-    assert not any("value_steer" in choice.model_extra for choice in choices if choice is not last)
-    return _reply(last, "".join(choice.delta.content or "" for choice in choices))
-
-
-def _reply(choice: Any, text: str) -> _Reply:
-    told = choice.model_extra["value_steer"]
-    reason = choice.finish_reason, choice.model_extra.get("stop_reason")
-    words = [word[1:] for word in text.split()]
-    return _Reply(200, told, reason, [int(word) for word in words if word.isdigit()])
-
-
-_UNFILTERED = {"vfd_threshold": "never"}
-_LEFT_ALONE = {"abstain_threshold": "never", **_UNFILTERED}
-
-
-def _is_abstained(reply: _Reply) -> None:
-    assert reply.told["outcome"] == "abstained"
-    assert reply.reason == ("stop", "value_steer:abstained")
-    assert reply.told["stopped_at"] == len(reply.tokens)
-    assert reply.tokens[-1] in BAD_TOKENS
-    assert reply.told["value"] == reply.told["lowest"] < reply.told["threshold"] == 0.5
-
-
-def _is_steered(reply: _Reply) -> None:
-    assert reply.told["outcome"] == "steered"
-    assert reply.told["interventions"] > 0
-    assert reply.told["p_undesirable"] < reply.told["vfd_threshold"] == 0.5
-    assert reply.told["stopped_at"] is None
-    assert not BAD_TOKENS & set(reply.tokens)
-
-
-def _is_untouched(reply: _Reply) -> None:
-    assert reply.told["outcome"] == "steered"
-    assert reply.told["value"] > reply.told["threshold"] == 0.01
-    assert (reply.told["interventions"], reply.told["no_acceptable"]) == (0, 0)
-    assert reply.reason == ("length", None)
-    assert BAD_TOKENS & set(reply.tokens)
-
-
-def _is_exempt(reply: _Reply) -> None:
-    assert reply.told["outcome"] == "exempt"
-    assert reply.told["value"] is reply.told["p_undesirable"] is reply.told["threshold"] is None
-    assert reply.reason == ("length", None)
-
-
-def _is_refused(reply: _Reply) -> None:
-    assert reply.status == 400
-    assert "abstain_threshold" in reply.told["message"]
-
-
-def _is_told(reply: _Reply) -> None:
-    assert reply.told["outcome"] == "abstained"
-    assert reply.told["action"] == "message"
-    assert reply.reason == ("stop", "value_steer:abstained")
-    kept = reply.told["stopped_at"]
-    assert reply.tokens[kept - 1] in BAD_TOKENS
-    assert reply.tokens[kept:] == [30, 21, 22]
-
-
-def _is_tested(reply: _Reply) -> None:
-    assert reply.told["outcome"] == "abstained"
-    assert reply.told["stopped_at"] == len(reply.tokens) == 1
-
-
-_KINDS: list[tuple[dict[str, Any], Callable[[_Reply], None]]] = [
-    ({"xargs": _UNFILTERED}, _is_abstained),
-    ({"xargs": {"vfd_threshold": 0.99}}, _is_abstained),  # it filters, and finds nothing
-    ({"xargs": {"abstain_threshold": "never"}}, _is_steered),
-    ({"xargs": {"abstain_threshold": 0.01, "vfd_threshold": 0.99}}, _is_untouched),
-    ({"xargs": {"steer": "false"}}, _is_exempt),
-    ({"xargs": _LEFT_ALONE}, _is_exempt),
-    ({"xargs": {"abstain_threshold": 7}}, _is_refused),
-    ({"xargs": {"steer_test": "abstain"}}, _is_tested),
-    ({"xargs": {**_UNFILTERED, "abstain_action": "message"}}, _is_told),
-    ({"xargs": {"steer_head": "lenient", "vfd_threshold": 0.99}}, _is_untouched),
-]
-
-
 @pytest.mark.detects_dead
 def test_a_caller_can_tell_what_became_of_each_of_many_answers(client: OpenAI) -> None:
     """Five hundred of all kinds, streamed and not, 32 at a time: no outcome is another's."""
 
     def ask(number: int) -> None:
-        options, check = _KINDS[number % len(_KINDS)]
-        check(_chat(client, stream=number // len(_KINDS) % 2 == 1, **options))
+        options, check = KINDS[number % len(KINDS)]
+        check(chat(client, stream=number // len(KINDS) % 2 == 1, **options))
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         assert len(list(pool.map(ask, range(_REQUESTS)))) == _REQUESTS
@@ -162,13 +48,13 @@ def test_a_caller_can_tell_what_became_of_each_of_many_answers(client: OpenAI) -
 
 def test_an_answer_that_ends_at_a_word_has_its_outcome(client: OpenAI) -> None:
     """The server itself ends it there, and tells the engine afterwards."""
-    natural = _chat(client, stream=False, xargs={"steer": "false"})
+    natural = chat(client, stream=False, xargs={"steer": "false"})
     word = f"w{natural.tokens[3]:03}"
 
     for stream in (False, True):
-        reply = _chat(client, stream=stream, stop=[word], xargs={"abstain_threshold": "never"})
+        reply = chat(client, stream=stream, stop=[word], xargs={"abstain_threshold": "never"})
         assert reply.told["outcome"] == "steered"
-        ended = _chat(client, stream=stream, stop=[word], xargs={"steer": "false"})
+        ended = chat(client, stream=stream, stop=[word], xargs={"steer": "false"})
         assert ended.reason == ("stop", word)
         assert ended.told["outcome"] == "exempt"
 
@@ -183,7 +69,7 @@ def test_the_choices_of_several_prompts_are_told_apart(client: OpenAI, *, stream
         "n": 2,
         "seed": 5,
         "max_tokens": 9,
-        "extra_body": {"vllm_xargs": {"steer_values": "true", **_UNFILTERED}},
+        "extra_body": {"vllm_xargs": {"steer_values": "true", **UNFILTERED}},
     }
     answer: Any = client.completions.create(**request, stream=stream)
     choices = [c for chunk in answer for c in chunk.choices] if stream else answer.choices
@@ -209,10 +95,10 @@ def test_a_response_has_its_outcome(client: OpenAI, *, stream: bool) -> None:
     """At the top of the response, which the last event of a stream holds."""
     request: dict[str, Any] = {
         "model": "tiny",
-        "input": _MESSAGES[0]["content"],
+        "input": MESSAGES[0]["content"],
         "max_output_tokens": 12,
         "temperature": 0.0,
-        "extra_body": {"vllm_xargs": _UNFILTERED},
+        "extra_body": {"vllm_xargs": UNFILTERED},
     }
     answer: Any = client.responses.create(**request, stream=stream)
     if stream:
@@ -226,7 +112,7 @@ def test_a_response_has_its_outcome(client: OpenAI, *, stream: bool) -> None:
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_message_has_its_outcome(server: Server, *, stream: bool) -> None:
     """At the top of the message, or of the event that says why it stopped."""
-    request = {"model": "tiny", "messages": _MESSAGES, "max_tokens": 12, "stream": stream}
+    request = {"model": "tiny", "messages": MESSAGES, "max_tokens": 12, "stream": stream}
     status, text = server.ask("/v1/messages", request)
     if status == 404:
         pytest.skip("this release has no such API")
@@ -252,8 +138,8 @@ def test_the_metrics_of_the_server_count_what_it_did(client: OpenAI, server: Ser
         }
 
     before = scraped()
-    _chat(client, stream=False, xargs=_UNFILTERED)
-    _chat(client, stream=True, xargs={"steer": "false"})
+    chat(client, stream=False, xargs=UNFILTERED)
+    chat(client, stream=True, xargs={"steer": "false"})
     after = _await_changed(scraped, before)
 
     total = "value_steer_requests_total"
@@ -273,7 +159,7 @@ def test_an_operator_changes_a_threshold_while_the_server_runs(
     try:
         status, text = server.ask("/v1/value-steer/thresholds", strict)
         assert (status, json.loads(text)["modes"]["abstain"]["threshold"]) == (200, 1.0)
-        assert _chat(client, stream=False, xargs=_UNFILTERED).told["stopped_at"] == 1
+        assert chat(client, stream=False, xargs=UNFILTERED).told["stopped_at"] == 1
     finally:
         assert server.ask("/v1/value-steer/thresholds", usual)[0] == 200
 

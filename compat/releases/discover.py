@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from email.parser import Parser
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from packaging.markers import UndefinedComparison, UndefinedEnvironmentName, default_environment
@@ -120,15 +121,12 @@ def assemble(
 ) -> Discovery:
     """Candidates from what the index says; a release that says something odd is left out.
 
-    Args:
-        pages: The wheels that count, by lane.
-        metadata: METADATA of one wheel per lane and version, by file name.
-        torch: METADATA of a Linux wheel of each version of torch that is pinned.
+    METADATA are by file name, one wheel per lane and version; of torch, one per pinned version.
     """
     candidates, odd = [], []
     for version in sorted({wheel.version for wheels in pages.values() for wheel in wheels}):
         own = {
-            lane: sorted((w for w in wheels if w.version == version), key=_filename)
+            lane: sorted((w for w in wheels if w.version == version), key=attrgetter("filename"))
             for lane, wheels in sorted(pages.items())
         }
         try:
@@ -265,7 +263,7 @@ def _spokesmen(pages: Mapping[str, Sequence[IndexWheel]]) -> tuple[IndexWheel, .
     """One wheel per lane and version, whose METADATA speaks for the others."""
     chosen: dict[tuple[str, Version], IndexWheel] = {}
     for lane, wheels in pages.items():
-        for wheel in sorted(wheels, key=_filename):
+        for wheel in sorted(wheels, key=attrgetter("filename")):
             chosen[lane, wheel.version] = wheel
     return tuple(chosen.values())
 
@@ -299,7 +297,3 @@ def _requirements(metadata: str) -> list[Requirement]:
     except (InvalidRequirement, UndefinedEnvironmentName, UndefinedComparison) as error:
         msg = f"its METADATA has a requirement that cannot be read: {error}"
         raise UsageError(msg) from error
-
-
-def _filename(wheel: IndexWheel) -> str:
-    return wheel.filename

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import warnings
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -146,6 +147,16 @@ def test_a_damaged_pickle_is_never_another_exception(
 
     with suppress(CheckpointError):
         assert load_value_head(path).hidden_size == HIDDEN
+
+
+def test_an_escape_that_python_means_to_drop_is_no_warning(tmp_path: Path) -> None:
+    """A damaged text in a pickle is the file's fault, not the program's."""
+    path = tmp_path / "v.bin"
+    path.write_bytes(b"S'\\o'\n.")
+
+    with warnings.catch_warnings(), pytest.raises(CheckpointError):
+        warnings.simplefilter("error")
+        load_value_head(path)
 
 
 @every_format

@@ -7,6 +7,7 @@ other kind ends the reading.
 from __future__ import annotations
 
 import pickletools
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -70,15 +71,22 @@ def interpreted(stream: io.BytesIO) -> object:
         NotPlainError: It holds an object of another kind.
         DamagedError: It is cut off or no pickle.
     """
-    machine = _Machine()
     try:
-        for opcode, argument, _ in pickletools.genops(stream):
-            if opcode.name == "STOP":
-                return machine.pop()
-            machine.step(opcode.name, argument)
+        with warnings.catch_warnings():
+            # A damaged text may hold an escape that Python means to drop; nobody needs to know.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return _run(stream)
     except (ValueError, IndexError, KeyError, TypeError, OverflowError, MemoryError) as error:
         msg = f"its pickle is damaged: {error}"
         raise DamagedError(msg) from error
+
+
+def _run(stream: io.BytesIO) -> object:
+    machine = _Machine()
+    for opcode, argument, _ in pickletools.genops(stream):
+        if opcode.name == "STOP":
+            return machine.pop()
+        machine.step(opcode.name, argument)
     msg = "its pickle has no end"
     raise DamagedError(msg)
 
