@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import vllm
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 from vllm import envs
 from vllm.distributed.parallel_state import get_pp_group
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 
 _FREES_WHAT_IS_PROCESSED = Version("0.26")
+
+_NO_DRAFTS_ON_CPU = (SpecifierSet("<0.20"), SpecifierSet(">=0.23,<0.25"))
+"""CPU builds that refuse to decode speculatively, and those whose kernel lacks an argument."""
 
 
 def worker_base() -> type[Worker]:
@@ -144,6 +148,8 @@ def _reasons(vllm_config: VllmConfig) -> list[str]:
         "VLLM_USE_V2_MODEL_RUNNER=0, or remove --speculative-config": (
             speculates and runner_kind(vllm_config) == "v2"
         ),
+        f"vLLM {vllm_version()} cannot decode speculatively on a CPU; use another release, or "
+        "remove --speculative-config": speculates and _lacks_drafts(),
         "speculative decoding with ngram_gpu changes the drafts of a step once it is scheduled; "
         "use another method, such as ngram": (
             speculates and vllm_config.speculative_config.method == "ngram_gpu"
@@ -178,6 +184,12 @@ def _reasons(vllm_config: VllmConfig) -> list[str]:
         ),
     }
     return [reason for reason, found in checks.items() if found]
+
+
+def _lacks_drafts() -> bool:
+    """Whether the host itself cannot decode speculatively here."""
+    version = Version(vllm_version()).base_version
+    return current_platform.is_cpu() and any(version in found for found in _NO_DRAFTS_ON_CPU)
 
 
 def _has(vllm_config: VllmConfig, name: str) -> bool:
