@@ -144,16 +144,6 @@ def _refuse(reasons: list[str]) -> None:
 def _reasons(vllm_config: VllmConfig) -> list[str]:
     speculates = vllm_config.speculative_config is not None
     checks = {
-        "with Model Runner V2 nothing shows yet that drafts are judged right; set "
-        "VLLM_USE_V2_MODEL_RUNNER=0, or remove --speculative-config": (
-            speculates and runner_kind(vllm_config) == "v2"
-        ),
-        f"vLLM {vllm_version()} cannot decode speculatively on a CPU; use another release, or "
-        "remove --speculative-config": speculates and _lacks_drafts(),
-        "speculative decoding with ngram_gpu changes the drafts of a step once it is scheduled; "
-        "use another method, such as ngram": (
-            speculates and vllm_config.speculative_config.method == "ngram_gpu"
-        ),
         "pipeline parallelism is steered with Model Runner V1, without speculative decoding, "
         "with --no-async-scheduling and without external_launcher only; use that, or "
         "--pipeline-parallel-size 1": (
@@ -183,7 +173,23 @@ def _reasons(vllm_config: VllmConfig) -> list[str]:
             getattr(getattr(vllm_config, "aux_output_config", None), "enabled", False)
         ),
     }
-    return [reason for reason, found in checks.items() if found]
+    found = [reason for reason, applies in checks.items() if applies]
+    return [*found, *(_of_drafts(vllm_config) if speculates else [])]
+
+
+def _of_drafts(vllm_config: VllmConfig) -> list[str]:
+    """Why abstention cannot judge the drafts of this engine."""
+    checks = {
+        "with Model Runner V2 nothing shows yet that drafts are judged right; set "
+        "VLLM_USE_V2_MODEL_RUNNER=0, or remove --speculative-config": (
+            runner_kind(vllm_config) == "v2"
+        ),
+        f"vLLM {vllm_version()} cannot decode speculatively on a CPU; use another release, or "
+        "remove --speculative-config": _lacks_drafts(),
+        "speculative decoding with ngram_gpu changes the drafts of a step once it is scheduled; "
+        "use another method, such as ngram": (vllm_config.speculative_config.method == "ngram_gpu"),
+    }
+    return [reason for reason, applies in checks.items() if applies]
 
 
 def _lacks_drafts() -> bool:
