@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 _FREES_WHAT_IS_PROCESSED = Version("0.26")
 
+_FIRST_WITH_STAGES = Version("0.28")
+"""The first release on which a pipeline was seen to be steered."""
+
 _NO_DRAFTS_ON_CPU = (SpecifierSet("<0.20"), SpecifierSet(">=0.23,<0.25"))
 """CPU builds that refuse to decode speculatively, and those whose kernel lacks an argument."""
 
@@ -144,12 +147,13 @@ def _refuse(reasons: list[str]) -> None:
 def _reasons(vllm_config: VllmConfig) -> list[str]:
     speculates = vllm_config.speculative_config is not None
     checks = {
-        "pipeline parallelism is steered with Model Runner V1, without speculative decoding, "
-        "with --no-async-scheduling and without external_launcher only; use that, or "
-        "--pipeline-parallel-size 1": (
+        "pipeline parallelism is steered from vLLM 0.28 on, with Model Runner V1, without "
+        "speculative decoding, with --no-async-scheduling and without external_launcher; use "
+        "that, or --pipeline-parallel-size 1": (
             vllm_config.parallel_config.pipeline_parallel_size > 1
             and (
-                speculates
+                Version(vllm_version()) < _FIRST_WITH_STAGES
+                or speculates
                 or runner_kind(vllm_config) == "v2"
                 or bool(vllm_config.scheduler_config.async_scheduling)
                 # Its stages sample each for itself, from logits that the last one sends.
