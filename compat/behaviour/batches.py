@@ -86,8 +86,8 @@ NGRAM = {
 }
 """A ``speculative_config`` that needs no second model."""
 
-NO_DRAFTS = ("drafts are judged right", "spec decode is not supported")
-"""Why a steered engine does not start with one: with Model Runner V2, or on earlier CPU builds."""
+NO_DRAFTS = ("drafts are judged right", "cannot decode speculatively on a CPU")
+"""Why a steered engine does not start with one: with Model Runner V2, or on some CPU builds."""
 
 MANY_CANDIDATES = {"vfd_num_candidates": 40}
 """As ``extra_args``: so many that one of them is acceptable."""

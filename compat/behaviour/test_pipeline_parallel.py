@@ -37,7 +37,12 @@ def test_the_last_stage_ends_requests(
     """At the tokens where one stage would, patience and all, and outcomes are told."""
     natural = plain.generate(batches.greedy())
     section = {"value_head_path": recognising_head("mistral"), "threshold": 0.5, "patience": 2}
-    engine = pool.get(EngineSpec(abstain=section, options=_TWO_STAGES, env=_CORES))
+    try:
+        engine = pool.get(EngineSpec(abstain=section, options=_TWO_STAGES, env=_CORES))
+    except EngineDiedError as refused:  # on earlier releases; then one stage has to do
+        if "steered from vLLM 0.28 on" not in str(refused):
+            raise
+        engine = pool.get(EngineSpec(abstain=section))
 
     answers = engine.generate(batches.greedy())
 

@@ -57,7 +57,7 @@ def test_drafts_are_refused_where_tokens_are_filtered(
 def test_drafts_are_judged_or_refused_before_the_model_is_loaded(
     pool: EnginePool, constant_head: Callable[[float], str]
 ) -> None:
-    """With Model Runner V2 and on vLLM's earlier CPU builds they are refused."""
+    """With Model Runner V2, and on CPU builds of vLLM that cannot decode so."""
     abstain = {"value_head_path": constant_head(0.9), "threshold": 0.5}
     spec = EngineSpec(abstain=abstain, options={"speculative_config": NGRAM})
 

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import vllm
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 from vllm import envs
 from vllm.distributed.parallel_state import get_pp_group
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
 
 
 _FREES_WHAT_IS_PROCESSED = Version("0.26")
+
+_FIRST_WITH_STAGES = Version("0.28")
+"""The first release on which a pipeline was seen to be steered."""
+
+_NO_DRAFTS_ON_CPU = (SpecifierSet("<0.20"), SpecifierSet(">=0.23,<0.25"))
+"""CPU builds that refuse to decode speculatively, and those whose kernel lacks an argument."""
 
 
 def worker_base() -> type[Worker]:
@@ -140,20 +147,13 @@ def _refuse(reasons: list[str]) -> None:
 def _reasons(vllm_config: VllmConfig) -> list[str]:
     speculates = vllm_config.speculative_config is not None
     checks = {
-        "with Model Runner V2 nothing shows yet that drafts are judged right; set "
-        "VLLM_USE_V2_MODEL_RUNNER=0, or remove --speculative-config": (
-            speculates and runner_kind(vllm_config) == "v2"
-        ),
-        "speculative decoding with ngram_gpu changes the drafts of a step once it is scheduled; "
-        "use another method, such as ngram": (
-            speculates and vllm_config.speculative_config.method == "ngram_gpu"
-        ),
-        "pipeline parallelism is steered with Model Runner V1, without speculative decoding, "
-        "with --no-async-scheduling and without external_launcher only; use that, or "
-        "--pipeline-parallel-size 1": (
+        "pipeline parallelism is steered from vLLM 0.28 on, with Model Runner V1, without "
+        "speculative decoding, with --no-async-scheduling and without external_launcher; use "
+        "that, or --pipeline-parallel-size 1": (
             vllm_config.parallel_config.pipeline_parallel_size > 1
             and (
-                speculates
+                Version(vllm_version()) < _FIRST_WITH_STAGES
+                or speculates
                 or runner_kind(vllm_config) == "v2"
                 or bool(vllm_config.scheduler_config.async_scheduling)
                 # Its stages sample each for itself, from logits that the last one sends.
@@ -177,7 +177,29 @@ def _reasons(vllm_config: VllmConfig) -> list[str]:
             getattr(getattr(vllm_config, "aux_output_config", None), "enabled", False)
         ),
     }
-    return [reason for reason, found in checks.items() if found]
+    found = [reason for reason, applies in checks.items() if applies]
+    return [*found, *(_of_drafts(vllm_config) if speculates else [])]
+
+
+def _of_drafts(vllm_config: VllmConfig) -> list[str]:
+    """Why abstention cannot judge the drafts of this engine."""
+    checks = {
+        "with Model Runner V2 nothing shows yet that drafts are judged right; set "
+        "VLLM_USE_V2_MODEL_RUNNER=0, or remove --speculative-config": (
+            runner_kind(vllm_config) == "v2"
+        ),
+        f"vLLM {vllm_version()} cannot decode speculatively on a CPU; use another release, or "
+        "remove --speculative-config": _lacks_drafts(),
+        "speculative decoding with ngram_gpu changes the drafts of a step once it is scheduled; "
+        "use another method, such as ngram": (vllm_config.speculative_config.method == "ngram_gpu"),
+    }
+    return [reason for reason, applies in checks.items() if applies]
+
+
+def _lacks_drafts() -> bool:
+    """Whether the host itself cannot decode speculatively here."""
+    version = Version(vllm_version()).base_version
+    return current_platform.is_cpu() and any(version in found for found in _NO_DRAFTS_ON_CPU)
 
 
 def _has(vllm_config: VllmConfig, name: str) -> bool:
