@@ -61,7 +61,7 @@ class Credentials(AuthBase):
         url = request.url or ""
         found = self._known.get(_host(urlsplit(url).netloc)) or get_netrc_auth(url)
         if self._keyring is not Keyring.DISABLED:
-            request.register_hook("response", self._again)
+            request.register_hook("response", self._again)  # type: ignore[no-untyped-call]
         return request if found is None else HTTPBasicAuth(*found)(request)
 
     def _again(self, answer: requests.Response, **options: Any) -> requests.Response:  # noqa: ANN401
