@@ -240,23 +240,14 @@ def _pythons(wheels: Iterable[IndexWheel]) -> SpecifierSet:
     found = SpecifierSet()
     for wheel in wheels:
         try:
-            found &= _specifiers(wheel.requires_python)
+            # A number of thousands of digits would raise where it is compared.
+            if len(wheel.requires_python) > _LONGEST:
+                raise InvalidSpecifier(wheel.requires_python[:_LONGEST])  # noqa: TRY301
+            found &= SpecifierSet(wheel.requires_python)
         except InvalidSpecifier as error:
             msg = f"{wheel.filename} requires a Python that cannot be read ({error})"
             raise UsageError(msg) from error
     return found
-
-
-def _specifiers(text: str) -> SpecifierSet:
-    """Conditions on a version.
-
-    Raises:
-        InvalidSpecifier: They are none, or longer than any that people write.
-    """
-    if len(text) > _LONGEST:  # a number of thousands of digits would raise where it is compared
-        msg = f"{text[:_LONGEST]!r}... is too long"
-        raise InvalidSpecifier(msg)
-    return SpecifierSet(text)
 
 
 def _spokesmen(pages: Mapping[str, Sequence[IndexWheel]]) -> tuple[IndexWheel, ...]:
