@@ -97,8 +97,8 @@ async def _soak(options: argparse.Namespace, record: Record) -> None:
                 drive = Drive(server, session, templates, record)
                 await drive.run(_seconds(options), options.requests or sys.maxsize, written)
         finally:
+            server.read_log()  # what it says when it is ended is no failure
             server.end()
-            server.read_log()
 
 
 def _seconds(options: argparse.Namespace) -> float:

@@ -28,8 +28,8 @@ _BUSY = 503
 _SAMPLING = 2.0
 _IDLE_SECONDS = 120.0
 _PERIOD = 60.0
-_LAST = {"model": "tiny", "prompt": [9, 9], "max_tokens": 3, "vllm_xargs": {"steer": "false"}}
-"""The last requests are closed by the steps after them."""
+_LAST = {"model": "tiny", "prompt": [9, 9], "max_tokens": 3}
+"""The last requests are closed by the steps after them, and the last batch is kept."""
 
 
 class Drive:
