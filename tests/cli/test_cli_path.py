@@ -83,7 +83,8 @@ def test_the_whole_path(folder: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert card.curve("alpha") is not None
 
     run("evaluate --trajectories vhead.safetensors.trajectories.jsonl --out report")
-    run("doctor --head vhead.safetensors --model model")
+    # Whether there is a vLLM here or not: without one, 1 says that serving would not work.
+    assert cli.main(["doctor", "--head", "vhead.safetensors", "--model", "model"]) in {0, 1}
     assert "fits model" in capsys.readouterr().out
     assert (folder / "report" / "report.html").is_file()
 
