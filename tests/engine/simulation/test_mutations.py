@@ -193,8 +193,9 @@ MUTATIONS = {
     "outbox forgets": _outbox_keeps,
     "stop token is not judged": _stop_judged,
     "last position": _without((ValueFilter, "_is_last", lambda *_: False)),
-    "table repeats": _without((RequestTable, "repeat", _nothing)),
 }
+SHOWN_BY = {"refused rows": 299, "patience of one request": 1193, "patience by position": 652}
+"""The first seed that shows what few do; it is tried before all others."""
 
 
 @pytest.mark.parametrize("name", MUTATIONS)
@@ -204,5 +205,5 @@ def test_every_edit_is_needed(name: str, monkeypatch: pytest.MonkeyPatch) -> Non
 
     assert any(
         failed(drawn(random.Random(seed))) is not None  # noqa: S311  (no secret)
-        for seed in range(MOST)
+        for seed in (SHOWN_BY.get(name, 0), *range(MOST))
     )
