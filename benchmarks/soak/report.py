@@ -169,7 +169,7 @@ def _load(record: Record) -> Gate:
         "preemptions": record.metrics.get("vllm:num_preemptions_total", 0),
         "hang-ups": record.kinds["hung up"],
         "refusals": record.kinds["wrong 400"],
-        "changes of thresholds": len(record.changes) - 1,
+        "changes of thresholds": max(len(record.changes) - 1, 0),
         "asynchronous": record.asynchronous,
     }
     says = ", ".join(f"{int(value)} {name}" for name, value in had.items())
