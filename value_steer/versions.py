@@ -31,12 +31,14 @@ _PACKAGE = Path(__file__).parent
 _REGISTRY = "validated_versions.json"
 _DECIDING_FILES = (
     "config.py",
+    "engine_settings.py",
     "records/codec.py",
     "records/fields.py",
     "operating_point.py",
     "policy.py",
     "request_settings.py",
     "threshold.py",
+    "threshold_changes.py",
 )
 _DECIDING_FOLDERS = ("engine", "value_probe")
 

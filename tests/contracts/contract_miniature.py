@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.contracts.contract_miniature_engine import ENGINE
 from tests.contracts.contract_miniature_server import SERVER
+from tests.contracts.contract_miniature_speculation import SPECULATION
 from tests.contracts.contract_miniature_v2 import RUNNER_V2
 from tests.contracts.contract_trees import MemoryTree
 
@@ -68,8 +69,15 @@ class GroupCoordinator:
     def broadcast(self, input_, src: int = 0):
         return input_
 
+    @property
+    def is_last_rank(self):
+        return self.rank == self.last_rank
+
 def get_tp_group() -> GroupCoordinator:
     return _TP
+
+def get_pp_group() -> GroupCoordinator:
+    return _PP
 """,
         "vllm/v1/worker/worker_base.py": """
 class WorkerBase:
@@ -135,6 +143,7 @@ class GPUModelRunner:
         self.requests = {}
         self.device = device
         self.sampler = Sampler()
+        self.rejection_sampler = RejectionSampler(self.sampler)
         self.input_batch = InputBatch()
 
     def load_model(self):
@@ -154,6 +163,8 @@ class GPUModelRunner:
 
     def _update_states(self, scheduler_output):
         for req_state, num_output_tokens, resumed_token_ids in self.cached(scheduler_output):
+            if req_state.prev_num_draft_len and self.use_async_scheduling:
+                num_output_tokens -= req_state.prev_num_draft_len
             if num_output_tokens < len(req_state.output_token_ids):
                 del req_state.output_token_ids[num_output_tokens:]
             if resumed_token_ids:
@@ -178,7 +189,13 @@ class GPUModelRunner:
 
     def _sample(self, logits, spec_decode_metadata):
         metadata = self.input_batch.sampling_metadata
+        if spec_decode_metadata is not None:
+            return self.rejection_sampler(spec_decode_metadata, None, logits, metadata)
         return self.sampler(logits=logits, sampling_metadata=metadata)
+
+    def _calc_spec_decode_metadata(self, num_draft_tokens, cu_num_scheduled_tokens):
+        num_sampled_tokens = num_draft_tokens + 1
+        return num_sampled_tokens
 """,
         "vllm/v1/worker/cpu_model_runner.py": """
 from vllm.v1.worker.gpu_model_runner import GPUModelRunner
@@ -319,5 +336,6 @@ class SamplingParams(msgspec.Struct, dict=True):
         **ENGINE,
         **RUNNER_V2,
         **SERVER,
+        **SPECULATION,
     }
 )

@@ -25,26 +25,28 @@ class NewRequestData:
 class CachedRequestData:
     req_ids: list[str]
     resumed_req_ids: set[str]
+    new_block_ids: list[list[int]]
     num_computed_tokens: list[int]
     num_output_tokens: list[int]
     all_token_ids: dict[str, list[int]]
 
     @classmethod
     def make_empty(cls):
-        return cls([], set(), [], [], {})
+        return cls([], set(), [], [], [], {})
 
 @dataclass
 class SchedulerOutput:
     scheduled_new_reqs: list[NewRequestData]
     scheduled_cached_reqs: CachedRequestData
     num_scheduled_tokens: dict[str, int]
+    scheduled_spec_decode_tokens: dict[str, list[int]]
     total_num_scheduled_tokens: int
     num_common_prefix_blocks: list[int]
     finished_req_ids: set[str]
 
     @classmethod
     def make_empty(cls):
-        return cls([], CachedRequestData.make_empty(), {}, 0, [], set())
+        return cls([], CachedRequestData.make_empty(), {}, {}, 0, [], set())
 """,
     "vllm/v1/core/sched/utils.py": """
 def check_stop(request, max_model_len):
@@ -86,6 +88,7 @@ class ParallelConfig:
     tensor_parallel_size: int = Field(default=1, ge=1)
     prefill_context_parallel_size: int = Field(default=1, ge=1)
     worker_cls: str = "auto"
+    distributed_executor_backend: str | None = None
 """,
     "vllm/config/scheduler.py": """
 @config

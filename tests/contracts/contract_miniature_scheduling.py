@@ -58,6 +58,9 @@ class Scheduler:
             request = self.requests[req_id]
             req_index = model_runner_output.req_id_to_index[req_id]
             new_token_ids = sampled_token_ids[req_index] if sampled_token_ids else []
+            if drafts := scheduler_output.scheduled_spec_decode_tokens.get(req_id):
+                num_rejected = len(drafts) + 1 - len(new_token_ids)
+                request.num_computed_tokens -= num_rejected
             if not new_token_ids:
                 assert not prompt_logprobs_dict.get(req_id)
                 continue
@@ -75,6 +78,10 @@ class Scheduler:
         for token in new_token_ids:
             request.append_output_token_ids(token)
             stopped = check_stop(request, self.max_model_len)
+            if stopped:
+                num_new = new_token_ids.index(token) + 1
+                del new_token_ids[num_new:]
+                break
         return new_token_ids, stopped
 
     def finish_requests(self, request_ids, finished_status):
