@@ -308,7 +308,8 @@ def test_wheels_of_a_folder_are_all_that_pip_sees(
         (["--vllm", "9.9"], 1, "vLLM 9.9 is not among the candidates"),
         (["--vllm", "0.28", "--wheels", "."], 1, "--wheels .: vLLM 0.28.0 is not in it, which wo"),
         (["--vllm", "0.28", "--wheels", "nowhere"], 1, "--wheels nowhere: "),
-        (["--wheels", "."], 1, "no release fits this machine: . has no CUDA wheel of vLLM 0."),
+        # Which reason comes first depends on the Python that runs.
+        (["--wheels", "."], 1, "no release fits this machine: "),
     ],
     ids=["no GPU", "no release", "unknown", "not in the folder", "no folder", "empty folder"],
 )
