@@ -135,6 +135,7 @@ def test_what_is_said_has_the_models_own_log_probabilities(speaking: Engine) -> 
     asked = Request(request.prompt, {**request.params, "logprobs": 2})
 
     (answer,) = speaking.generate(_with([asked], abstain_action="message", steer_test="abstain"))
+    assert answer.tokens[-4:] == [*MESSAGE, EOS]
     prefixes = [[*request.prompt, *answer.tokens[:n]] for n in range(len(answer.tokens))]
     alone = speaking.generate(
         [
