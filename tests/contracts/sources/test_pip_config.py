@@ -3,60 +3,30 @@
 from __future__ import annotations
 
 import logging
-import os
-import shutil
-import ssl
-import subprocess
-import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import certifi
 import pytest
 
 from tests.contracts.index_server import Index, indexing, proxying
-from tests.contracts.release_server import wheel_bytes
-from value_steer.contracts.sources import credentials, index, pip_config
+from tests.contracts.sources.pip_index import (
+    BODY,
+    FILES,
+    NAME,
+    OTHER,
+    SECRET,
+    TEXT,
+    configured,
+    names,
+)
+from value_steer.contracts.sources import index
 from value_steer.contracts.sources.pip_config import IndexSettings, parse_settings
 from value_steer.contracts.sources.wheel import WheelTree
 from value_steer.errors import ContractError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-NAME = "vllm-0.28.0-cp38-abi3-manylinux_2_28_x86_64.whl"
-OTHER = "vllm-0.29.0-cp38-abi3-manylinux_2_28_x86_64.whl"
-TEXT = "Requires-Dist: torch==2.13.0"
-BODY = wheel_bytes({"vllm-0.28.0.dist-info/METADATA": TEXT})
-FILES = {"vllm": {NAME: BODY, "vllm-0.28.0.tar.gz": b"x"}, "other": {"other-1.tar.gz": b"x"}}
-BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
-SECRET = "s3cret"  # noqa: S105  (of a server in this file)
-
-
-@pytest.fixture(autouse=True)
-def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """Nothing of this machine's configuration, and no session of an earlier test."""
-    for name in list(os.environ):
-        if name.startswith("PIP_") or name.lower().endswith("_proxy") or name in BUNDLES:
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    index.shared_session.cache_clear()
-    yield
-    index.shared_session.cache_clear()
-
-
-def configured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str) -> IndexSettings:
-    """What pip makes of a configuration file."""
-    (tmp_path / "pip.conf").write_text(text, encoding="utf-8")
-    monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
-    return pip_config.pip_settings()
-
-
-def names(settings: IndexSettings) -> list[str]:
-    """The wheels of vLLM that are found."""
-    return [wheel.filename for wheel in index.project_wheels("vllm", settings)]
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 @pytest.mark.parametrize("html", [False, True])
@@ -190,128 +160,6 @@ def test_an_index_in_a_folder_is_read(tmp_path: Path) -> None:
     assert WheelTree(wheel, settings, tmp_path / "cache").metadata() == TEXT
 
 
-@pytest.mark.parametrize("where", ["address", "netrc"])
-def test_credentials_are_sent_and_never_shown(
-    where: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """Those of an address also for the files of its host, which links name without them."""
-    with indexing(Index(FILES, user=("me", f"{SECRET}@1"))) as served:
-        address = served.address
-        if where == "address":
-            address = address.replace("://", f"://me:{SECRET}%401@")
-        else:
-            netrc = tmp_path / "netrc"
-            netrc.write_text(f"machine 127.0.0.1 login me password {SECRET}@1", encoding="utf-8")
-            monkeypatch.setenv("NETRC", str(netrc))
-        settings = IndexSettings(address)
-        (wheel,) = index.project_wheels("vllm", settings)
-
-        assert WheelTree(wheel, settings, tmp_path / "cache").metadata() == TEXT
-        assert SECRET not in repr((settings, wheel))
-        served.user = ("someone", "else")
-        with pytest.raises(ContractError) as found:
-            WheelTree(wheel, settings, tmp_path / "none").metadata()
-        assert SECRET not in str(found.value)
-
-
-_KEYRING = """\
-#!{python}
-import json, pathlib, sys
-pathlib.Path({asked!r}).open("a").write(" ".join(sys.argv[1:]) + chr(10))
-print({answer})
-"""
-
-
-@pytest.fixture
-def keyring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
-    """A program of that name which answers what it is given to say, and notes its arguments."""
-    credentials.kept.cache_clear()
-    monkeypatch.setitem(sys.modules, "keyring", None)  # whatever is installed here
-    asked, program = tmp_path / "asked", tmp_path / "bin" / "keyring"
-    program.parent.mkdir()
-    asked.touch()
-
-    def say(answer: str) -> Path:
-        text = _KEYRING.format(python=sys.executable, asked=str(asked), answer=answer)
-        program.write_text(text, encoding="utf-8")
-        program.chmod(0o755)
-        monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
-        return asked
-
-    return say
-
-
-_LOGIN = f"""json.dumps({{"username": "me", "password": "{SECRET}"}})"""
-
-
-@pytest.mark.parametrize("name", ["", "me@"])
-def test_a_host_that_refuses_is_asked_with_the_keyrings_password(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, keyring: Callable[[str], Path], name: str
-) -> None:
-    """It is looked up once, under the address of the index and the name that it states."""
-    asked = keyring(_LOGIN)
-    with indexing(Index(FILES, user=("me", SECRET))) as served:
-        address = served.address.replace("http://", f"http://{name}")
-        settings = configured(
-            monkeypatch, tmp_path, f"[global]\nindex-url = {address}\nkeyring-provider=subprocess"
-        )
-        assert names(settings) == [NAME]
-        (wheel,) = index.project_wheels("vllm", settings)
-        assert WheelTree(wheel, settings, tmp_path / "cache").metadata() == TEXT
-
-    (line,) = asked.read_text(encoding="utf-8").splitlines()
-    assert line.split()[:3] == ["--mode=creds", "--output=json", "get"]
-    assert line.split()[3:] == [served.address, *(["me"] if name else [])]
-
-
-@pytest.mark.parametrize(
-    "option", ["keyring-provider = disabled", "no-input = true", "keyring-provider = import"]
-)
-def test_a_keyring_that_pip_would_not_ask_is_not_asked(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, keyring: Callable[[str], Path], option: str
-) -> None:
-    """The refusal of the host is what is told."""
-    asked = keyring(_LOGIN)
-    with indexing(Index(FILES, user=("me", SECRET))) as served:
-        settings = configured(
-            monkeypatch, tmp_path, f"[global]\nindex-url = {served.address}\n{option}"
-        )
-        with pytest.raises(ContractError, match="401"):
-            names(settings)
-
-    assert asked.read_text(encoding="utf-8") == ""
-
-
-@pytest.mark.parametrize("answer", ["'no json'", "'[1]'", "'{}'", "exit(3)", "'{\"username\": 1}'"])
-def test_a_keyring_that_answers_nonsense_is_none(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, keyring: Callable[[str], Path], answer: str
-) -> None:
-    """One error, which is that of the host."""
-    keyring(answer)
-    with indexing(Index(FILES, user=("me", SECRET))) as served:
-        text = f"[global]\nindex-url = {served.address}\nkeyring-provider = subprocess"
-        with pytest.raises(ContractError, match="401"):
-            names(configured(monkeypatch, tmp_path, text))
-
-
-def test_a_wrong_password_of_the_keyring_is_tried_once(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, keyring: Callable[[str], Path]
-) -> None:
-    """A host that refuses it as well is not asked for ever."""
-    keyring(_LOGIN)
-    with indexing(Index(FILES, user=("me", "another"))) as served:
-        text = f"[global]\nindex-url = {served.address}\nkeyring-provider = subprocess"
-        with pytest.raises(ContractError, match="401"):
-            names(configured(monkeypatch, tmp_path, text))
-        assert len(served.asked) == 2
-
-
-def test_an_unknown_keyring_is_told() -> None:
-    """With those that are known; a newer pip may take more."""
-    with pytest.raises(ContractError, match="keyring-provider is 'chain', none of auto, disabled"):
-        parse_settings(["global.keyring-provider='chain'"])
-
-
 def test_the_variables_name_no_proxy_where_pip_is_told_so(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -369,65 +217,3 @@ def test_a_line_that_cannot_be_read_is_shown_without_credentials() -> None:
         parse_settings([f"global.index-url=https://me:{SECRET}@host/"])
     assert SECRET not in str(found.value)
     assert "****@host" in str(found.value)
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A key with a certificate for ``localhost`` that nobody trusts."""
-    if shutil.which("openssl") is None:
-        pytest.skip("no openssl to make a certificate")
-    folder = tmp_path_factory.mktemp("certificate")
-    key, made, both = folder / "key", folder / "made", folder / "both.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
-    command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-    command += ["-keyout", str(key), "-out", str(made)]
-    subprocess.run(command, check=True, capture_output=True)
-    both.write_bytes(key.read_bytes() + made.read_bytes())
-    return both
-
-
-@pytest.fixture
-def secured(certificate: Path) -> ssl.SSLContext:
-    """With which a server shows it, and wants to see it of clients that have one."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    context.load_verify_locations(certificate)
-    return context
-
-
-@pytest.mark.parametrize("variable", [None, "REQUESTS_CA_BUNDLE"])
-def test_a_stranger_is_not_trusted_unless_told(
-    variable: str | None,
-    secured: ssl.SSLContext,
-    certificate: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """By a bundle or by name, which come before a variable; and no other host is trusted for it."""
-    if variable is not None:
-        monkeypatch.setenv(variable, certifi.where())
-    with indexing(Index(FILES), secured) as served:
-        for trusted in ((), ("elsewhere",)):
-            with pytest.raises(ContractError, match="SSLError"):
-                names(IndexSettings(served.address, trusted_hosts=trusted, retries=0))
-        assert names(IndexSettings(served.address, certificates=str(certificate))) == [NAME]
-        assert names(IndexSettings(served.address, trusted_hosts=("localhost",))) == [NAME]
-
-
-def test_what_the_machine_trusts_is_trusted(
-    secured: ssl.SSLContext, certificate: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As pip does, which asks the system's store."""
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    with indexing(Index(FILES), secured) as served:
-        assert names(IndexSettings(served.address)) == [NAME]
-
-
-def test_a_client_shows_its_certificate(secured: ssl.SSLContext, certificate: Path) -> None:
-    """Where the server wants one."""
-    secured.verify_mode = ssl.CERT_REQUIRED
-    with indexing(Index(FILES), secured) as served:
-        settings = IndexSettings(served.address, certificates=str(certificate), retries=0)
-        with pytest.raises(ContractError):
-            names(settings)
-        shown = replace(settings, client_certificate=str(certificate))
-        assert names(shown) == [NAME]
