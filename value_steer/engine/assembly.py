@@ -113,23 +113,23 @@ def steer(modes: Modes, worker: Any, hooks: Hooks, placed: Placed) -> SteeredSte
         _value_filter(filtering, placed, worker, table, lag, memory) if filtering else None
     )
     forcing = Forcing(abstention.scripts if abstention else Scripts(), runner.device)
-    parts: dict[str, Any] = {
-        "table": table,
-        "rows": Rows(config.scheduler_config.max_num_seqs, runner.device),
-        "abstainer": Abstainer(placed.p_good, streaks, agreement(ranks), forcing),
-        "value_filter": value_filter,
-        "forcing": forcing,
-        "row_ids": row_ids,
-        "guard": Guard(abstention.settings.on_error if abstention else OnError.RAISE),
-    }
+    build: Callable[..., Steering] = Steering
     if host.drafted_tokens(config):
-        judge = DraftJudge(placed.p_good, streaks, agreement(ranks))
-        ahead = bool(config.scheduler_config.async_scheduling)
-        steering: Steering = SpeculativeSteering(
-            judge, asynchronous=ahead, device=runner.device, **parts
+        build = partial(
+            SpeculativeSteering,
+            DraftJudge(placed.p_good, streaks, agreement(ranks)),
+            asynchronous=bool(config.scheduler_config.async_scheduling),
+            device=runner.device,
         )
-    else:
-        steering = Steering(**parts)
+    steering = build(
+        table=table,
+        rows=Rows(config.scheduler_config.max_num_seqs, runner.device),
+        abstainer=Abstainer(placed.p_good, streaks, agreement(ranks), forcing),
+        value_filter=value_filter,
+        forcing=forcing,
+        row_ids=row_ids,
+        guard=Guard(abstention.settings.on_error if abstention else OnError.RAISE),
+    )
     mirror = Mirror(config.instance_id)
     return SteeredSteps(steering, lag, mirror, hooks.sampler, row_ids)
 

@@ -32,7 +32,8 @@ class LiveRequest:
         filtered: Where value filtering stands with it.
         action: What happens once abstention fires.
         reasoning_marks: Where its prompt opens and closes a reasoning section last; -1: nowhere.
-        followed: Whether it is followed what the response opens, closes, and is made to say.
+        followed: Whether its slot of :class:`value_steer.engine.forcing.forced.Forcing` is its own
+            already.
         head: Which of the engine's heads scores it for abstention.
         vfd_head: Which of them does for value filtering.
         refusal: Why the request's own settings were refused, else ``None``.

@@ -141,7 +141,7 @@ def admission(modes: Modes) -> Admission:
         if abstention is None
         else AbstainDefaults(
             head=_defaults(0, abstention),
-            named=_named({**abstention.named}),
+            named=_named(abstention.named),
             min_tokens=abstention.settings.min_tokens,
             action=abstention.settings.action,
             scripts=abstention.scripts,
@@ -150,7 +150,7 @@ def admission(modes: Modes) -> Admission:
         if filtering is None
         else FilterDefaults(
             head=_defaults(0, filtering),
-            named=_named({**filtering.named}),
+            named=_named(filtering.named),
             candidates=filtering.settings.num_candidates,
             most=filtering.settings.most_candidates,
         ),
