@@ -23,6 +23,7 @@ from compat.release import package
 from hatch_build import GATE_NEEDS
 from tests.compat.checkouts import CLEAN, ROOT, checkout, edit, evidence
 from tests.compat.samples import PASSED
+from value_steer import versions
 from value_steer.registry import history
 from value_steer.registry.rows import read_rows
 from value_steer.versions import engine_digest
@@ -133,6 +134,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(built: tuple[Path, Path]) 
     assert package.faults(built[1], built[1].parents[1]) == []
     names = _contents(built[1])
     assert "value_steer/validated_versions.json" in names
+    line = versions.digest_line(built[1].parents[1] / "value_steer")
+    assert names[f"value_steer/{versions.DIGEST_FILE}"].decode() == line
     assert {name.partition("/")[0] for name in names} == {
         *("value_steer", "value_steer-0.1.0.dist-info")
     }

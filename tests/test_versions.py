@@ -249,6 +249,27 @@ def test_the_digest_changes_with_what_decides(copied: Path, name: str) -> None:
     assert len(digests) == 4
 
 
+def test_the_digest_of_a_wheel_is_taken_from_its_build(copied: Path) -> None:
+    """Without parsing a module, as long as every byte is the one that was built."""
+    line = versions.digest_line(copied)
+    (copied / versions.DIGEST_FILE).write_text(line, encoding="ascii")
+    assert engine_digest(copied) == engine_digest()
+
+    (copied / versions.DIGEST_FILE).write_text(line.replace(engine_digest(), "of the build"))
+    assert engine_digest(copied) == "of the build"
+    hooks = copied / "engine" / "hooks.py"
+    hooks.write_bytes(hooks.read_bytes() + b"ADDED = 1\n")
+    assert engine_digest(copied) not in {engine_digest(), "of the build"}
+
+
+@pytest.mark.parametrize("content", ["", "a", " ", "a b c", "0" * 64])
+def test_a_damaged_digest_of_a_build_is_computed_anew(content: str, copied: Path) -> None:
+    """It is a short cut, and no more."""
+    (copied / versions.DIGEST_FILE).write_text(content, encoding="ascii")
+
+    assert engine_digest(copied) == engine_digest()
+
+
 def test_the_digest_stays_with_what_does_not_decide(copied: Path) -> None:
     """The registry itself, the contract checks and comments are no part of it."""
     (copied / "validated_versions.json").touch()

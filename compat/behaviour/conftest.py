@@ -35,7 +35,7 @@ os.environ.update(ONE_THREAD)
 # neither made smaller nor followed by others: in the negative control that tells nothing.
 settings.register_profile(
     "suite",
-    max_examples=3 if INTERPRETED else 20,
+    max_examples=3 if INTERPRETED else 12,
     deadline=None,  # an engine is no function to be timed
     derandomize=True,
     database=None,

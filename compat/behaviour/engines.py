@@ -212,7 +212,7 @@ class EnginePool:
     model_of: Callable[[str], Path]
     logs: Path
     on_close: Callable[[Engine], None]
-    capacity: int = 6
+    capacity: int = 9
     _alive: OrderedDict[str, tuple[EngineSpec, Engine]] = field(default_factory=OrderedDict)
     boots: list[float] = field(default_factory=list)
 

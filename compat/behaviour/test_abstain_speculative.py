@@ -30,16 +30,17 @@ pytestmark = [
 _KINDS = ("ngram", "same model", "other model")
 """Who drafts: rejected at times, never, and nearly always."""
 
+_OPTIONS = {**batches.CHUNKED, "disable_log_stats": False}
+
 _TOLERANCE = 1e-4
 """fp32; rows of several positions are computed in another order."""
 
 
 @pytest.fixture(scope="session")
-def speculates(pool: EnginePool, constant_head: Callable[[float], str]) -> bool:
+def speculates(steered: Callable[..., Engine]) -> bool:
     """Whether the host can be steered while it decodes speculatively; else it does not start."""
-    options = {"speculative_config": batches.NGRAM, "disable_log_stats": False}
     try:
-        _engine(pool, constant_head(0.9), options)
+        steered("ngram")
     except EngineDiedError as refused:
         if not any(reason in str(refused) for reason in batches.NO_DRAFTS):
             raise
@@ -48,50 +49,62 @@ def speculates(pool: EnginePool, constant_head: Callable[[float], str]) -> bool:
 
 
 @pytest.fixture(scope="session")
-def drafting(
-    workshop: Path, model_of: Callable[[str], Path], *, speculates: bool
-) -> Callable[[str], dict[str, Any]]:
-    """Engine options under which drafts are made by someone, if the host can do that."""
-    others = functools.cache(lambda: tiny_models.build("mistral", workshop / "drafts", seed=21))
+def steered(
+    pool: EnginePool,
+    workshop: Path,
+    model_of: Callable[[str], Path],
+    recognising_head: Callable[[str], str],
+    constant_head: Callable[[float], str],
+) -> Callable[..., Engine]:
+    """Engines that abstain, by who drafts; few, since tests share them.
 
-    def options(kind: str) -> dict[str, Any]:
-        if not speculates:
-            return {"disable_log_stats": False}
-        config: dict[str, Any] = batches.NGRAM
-        if kind != "ngram":
+    A second head of each, ``content``, never objects.
+    """
+    others = functools.cache(lambda: tiny_models.build("mistral", workshop / "drafts", seed=21))
+    heads = {"content": {"value_head_path": constant_head(0.9), "threshold": 0.5}}
+    section = {"value_head_path": recognising_head("mistral"), "threshold": 0.5, "heads": heads}
+
+    def get(
+        kind: str | None,
+        options: dict[str, Any] = _OPTIONS,
+        *,
+        patience: int = 1,
+        min_tokens: int = 1,
+    ) -> Engine:
+        config: dict[str, Any] | None = batches.NGRAM if kind == "ngram" else None
+        if kind in {"same model", "other model"}:
             model = model_of("mistral") if kind == "same model" else others()
             config = {"method": "draft_model", "model": str(model), "num_speculative_tokens": 3}
-        return {"speculative_config": config, "disable_log_stats": False}
+        drafts = {} if config is None else {"speculative_config": config}
+        abstain = {**section, "patience": patience, "min_tokens": min_tokens}
+        return pool.get(EngineSpec(abstain=abstain, options={**options, **drafts}))
 
-    return options
+    return get
 
 
-def _engine(
-    pool: EnginePool, head: str, options: dict[str, Any] | None = None, **abstain: object
-) -> Engine:
-    section = {"value_head_path": head, "threshold": 0.5, **abstain}
-    return pool.get(EngineSpec(abstain=section, options=options or {"disable_log_stats": False}))
+@pytest.fixture(scope="session")
+def drafting(steered: Callable[..., Engine], *, speculates: bool) -> Callable[..., Engine]:
+    """The same where the host can be steered while it drafts, elsewhere without drafts."""
+
+    def get(kind: str, options: dict[str, Any] = _OPTIONS, **abstain: object) -> Engine:
+        return steered(kind if speculates else None, options, **abstain)
+
+    return get
 
 
 @pytest.mark.parametrize("kind", _KINDS)
 def test_a_head_that_never_objects_changes_nothing(
-    kind: str,
-    pool: EnginePool,
-    plain: PlainEngine,
-    constant_head: Callable[[float], str],
-    drafting: Callable[[str], dict[str, Any]],
-    *,
-    speculates: bool,
+    kind: str, plain: PlainEngine, drafting: Callable[..., Engine], *, speculates: bool
 ) -> None:
     """Greedy tokens are those of plain vLLM without drafts, of which some were accepted."""
-    batch = batches.greedy(batches.LONG)
-    natural = plain.generate(batch)
-    engine = _engine(pool, constant_head(0.9), drafting(kind))
+    natural = plain.generate(batches.greedy(batches.LONG))
+    engine = drafting(kind)
+    before = engine.drafts()
 
-    answers = engine.generate(batch)
+    answers = engine.generate(batches.greedy(batches.LONG, steer_head="content"))
 
     assert [a.tokens for a in answers] == [n.tokens for n in natural]
-    drafted, accepted = engine.drafts()
+    drafted, accepted = (now - then for now, then in zip(engine.drafts(), before, strict=True))
     assert (drafted > 0) is speculates
     if speculates:
         assert accepted > 0 or kind == "other model"
@@ -104,19 +117,12 @@ def test_a_head_that_never_objects_changes_nothing(
 @pytest.mark.parametrize("patience", [1, 2])
 @pytest.mark.parametrize("kind", _KINDS)
 def test_a_request_ends_right_after_its_first_bad_tokens(
-    kind: str,
-    patience: int,
-    pool: EnginePool,
-    plain: PlainEngine,
-    recognising_head: Callable[[str], str],
-    drafting: Callable[[str], dict[str, Any]],
+    kind: str, patience: int, plain: PlainEngine, drafting: Callable[..., Engine]
 ) -> None:
     """Amid accepted drafts, behind rejected ones, and with patience across steps."""
     natural = plain.generate(batches.greedy())
-    options = {**batches.CHUNKED, **drafting(kind)}
-    engine = _engine(pool, recognising_head("mistral"), options, patience=patience)
 
-    answers = engine.generate(batches.greedy())
+    answers = drafting(kind, patience=patience).generate(batches.greedy())
 
     expected = [ended_at_first_bad(n.tokens, patience=patience) for n in natural]
     assert [a.tokens for a in answers] == expected
@@ -127,17 +133,13 @@ def test_a_request_ends_right_after_its_first_bad_tokens(
 @pytest.mark.detects_dead
 @pytest.mark.parametrize("kind", _KINDS)
 def test_outcomes_are_those_without_drafts(
-    kind: str,
-    pool: EnginePool,
-    recognising_head: Callable[[str], str],
-    drafting: Callable[[str], dict[str, Any]],
+    kind: str, steered: Callable[..., Engine], drafting: Callable[..., Engine]
 ) -> None:
     """Value by value, for requests that end by the head, by a token of their own, or full."""
-    head = recognising_head("mistral")
-    batch = _mixed(_engine(pool, head).generate(batches.greedy(abstain_threshold="never")))
-    engines = [_engine(pool, head, patience=2), _engine(pool, head, drafting(kind), patience=2)]
+    alone = steered(None, patience=2)
+    batch = _mixed(alone.generate(batches.greedy(abstain_threshold="never")))
 
-    without, drafted = (_outcomes(engine, batch) for engine in engines)
+    without, drafted = (_outcomes(engine, batch) for engine in (alone, drafting(kind, patience=2)))
 
     assert [told.keys() for told in drafted] == [told.keys() for told in without]
     for ours, theirs in zip(drafted, without, strict=True):
@@ -182,13 +184,11 @@ def _outcomes(engine: Engine, batch: list[Request]) -> list[dict[str, Any]]:
 
 @pytest.mark.detects_dead
 def test_several_random_answers_to_a_prompt_end_at_their_first_bad_token(
-    pool: EnginePool,
-    recognising_head: Callable[[str], str],
-    drafting: Callable[[str], dict[str, Any]],
+    drafting: Callable[..., Engine],
 ) -> None:
     """Whichever tokens the rejection sampler draws; the exempt ones beside them go on."""
-    engine = _engine(pool, recognising_head("mistral"), drafting("ngram"))
-    params = {"temperature": 0.8, "n": 3, "seed": 5, "max_tokens": batches.USUAL, "logprobs": 2}
+    engine = drafting("ngram")
+    params = {"temperature": 0.8, "n": 3, "max_tokens": batches.USUAL, "logprobs": 2}
     steers = itertools.cycle((True, False))
     batch = [
         Request(prompt * 2, {**params, "extra_args": {"steer": steer}})
@@ -212,16 +212,13 @@ def test_several_random_answers_to_a_prompt_end_at_their_first_bad_token(
 
 @pytest.mark.detects_dead
 def test_the_stop_token_has_the_log_probability_that_the_model_gives_it(
-    pool: EnginePool,
-    recognising_head: Callable[[str], str],
-    drafting: Callable[[str], dict[str, Any]],
+    steered: Callable[..., Engine], drafting: Callable[..., Engine]
 ) -> None:
     """As in an engine without drafts, and so has every token before it."""
-    head = recognising_head("mistral")
     batch = [Request(r.prompt, {**r.params, "logprobs": 3}) for r in batches.greedy()]
 
-    without = _engine(pool, head).generate(batch)
-    drafted = _engine(pool, head, drafting("same model")).generate(batch)
+    without = steered(None, patience=2).generate(batch)
+    drafted = drafting("same model", patience=2).generate(batch)
 
     for ours, theirs in zip(drafted, without, strict=True):
         assert ours.tokens == theirs.tokens
@@ -233,16 +230,11 @@ def test_the_stop_token_has_the_log_probability_that_the_model_gives_it(
 @pytest.mark.detects_dead
 @pytest.mark.parametrize("kind", ["ngram", "other model"])
 def test_preempted_requests_are_judged_as_if_never_interrupted(
-    kind: str,
-    pool: EnginePool,
-    plain: PlainEngine,
-    recognising_head: Callable[[str], str],
-    drafting: Callable[[str], dict[str, Any]],
+    kind: str, plain: PlainEngine, drafting: Callable[..., Engine]
 ) -> None:
     """With a cache too small for the batch, and each value counted once."""
     first, crowding = 2 * batches.CROWDING // 3, batches.CROWDING
-    late = {"min_tokens": first, "patience": 2}
-    engine = _engine(pool, recognising_head("mistral"), {**batches.TIGHT, **drafting(kind)}, **late)
+    engine = drafting(kind, batches.TIGHT, min_tokens=first, patience=2)
     natural = plain.generate(batches.greedy(crowding))
     before = engine.counters()["judged"]
 

@@ -40,6 +40,12 @@ def of_files(files: Mapping[str, bytes]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
+def of_bytes(files: Mapping[str, bytes]) -> str:
+    """SHA-256 over files, by relative path with slashes and content, prose and all."""
+    lines = [f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files)]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
 def blanked(source: bytes) -> str:
     """A Python source without comments, docstrings and blank lines.
 
@@ -68,15 +74,17 @@ def _decoded(source: bytes) -> str:
 def _without_docstrings(text: str) -> str:
     # Not str.splitlines, which also splits at form feeds and other characters inside of strings.
     rows = text.split("\n")
-    found, commented = [*_docstrings(ast.parse(text))], _commented(text)
+    found = [*_docstrings(ast.parse(text))]
+    # Read only where a line before a docstring ends in a backslash: to find tokens takes longest.
+    commented = functools.cache(lambda: _commented(text))
     # From the end, so that what is still to come stays where it is.
     for statement, is_all in sorted(found, key=_place, reverse=True):
         first, last = statement.lineno - 1, (statement.end_lineno or statement.lineno) - 1
         before = _cut(rows[first], statement.col_offset)[0]
         after = _cut(rows[last], statement.end_col_offset or 0)[1]
         # A backslash at the end of a comment continues nothing.
-        earlier = rows[first - 1] if first and first - 1 not in commented else ""
-        goes = not is_all and not earlier.endswith("\\") and _has_lines_to_itself(before, after)
+        continued = bool(first) and rows[first - 1].endswith("\\") and first - 1 not in commented()
+        goes = not is_all and not continued and _has_lines_to_itself(before, after)
         rows[first : last + 1] = [before + ("" if goes else "pass") + after]
     return "\n".join(rows)
 
