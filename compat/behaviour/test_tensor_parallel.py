@@ -11,7 +11,7 @@ from compat.behaviour.messages import EngineSpec
 from compat.behaviour.oracle import bad_tokens, ended_at_first_bad
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from compat.behaviour.engines import Engine, EnginePool, PlainEngine
 
@@ -24,12 +24,16 @@ _LENGTH = batches.USUAL // 2
 """Tokens of a response; one in six is a bad one."""
 
 
-@pytest.fixture
-def two_ranks(pool: EnginePool, recognising_head: Callable[[str], str]) -> Engine:
-    """An engine on two ranks that does both; a request chooses by turning the other one off."""
+@pytest.fixture(scope="module")
+def two_ranks(pool: EnginePool, recognising_head: Callable[[str], str]) -> Iterator[Engine]:
+    """An engine on two ranks that does both; a request chooses by turning the other one off.
+
+    Ranks wait busily, so it is not kept.
+    """
     section = {"value_head_path": recognising_head("mistral"), "threshold": 0.5}
     spec = EngineSpec(abstain=section, vfd=section, options=TWO_RANKS, env=CORES)
-    return pool.get(spec)
+    yield pool.get(spec)
+    pool.discard(spec)
 
 
 @pytest.mark.mode("abstain")

@@ -41,9 +41,8 @@ def test_the_committed_token_follows_the_filtered_policy(
     one among K draws with probability q (1 + b + ... + b^(K-1)), and none is with b^K.
     """
     prompt, policy = max(_policies(plain), key=lambda row: _bad_share(row[1]))
-    engine = pool.get(
-        EngineSpec(vfd={"value_head_path": recognising_head("mistral"), "threshold": 0.5})
-    )
+    vfd = {"value_head_path": recognising_head("mistral"), "threshold": 0.5}
+    engine = pool.get(EngineSpec(vfd=vfd, options={"max_num_seqs": 64}))
     own = {"vfd_num_candidates": candidates}
     sampling = {**_SAMPLING, "allowed_token_ids": list(policy), "extra_args": own}
 
