@@ -73,8 +73,7 @@ def test_a_control_group_is_recorded_and_left_alone(
             assert filtered["values"] == pytest.approx(undesirable, abs=_TOLERANCE)
         objected += min(expected) < 0.5
     assert objected > 3
-    assert engine.counters()["recorded"] == len(answers)
-    assert not both or engine.preemptions()
+    assert (engine.counters()["recorded"], not both) == (len(answers), not engine.preemptions())
 
 
 def _is_of(line: dict[str, Any], tokens: list[int], params: dict[str, Any]) -> None:

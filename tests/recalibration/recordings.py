@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -81,7 +81,7 @@ def write(path: Path, heads: Sequence[TrafficHead], answers: Iterable[RecordedAn
 
 
 def many(
-    head: Path, count: int, *, seed: int, shift: float = 0.0, **changes: float
+    head: Path, count: int, *, seed: int, shift: float = 0.0, **changes: Any
 ) -> tuple[list[TrafficHead], list[RecordedAnswer], dict[str, float]]:
     """Answers to as many prompts, lower by a shift of the logit, and how good each is."""
     values, good = walks(np.random.default_rng(seed), count, tokens=20)

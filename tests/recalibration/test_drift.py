@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -26,12 +26,12 @@ CALIBRATED = replace(
 )
 
 
-def _traffic(tmp_path: Path, count: int, **changes: float) -> Traffic:
+def _traffic(tmp_path: Path, count: int, **changes: Any) -> Traffic:
     head = tmp_path / "head.pt"
     if not head.exists():
         saved(head)
     folder = tmp_path / f"traffic-{count}-{changes}"
-    heads, answers, _ = many(head, count, **changes)  # type: ignore[arg-type]
+    heads, answers, _ = many(head, count, **changes)
     write(folder / "a.jsonl", heads, answers)
     return read_traffic(folder, load_value_head(head))
 

@@ -58,8 +58,8 @@ def test_the_answers_of_a_head_are_read(folder: Path, head: Path, tmp_path: Path
     assert (y.values.tolist(), y.prior) == ([0.125, 0.5], None)
     assert (z.values.tolist(), z.prior) == ([], 0.5)
     assert x.values.dtype == np.float32
-    sampling = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0, "max_tokens": 64}
-    assert x.settings == replace(SETTINGS, **sampling)
+    sampled = replace(SETTINGS, temperature=1.0, top_p=1.0, top_k=0, min_p=0.0, max_tokens=64)
+    assert x.settings == sampled
     assert (found.files, found.others, found.torn) == (2, 1, ())
     assert (found.scores, found.rule) == (GOOD, AbstentionRule(1, 3))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from value_steer.cli.arguments.subcommand import Subcommand
@@ -11,6 +12,7 @@ from value_steer.cli.places import FILE, FOLDER, NEW_FILE
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 def _add(command: ArgumentParser) -> None:
@@ -66,8 +68,12 @@ def _problems(options: Namespace) -> Iterator[str]:
         yield "--alpha belongs to --labels; without them no default threshold can be made"
     if (options.min_tokens is None) != (options.patience is None):
         yield "give --min-tokens and --patience together"
-    if options.out is not None and options.out.resolve().parent == options.traffic.resolve():
+    if options.out is not None and _is_inside(options.out, options.traffic):
         yield f"--out {options.out}: only what servers recorded belongs there; write elsewhere"
+
+
+def _is_inside(file: Path, folder: Path) -> bool:
+    return os.path.realpath(file.parent) == os.path.realpath(folder)
 
 
 SUBCOMMAND = Subcommand(
