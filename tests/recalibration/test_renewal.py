@@ -59,6 +59,36 @@ def test_labels_find_their_answers(tmp_path: Path) -> None:
     assert counts == (1, 0, 1, 1)
 
 
+def test_completions_are_found_by_the_id_in_their_answer(tmp_path: Path) -> None:
+    """The engine's has the number of the prompt behind it; other prompts go by that."""
+    head = saved(tmp_path / "head.pt")
+    names = ("cmpl-1-0", "cmpl-1-1", "cmpl-2-0", "chatcmpl-3-0", "cmpl-4-0")
+    answers = [answer(name, [0.5, 0.5]) for name in names]
+    answers.append(replace(answers[0], choice=1))
+    write(tmp_path / "traffic" / "a.jsonl", [entry(head)], answers)
+    traffic = read_traffic(tmp_path / "traffic", load_value_head(head))
+    labels = _labels(
+        tmp_path,
+        {"id": "cmpl-1", "label": 0.125},
+        {"id": "cmpl-1", "choice": 1, "label": 0.25},
+        {"id": "cmpl-1", "choice": 2, "label": 0.375},  # of the second prompt, or not
+        {"id": "cmpl-1-1", "label": 0.5},
+        {"id": "cmpl-2-0", "label": 0.625},
+        {"id": "cmpl-2", "label": 0.75},  # the engine's own id goes before it
+        {"id": "chatcmpl-3", "label": 0.875},
+    )
+
+    found = join(traffic, labels)
+
+    assert {one.key: label for one, label in found.labelled} == {
+        ("cmpl-1-0", 0): 0.125,
+        ("cmpl-1-0", 1): 0.25,
+        ("cmpl-1-1", 0): 0.5,
+        ("cmpl-2-0", 0): 0.625,
+    }
+    assert (found.unlabelled, found.unmatched) == (2, 3)
+
+
 def test_an_id_that_several_answers_have_has_no_label(tmp_path: Path) -> None:
     """Callers may choose theirs, and choose one twice."""
     head, _ = _traffic(tmp_path)

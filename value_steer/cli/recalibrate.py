@@ -190,7 +190,7 @@ def _renewal_lines(options: Namespace, renewal: Renewal | None) -> Iterator[str]
     changes = list(_changes(renewal))
     yield f"{'':<22} {'old':<10} new"
     for change in [changes[0], *_evenly(changes[1:])]:
-        asked = "" if change.asked is None else f" {change.asked:g}"
+        asked = "" if change.asked is None else f" {change.asked:.4g}"
         name = f"{change.quantity}{asked}"
         yield f"{name:<22} {_maybe(change.old):<10} {_maybe(change.new)}"
     done = (

@@ -131,8 +131,8 @@ class ValueSteerWorker(host.worker_base()):  # type: ignore[misc]  # the host de
             )
         if modes.control_share:
             logger.warning(
-                "%g of the requests are judged, recorded and NOT ACTED ON (record.share)",
-                modes.control_share,
+                "%g %% of the requests are judged, recorded and NOT ACTED ON (record.share)",
+                100 * modes.control_share,
             )
         if (abstention := modes.abstention) is not None:
             logger.info(

@@ -11,6 +11,7 @@ from value_steer.records.fields import PROBABILITY, TEXT, listed, read, whole_fr
 from value_steer.records.lines import json_lines
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from value_steer.recalibration.recorded import Answer, Traffic
@@ -64,8 +65,11 @@ def join(traffic: Traffic, path: Path) -> Joined:
     times = Counter(answer.key for answer in traffic.answers)
     labelled: list[tuple[Answer, float]] = []
     unlabelled = ambiguous = contradicted = 0
+    matched: set[tuple[str, int]] = set()
     for answer in traffic.answers:
-        own = labels.get(answer.key)
+        key = next((one for one in _keys(answer) if one in labels), answer.key)
+        own = labels.get(key)
+        matched.add(key)
         if own is None:
             unlabelled += 1
         elif times[answer.key] > 1:
@@ -74,7 +78,7 @@ def join(traffic: Traffic, path: Path) -> Joined:
             contradicted += 1
         else:
             labelled.append((answer, next(iter(own))))
-    unmatched = len(labels.keys() - times.keys())
+    unmatched = len(labels.keys() - matched)
     if not labelled:
         msg = (
             f"{path}: none of its {len(labels)} labels is the only one of a recorded answer whose "
@@ -82,6 +86,17 @@ def join(traffic: Traffic, path: Path) -> Joined:
         )
         raise DataError(msg)
     return Joined(tuple(labelled), unlabelled, ambiguous, unmatched, contradicted)
+
+
+def _keys(answer: Answer) -> Iterator[tuple[str, int]]:
+    """What labels may call an answer: as the engine does, or as ``/v1/completions``.
+
+    That API numbers the prompts of a request: the first one of ``cmpl-1`` is ``cmpl-1-0``. Choices
+    of the other prompts are numbered on behind it, by how many there are of each.
+    """
+    yield answer.key
+    if answer.id.startswith("cmpl-") and answer.id.endswith("-0"):
+        yield answer.id.removesuffix("-0"), answer.choice
 
 
 _LABEL = {"id": TEXT, "label": PROBABILITY, "choice": whole_from(0)}
