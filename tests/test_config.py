@@ -14,6 +14,7 @@ from value_steer.config import (
     AbstainSettings,
     Fallback,
     OnError,
+    RecordSettings,
     SteerSettings,
     VfdSettings,
     parse_settings,
@@ -266,3 +267,62 @@ def test_bad_actions_and_heads_are_named(section: dict[str, object], message: st
     """With the key and what is allowed."""
     with pytest.raises(SettingsError, match=message):
         parse_settings({"abstain": {**HEAD, "threshold": 0.5, **section}})
+
+
+def test_traffic_is_recorded_where_that_is_asked_for() -> None:
+    """The section says where, of how many requests, and how much; beside either mode."""
+    record = {"directory": "traffic", "share": 1}
+
+    found = parse_settings({"vfd": HEAD, "record": record}).record
+    bounded = parse_settings({"abstain": HEAD, "record": {**record, "max_bytes": 70_000}}).record
+
+    assert found == RecordSettings(Path("traffic"), 1.0)
+    assert isinstance(found.share, float)
+    assert bounded == RecordSettings(Path("traffic"), 1.0, 70_000)
+    assert parse_settings({"abstain": HEAD}).record is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"share": 0}, r"record\.share = 0: must be a number above 0, 1 at most"),
+        ({"share": 1.5}, r"record\.share = 1\.5"),
+        ({"share": True}, r"record\.share = True"),
+        ({"share": math.nan}, r"record\.share = nan"),
+        ({"share": "0.1"}, r"record\.share = '0\.1'"),
+        ({"directory": ""}, r"record\.directory = '': must be the path of a folder"),
+        ({"directory": "a\0b"}, r"record\.directory = 'a"),
+        ({"directory": 3}, r"record\.directory = 3"),
+        ({"max_bytes": 10}, r"record\.max_bytes = 10: must be an integer >= 65536"),
+        ({"max_bytes": 1e9}, r"record\.max_bytes = 1000000000\.0"),
+        ({"shares": 0.1}, r"record\.shares: unknown key; did you mean share\?"),
+    ],
+)
+def test_a_wrong_record_section_is_refused(changes: dict[str, object], message: str) -> None:
+    """With the key, its value and what is allowed."""
+    record = {"directory": "traffic", "share": 0.01, **changes}
+    with pytest.raises(SettingsError, match=message):
+        parse_settings({"abstain": HEAD, "record": record})
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"record": {"directory": "traffic", "share": 0.1}}, "no 'abstain' and no 'vfd' section"),
+        ({"abstain": HEAD, "record": {}}, r"record\.directory: missing(.|\n)*record\.share: miss"),
+        ({"abstain": HEAD, "record": True}, r"record = True: must be an object"),
+        ({"abstain": HEAD, "recrod": {"share": 0.1}}, "recrod: unknown section; did you mean rec"),
+    ],
+)
+def test_recording_needs_a_mode_and_both_of_its_keys(
+    config: dict[str, object], message: str
+) -> None:
+    """Alone it would record nothing."""
+    with pytest.raises(SettingsError, match=message):
+        parse_settings(config)
+
+
+@pytest.mark.parametrize("value", [{"x": 1}, True, "file", None])
+def test_a_recorder_of_another_plugin_is_left_alone(value: object) -> None:
+    """The word is a common one, so what it holds has to look like ours as well."""
+    assert parse_settings({"abstain": HEAD, "recorder": value}) == parse_settings({"abstain": HEAD})

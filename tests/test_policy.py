@@ -14,8 +14,10 @@ from value_steer.policy import (
     acceptable,
     below_threshold,
     extend_streaks,
+    in_control_group,
     least_penalised,
     least_undesirable,
+    refused_from,
     replace_tokens,
 )
 
@@ -85,3 +87,36 @@ def test_the_fallbacks_choose_by_value_and_probability() -> None:
     assert least_undesirable(candidates).token == 7
     assert least_penalised(candidates, [0.8, 0.1, 0.1, 0.1], weight=1.0).token == 5
     assert least_penalised(candidates, [0.8, 0.1, 0.1, 0.1], weight=0.0).token == 7
+
+
+def test_nothing_is_below_the_threshold_of_a_control() -> None:
+    """Not even what is no number; a head that is broken acts on no request of the control group."""
+    values = torch.tensor([0.0, 1.0, math.nan])
+
+    assert not below_threshold(values, torch.full((3,), -math.inf)).any()
+    assert not refused_from(values, torch.full((3,), math.inf)).any()
+
+
+@given(st.lists(st.tuples(_UNIT | st.just(math.nan), _UNIT), min_size=1, max_size=8))
+def test_a_batch_is_refused_as_its_tokens_are(pairs: list[tuple[float, float]]) -> None:
+    """Ties, rounding and what is no number included; the threshold that refuses all does."""
+    values = torch.tensor([value for value, _ in pairs])
+    thresholds = torch.tensor([threshold for _, threshold in pairs])
+
+    refused = refused_from(values, thresholds)
+
+    assert refused.tolist() == [not acceptable(value, threshold) for value, threshold in pairs]
+    assert refused_from(values, torch.full((len(pairs),), -math.inf)).all()
+
+
+def test_the_control_group_has_its_share() -> None:
+    """By the id alone, so that a request belongs to it wherever and whenever that is asked."""
+    names = [f"chatcmpl-{number}" for number in range(4000)]
+
+    inside = [name for name in names if in_control_group(name, 0.1)]
+
+    assert 320 < len(inside) < 480
+    assert all(in_control_group(name, 0.2) for name in inside)
+    assert all(in_control_group(name, 1.0) for name in names)
+    assert not any(in_control_group(name, 0.0) for name in names)
+    assert in_control_group("half of a pair \ud800", 1.0)

@@ -293,7 +293,7 @@ def test_an_incomplete_package_has_no_digest(copied: Path, name: str) -> None:
 def test_the_digest_covers_what_the_engine_imports() -> None:
     """A module that steering code imports decides too, unless it is known not to."""
     covered = {*versions._DECIDING_FILES, *versions._DECIDING_FOLDERS}
-    # records/files.py writes the file of a head, which no engine does.
+    # records/files.py writes the file of a head, which no engine does, and tries a folder.
     harmless = {"errors.py", "records/files.py", "versions.py", "__init__.py"}
     paths = [PACKAGE / name for name in versions._DECIDING_FILES]
     paths += [p for name in versions._DECIDING_FOLDERS for p in (PACKAGE / name).rglob("*.py")]

@@ -17,6 +17,7 @@ from value_steer.engine_settings import (
     AbstainSettings,
     Fallback,
     OnError,
+    RecordSettings,
     SteerSettings,
     VfdSettings,
 )
@@ -42,7 +43,7 @@ from value_steer.request_settings import (
     is_head_name,
     parse_request,
 )
-from value_steer.threshold import NEVER, Threshold
+from value_steer.threshold import NEVER, Threshold, is_probability
 from value_steer.value_probe.card import Polarity
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "AbstainSettings",
     "Fallback",
     "OnError",
+    "RecordSettings",
     "RequestSettings",
     "SteerSettings",
     "Threshold",
@@ -81,10 +83,12 @@ def parse_settings(additional_config: object) -> SteerSettings:
         for name in _SECTIONS
         if name in additional_config
     }
+    record = _record(additional_config, problems)
     _refuse(problems)
     return SteerSettings(
         abstain=_built(AbstainSettings, values["abstain"]) if "abstain" in values else None,
         vfd=_built(VfdSettings, values["vfd"]) if "vfd" in values else None,
+        record=None if record is None else RecordSettings(**record),
     )
 
 
@@ -108,6 +112,9 @@ def _section_problems(config: Mapping[object, object]) -> list[str]:
         close = difflib.get_close_matches(str(key)[:_LONGEST].lower(), _SECTIONS, n=1, cutoff=0.8)
         if close and key not in _SECTIONS:
             problems.append(f"{at}.{shown_key(key)}: unknown section; did you mean {close[0]}?")
+        # Other plug-ins may well have a word like it, so what it holds has to look like ours too.
+        elif key != _RECORD and _is_like_record(str(key), config[key]):
+            problems.append(f"{at}.{shown_key(key)}: unknown section; did you mean {_RECORD}?")
     if not any(name in config for name in _SECTIONS):
         names = sorted(map(str, config))
         found = ", ".join(map(shown_key, names[:_SHOWN])) or "none"
@@ -116,6 +123,18 @@ def _section_problems(config: Mapping[object, object]) -> list[str]:
             f"{at} has no 'abstain' and no 'vfd' section, so nothing is steered; keys: {found}"
         )
     return problems
+
+
+def _is_like_record(key: str, section: object) -> bool:
+    close = difflib.get_close_matches(key[:_LONGEST].lower(), (_RECORD,), n=1, cutoff=0.8)
+    return bool(close) and isinstance(section, Mapping) and "share" in section
+
+
+def _record(config: Mapping[object, object], problems: list[str]) -> dict[str, Any] | None:
+    if _RECORD not in config:
+        return None
+    at = f"additional_config.{_RECORD}"
+    return read(config[_RECORD], _RECORD_FIELDS, at, problems, ("directory", "share"))
 
 
 def _section(section: object, name: str, problems: list[str]) -> dict[str, Any]:
@@ -155,6 +174,7 @@ def _refuse(problems: list[str]) -> None:
         raise SettingsError(listed(problems))
 
 
+_RECORD = "record"
 _LONGEST = 40
 _SHOWN = 20
 _DISABLE = "VALUE_STEER_DISABLE"
@@ -164,6 +184,8 @@ _THRESHOLD_SOURCES = ("threshold", "abstain_reward", "target_rate", "alpha")
 _OF_A_HEAD = ("value_head_path", "scores", *_THRESHOLD_SOURCES)
 _LONGEST_TEXT = 4000
 _MOST_HEADS = 16
+_LEAST_BYTES = 1 << 16
+"""A file of recorded traffic must have room for its header and a long answer."""
 
 _TEXT = Field(
     lambda v: isinstance(v, str) and 0 < len(v) <= _LONGEST_TEXT,
@@ -212,4 +234,13 @@ _SECTIONS = {
         ),
         "single_stream": FLAG,
     },
+}
+_RECORD_FIELDS = {
+    "directory": Field(
+        lambda v: isinstance(v, (str, Path)) and str(v) != "" and "\0" not in str(v),
+        "the path of a folder",
+        Path,
+    ),
+    "share": Field(lambda v: is_probability(v) and v > 0, "a number above 0, 1 at most", float),
+    "max_bytes": whole_from(_LEAST_BYTES),
 }

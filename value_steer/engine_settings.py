@@ -124,8 +124,24 @@ class VfdSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordSettings:
+    """The ``record`` section of ``additional_config``: a control group of the live traffic.
+
+    Attributes:
+        directory: Folder in which every engine writes a file of its own.
+        share: Share of the requests that is judged in full and not acted on; 1: all of them.
+        max_bytes: Size of a file at which its engine stops recording.
+    """
+
+    directory: Path
+    share: float
+    max_bytes: int = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
 class SteerSettings:
-    """All of value-steer's settings in one engine; a mode that is not configured is ``None``."""
+    """All of value-steer's settings in one engine; a section that is not there is ``None``."""
 
     abstain: AbstainSettings | None = None
     vfd: VfdSettings | None = None
+    record: RecordSettings | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,7 +19,8 @@ def below_threshold(values: Tensor, thresholds: Tensor) -> Tensor:
     """Where a value is below its threshold, so that abstaining is worth more than going on.
 
     The comparison is strict, ``value < threshold``, and a value that is not a number counts as
-    below: a head that cannot judge must not let an answer through.
+    below: a head that cannot judge must not let an answer through. Nothing is below minus infinity,
+    the threshold of requests that are judged and not acted on.
 
     Args:
         values: P(good) of each row, shape ``[rows]``.
@@ -29,7 +31,21 @@ def below_threshold(values: Tensor, thresholds: Tensor) -> Tensor:
 
     Source: "Knowing When to Quit", stop rule ``V(s_t) < r_abstain``.
     """
-    return (values >= thresholds).logical_not_()
+    # No probability is -1, so that what is not a number is below each threshold but that one.
+    return values.nan_to_num(nan=-1.0) < thresholds
+
+
+def refused_from(values: Tensor, thresholds: Tensor) -> Tensor:
+    """Where a token's value is at or above its threshold; :func:`acceptable` of a whole batch.
+
+    Args:
+        values: P(undesirable) of each row, shape ``[rows]``.
+        thresholds: Shape ``[rows]``; nothing reaches infinity, whatever the head says.
+
+    Returns:
+        Boolean mask, shape ``[rows]``.
+    """
+    return values.nan_to_num(nan=2.0) >= thresholds
 
 
 def extend_streaks(streaks: Tensor, below: Tensor) -> Tensor:
@@ -68,6 +84,19 @@ def acceptable(p_undesirable: float, threshold: float) -> bool:
     Source: "Selective Safety Steering via Value-Filtered Decoding".
     """
     return p_undesirable < threshold
+
+
+def in_control_group(request_id: str, share: float) -> bool:
+    """Whether a request is judged and not acted on, so that its answer shows the model alone.
+
+    It follows from the id, so that all ranks say the same of a request, whenever they are asked.
+
+    Args:
+        request_id: The engine's id of the request.
+        share: Of all requests, from 0 to 1.
+    """
+    digest = hashlib.sha256(request_id.encode(errors="surrogatepass")).digest()
+    return int.from_bytes(digest[:8], "big") < share * 2**64
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ _DECIDING_FILES = (
     "request_settings.py",
     "threshold.py",
     "threshold_changes.py",
+    "traffic.py",
 )
 _DECIDING_FOLDERS = ("engine", "value_probe")
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from compat.behaviour.tiny_models import FIRST_WORD, HIDDEN, VOCABULARY
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from torch import Tensor
@@ -63,15 +64,23 @@ def token_recognising(model: Path, path: Path) -> Path:
 
 def p_good(model: Path, head: str, tokens: list[int]) -> float:
     """The head's value of a sequence, on the hidden state that transformers computes for it."""
+    return values(model, head, [tokens])[0][-1]
+
+
+def values(model: Path, head: str, sequences: Sequence[list[int]]) -> list[list[float]]:
+    """The head's values of sequences, one for each of their beginnings."""
     import torch
     from transformers import AutoModelForCausalLM
 
     from value_steer.value_probe import load_value_head
 
     backbone = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
+    loaded = load_value_head(head)
     with torch.no_grad():
-        states = backbone.model(input_ids=torch.tensor([tokens])).last_hidden_state
-        return load_value_head(head).p(states[0, -1]).item()
+        return [
+            loaded.p(backbone.model(input_ids=torch.tensor([one])).last_hidden_state[0]).tolist()
+            for one in sequences
+        ]
 
 
 def _labelled_states(model: Path, sequences: int) -> tuple[Tensor, Tensor]:

@@ -23,6 +23,7 @@ class EngineSpec:
         model: A family of :mod:`compat.behaviour.tiny_models`.
         abstain: The ``abstain`` section of ``additional_config``.
         vfd: The ``vfd`` section; without either section it is plain vLLM that boots.
+        record: The ``record`` section.
         options: Further engine arguments.
         env: Environment of the engine's processes.
         new_interpreter: Whether they import vLLM anew, because that reads a variable of ``env``.
@@ -32,6 +33,7 @@ class EngineSpec:
     model: str = "mistral"
     abstain: dict[str, Any] | None = None
     vfd: dict[str, Any] | None = None
+    record: dict[str, Any] | None = None
     options: dict[str, Any] = field(default_factory=dict)
     env: dict[str, str] = field(default_factory=dict)
     new_interpreter: bool = False
@@ -40,7 +42,7 @@ class EngineSpec:
     @property
     def additional_config(self) -> dict[str, Any]:
         """The sections that are configured; none boots plain vLLM."""
-        sections = {"abstain": self.abstain, "vfd": self.vfd}
+        sections = {"abstain": self.abstain, "vfd": self.vfd, "record": self.record}
         return {name: section for name, section in sections.items() if section is not None}
 
 

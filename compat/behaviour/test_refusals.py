@@ -54,6 +54,37 @@ def test_drafts_are_refused_where_tokens_are_filtered(
     assert "Starting to load model" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({}, r"record\.directory = .*nowhere: there is no such folder"),
+        (
+            {"scheduler_cls": "vllm.v1.core.sched.scheduler.Scheduler"},
+            "nothing would be recorded, since the engine's scheduler knows nothing",
+        ),
+    ],
+    ids=["no folder", "another scheduler"],
+)
+def test_traffic_that_cannot_be_recorded_is_told_before_the_model_is_loaded(
+    options: dict[str, object],
+    reason: str,
+    pool: EnginePool,
+    constant_head: Callable[[float], str],
+    tmp_path: Path,
+) -> None:
+    """With what to do about it."""
+    spec = EngineSpec(
+        abstain={"value_head_path": constant_head(0.9), "threshold": 0.5},
+        record={"directory": str(tmp_path / "nowhere"), "share": 0.5},
+        options=options,
+    )
+
+    with pytest.raises(EngineDiedError, match=reason) as refused:
+        pool.get(spec)
+
+    assert "Starting to load model" not in str(refused.value)
+
+
 def test_drafts_are_judged_or_refused_before_the_model_is_loaded(
     pool: EnginePool, constant_head: Callable[[float], str]
 ) -> None:

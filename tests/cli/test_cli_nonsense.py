@@ -14,6 +14,7 @@ from compat.behaviour import tiny_models
 from tests.evaluation.traces import exact, written
 from tests.features.samples import HIDDEN, features
 from tests.nonsense import command_line, ended_in_time, menu, options, values
+from tests.recalibration.recordings import many, write
 from value_steer import cli
 from value_steer.cli.arguments.types import PATH, PATTERN, TEXT
 from value_steer.cli.parser import SUBCOMMANDS, build
@@ -66,6 +67,18 @@ GOOD: list[tuple[str, dict[str, str]]] = [
         "calibrate",
         {"--features": "features", "--labels": "given", "--head": "trained.pt"},
     ),
+    ("recalibrate", {"traffic": "traffic", "--head": "good.safetensors"}),
+    (
+        "recalibrate",
+        {
+            "traffic": "traffic",
+            "--head": "good.safetensors",
+            "--labels": "of-traffic.jsonl",
+            "--out": "of-traffic.trajectories.jsonl",
+            "--min-tokens": "2",
+            "--patience": "1",
+        },
+    ),
     ("evaluate", {"--trajectories": "t.jsonl", "--out": "report"}),
     ("evaluate", {"--generations": "g.jsonl", "--out": "report"}),
     ("evaluate", DECODE),
@@ -108,6 +121,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ):
         save_value_head(folder / name, ValueHead(HIDDEN), HeadCard(HIDDEN, scores=scores))
     written(folder / "t.jsonl", exact(40))
+    heads, answers, goods = many(folder / "good.safetensors", 40, seed=1)
+    write(folder / "traffic" / "a.jsonl", heads, answers)
+    labels = "\n".join(json.dumps({"id": name, "label": good}) for name, good in goods.items())
+    (folder / "of-traffic.jsonl").write_text(labels, encoding="utf-8")
     labelled = ["label", str(folder / "features"), "--by", "column", "--name", "given"]
     assert cli.main([*labelled, "--file", str(folder / "labels.jsonl")]) == 0
     trained = ["train", str(folder / "features"), "--labels", "given", "--recipe", "abstention"]

@@ -317,6 +317,10 @@ import msgspec
 
 class SamplingParams(msgspec.Struct, dict=True):
     temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    stop: list[str] | None = None
     max_tokens: int | None = 16
     min_tokens: int = 0
     ignore_eos: bool = False

@@ -113,6 +113,8 @@ class AsyncScheduler(Scheduler):
 class Request:
     def __init__(self, request_id, prompt_token_ids, sampling_params):
         self.request_id = request_id
+        self.prompt_token_ids = prompt_token_ids
+        self.sampling_params = sampling_params
         self.stop_reason: int | str | None = None
         self.max_tokens = sampling_params.max_tokens
         self.num_prompt_tokens = len(prompt_token_ids)
@@ -125,9 +127,19 @@ class Request:
 
     def is_finished(self) -> bool:
         return self.status == FINISHED
+
+    def get_finished_reason(self):
+        return RequestStatus.get_finished_reason(self.status)
 """,
     "vllm/v1/engine/__init__.py": """
+import enum
 import msgspec
+
+FINISH_REASON_STRINGS = ("stop", "length", "abort")
+
+class FinishReason(enum.IntEnum):
+    def __str__(self):
+        return FINISH_REASON_STRINGS[self.value]
 
 class EngineCoreOutput(msgspec.Struct):
     request_id: str

@@ -14,11 +14,16 @@ class Params:
     eos_token_id: int | None = 1
     temperature: float = 1.0
     stop_token_ids: list[int] = field(default_factory=list)
+    stop: list[str] = field(default_factory=list)
     ignore_eos: bool = False
     min_tokens: int = 0
     extra_args: dict[str, Any] | None = None
     structured_outputs: object | None = None
     logprobs: int | None = None
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    max_tokens: int | None = None
 
 
 @dataclass

@@ -20,16 +20,37 @@ from safetensors.torch import load, save
 from tests.features.samples import HIDDEN, features
 from tests.fuzz.made import changed, damaged, json_text, lines, tables
 from tests.fuzz.target import Target, of_file, ours
+from tests.recalibration.recordings import SETTINGS, answer
 from value_steer.evaluation.columns import read_columns
 from value_steer.evaluation.generations import read_generations
 from value_steer.features import CacheSpec, FeatureCache
 from value_steer.labels.datasets import SOURCES, load_prompts, load_responses
 from value_steer.labels.store import label_file, read_labels
 from value_steer.labels.text import PrecomputedColumn
+from value_steer.recalibration.drift import drift_of
+from value_steer.recalibration.labels import join
+from value_steer.recalibration.recorded import read_traffic
+from value_steer.traffic import TrafficHead, TrafficHeader, answer_line, header_line
 from value_steer.trajectories import Trajectory, read_trajectories
+from value_steer.value_probe import HeadCard, Polarity, ValueHead
+from value_steer.value_probe.digest import weights_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+GOOD = Polarity.P_GOOD
+
+
+def _head() -> ValueHead:
+    """Of the same weights each time."""
+    head = ValueHead(HIDDEN)
+    head.load_state_dict({k: torch.zeros_like(v) for k, v in head.state_dict().items()})
+    head.card = HeadCard(HIDDEN, scores=GOOD, threshold=0.5)
+    return head
+
+
+HEAD = _head()
+DIGEST = weights_digest(HEAD)
 
 ROWS: dict[str, list[object]] = {
     "trajectories": [
@@ -43,6 +64,14 @@ ROWS: dict[str, list[object]] = {
     ],
     "generations": [{"policy": "base", "prompt_id": "a", "tokens": [1], "unsafe": False}],
     "columns": [{"prompt_id": "a", "self_assessment": 0.5, "confidence": [1.0]}],
+    "traffic": [
+        json.loads(
+            header_line(TrafficHeader(0.5, SETTINGS, (TrafficHead("vfd", "", DIGEST, GOOD),)))
+        ),
+        json.loads(answer_line(answer("a", [0.5, 0.25], first=1, tokens=2))),
+        json.loads(answer_line(answer("b", [0.5], first=1, tokens=1))),
+    ],
+    "labels of traffic": [{"id": "a", "label": 1.0}, {"id": "b", "choice": 0, "label": 0}],
     "labels": [{"labels": 2, "made_by": {"x": 1}}, ["a", 0, 1.0, "d"]],
     "column": [{"prompt_id": "a", "sample": 0, "label": 1.0}],
     "hh-rlhf": [{"chosen": "\n\nHuman: a\n\nAssistant: b", "rejected": ""}],
@@ -102,6 +131,19 @@ _LINES: dict[str, Callable[[Path], Iterable[object]]] = {
 def _lines(name: str) -> Target:
     read = _LINES[name]
     return of_file(f"lines of {name}", lines(ROWS[name]), lambda p: [*read(p)], "file.jsonl")
+
+
+def _traffic(folder: Path, made: bytes) -> None:
+    (folder / "a.jsonl").write_bytes(made)
+    ours(lambda: [drift_of(read_traffic(folder, HEAD), HEAD.card)])
+
+
+def _labels_of_traffic(folder: Path, made: bytes) -> None:
+    (folder / "traffic").mkdir(exist_ok=True)
+    good = b"\n".join(json.dumps(row).encode() for row in ROWS["traffic"])
+    (folder / "traffic" / "a.jsonl").write_bytes(good + b"\n")
+    (folder / "labels.jsonl").write_bytes(made)
+    ours(lambda: [join(read_traffic(folder / "traffic", HEAD), folder / "labels.jsonl")])
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +245,8 @@ _RESPONSE = {
 TARGETS = (
     *(_data_set(name) for name in (*SOURCES, "column")),
     *(_lines(name) for name in _LINES),
+    Target("recorded traffic", lines(ROWS["traffic"]).map(lambda made: made + b"\n"), _traffic),
+    Target("labels of traffic", lines(ROWS["labels of traffic"]), _labels_of_traffic),
     Target("labels of a cache", lines(ROWS["labels"]), _labels),
     Target("index of a cache", json_text({"format": 1, "spec": {}, "shards": []}), _index),
     Target("files of a cache", _caches(), _cache),

@@ -10,7 +10,13 @@ from compat.isolate import pip_settings
 from tests.fuzz.made import TEXTS, VALUES, WORDS, changed, json_text
 from tests.fuzz.target import Target, of_file, ours
 from value_steer.cli.model import read_model
-from value_steer.config import AbstainSettings, VfdSettings, parse_request, parse_settings
+from value_steer.config import (
+    AbstainSettings,
+    RecordSettings,
+    VfdSettings,
+    parse_request,
+    parse_settings,
+)
 from value_steer.contracts.sources.pip_config import parse_settings as parse_pip
 from value_steer.http.controls import parsed
 
@@ -21,6 +27,7 @@ _HEAD = {"value_head_path": "h.pt", "threshold": 0.5}
 _CONFIG = {
     "abstain": {**_HEAD, "min_tokens": 2, "patience": 1},
     "vfd": {**_HEAD, "num_candidates": 4, "fallback": "least_bad"},
+    "record": {"directory": "traffic", "share": 0.01, "max_bytes": 1 << 20},
     "other": 1,
 }
 _REQUEST = {
@@ -33,7 +40,12 @@ _REQUEST = {
     "steering_vector": [1],
 }
 _KEYS = st.sampled_from(
-    [*AbstainSettings.__dataclass_fields__, *VfdSettings.__dataclass_fields__, *_REQUEST]
+    [
+        *AbstainSettings.__dataclass_fields__,
+        *VfdSettings.__dataclass_fields__,
+        *RecordSettings.__dataclass_fields__,
+        *_REQUEST,
+    ]
 )
 _NUMBERS = st.sampled_from(["nan", "-1", "1e999", "٣", "1_0", " 1", "9" * 5000, "0x1", "", "∞"])
 _ASKED = st.dictionaries(_KEYS | WORDS | TEXTS, VALUES | _NUMBERS, max_size=6)

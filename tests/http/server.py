@@ -25,6 +25,7 @@ STATUS: dict[str, Any] = {
     "runner": "v1",
     "disabled": False,
     "modes": {"abstain": {"threshold": 0.5}, "vfd": {"threshold": "never"}},
+    "control_share": 0.25,
     "evidence": {"abstain": {"standing": "validated", "message": "…"}},
 }
 COUNTERS: dict[str, Any] = {
@@ -42,6 +43,8 @@ COUNTERS: dict[str, Any] = {
     "swallowed_errors": 0,
     "finished": 20,
     "exempt": 7,
+    "controls": 2,
+    "recorded": 1,
     "steps": 90,
     "step_seconds": 0.25,
     "p_good": [1, 2, *[0] * 17, 3],
@@ -69,6 +72,7 @@ def outcome(request_id: str, **fields: Any) -> dict[str, Any]:
         "action": None,
         "values": None,
         "undesirable": None,
+        "control": False,
     }
     return {**plain, **fields}
 

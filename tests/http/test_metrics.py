@@ -50,7 +50,8 @@ def test_the_metrics_follow_the_servers_own() -> None:
         "no_acceptable": 1,
         "refused": 2,
         "exempt": 7,
-        "steered": 7,
+        "control": 2,
+        "steered": 5,
         "thinking_ended": 1,
     }
     assert found["value_steer_judged_tokens_total", ()] == 70

@@ -89,6 +89,7 @@ def test_several_choices_are_told_apart() -> None:
     [
         ({}, "steered"),
         ({"threshold": None}, "exempt"),
+        ({"control": True, "threshold": 0.5}, "control"),
         ({"threshold": None, "vfd_threshold": 0.5}, "steered"),
         ({"ending": "value_steer:abstained"}, "abstained"),
         ({"action": "message", "abstained": True}, "abstained"),

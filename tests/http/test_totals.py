@@ -37,6 +37,7 @@ def test_each_request_is_counted_once_and_as_its_answer_says() -> None:
             (REFUSED, Ending.REFUSED),
             (Admitted(refusal="no such key"), None),  # nothing can end it
             (Admitted(), None),
+            (Admitted(threshold=0.5, control=True), None),
             (THINKS, None),
         ]
     ):
@@ -54,6 +55,7 @@ def test_each_request_is_counted_once_and_as_its_answer_says() -> None:
         "refused",
         "refused",
         "exempt",
+        "control",
         "thinking_ended",
     ]
     assert requests_by_outcome(dataclasses.asdict(ledger.counters)) == {

@@ -41,3 +41,19 @@ def clopper_pearson_upper(events: int, n: int, confidence: float = 0.95) -> floa
         at_most = float(np.exp(logs).sum())
         low, high = (p, high) if at_most > 1 - confidence else (low, p)
     return high
+
+
+def clopper_pearson_interval(events: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """The exact two-sided confidence interval of a probability.
+
+    Args:
+        events: How often it happened.
+        n: In how many independent trials.
+        confidence: Probability that the interval holds; half of the rest lies on either side.
+
+    Raises:
+        CalibrationError: See :func:`clopper_pearson_upper`.
+    """
+    one_sided = (1 + confidence) / 2
+    low = 1.0 - clopper_pearson_upper(n - events, n, one_sided)
+    return low, clopper_pearson_upper(events, n, one_sided)

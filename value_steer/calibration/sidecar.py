@@ -93,7 +93,7 @@ class CalibrationReport:
         points: The levels of the false-alarm curve.
         ratio: Of the martingale rule at the default level, ``None`` if a prior is missing; see
             :func:`value_steer.calibration.request_threshold`. It is kept in the card's ``meta``.
-        card: The head's card as it was written.
+        card: The head's new card.
     """
 
     prompts: int
@@ -110,6 +110,7 @@ def calibrate_file(
     options: CalibrationOptions | None = None,
     *,
     training_prompts: str | os.PathLike[str] | None = None,
+    write: bool = True,
 ) -> CalibrationReport:
     """Calibrate a head and write thresholds, curves and settings into its sidecar.
 
@@ -119,6 +120,7 @@ def calibrate_file(
         options: What to calibrate.
         training_prompts: File with the prompt ids that the head was trained on, one a line;
             ``None``: the one beside the head, if there is one.
+        write: Off: only say what would come of it.
 
     Raises:
         DataError: A line of the trajectories cannot be used, or they are another head's.
@@ -144,7 +146,8 @@ def calibrate_file(
     card = replace(
         loaded.card, scores=header.scores, threshold=threshold, curves=curves, meta=kept | new
     )
-    save_value_head(head, loaded, card)
+    if write:
+        save_value_head(head, loaded, card)
     return CalibrationReport(
         prompts=len(single.trajectories),
         responses=len(found),

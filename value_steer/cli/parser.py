@@ -13,6 +13,7 @@ from value_steer.cli.arguments import (
     doctor,
     evaluate,
     label,
+    recalibrate,
     train,
 )
 from value_steer.cli.one_line import Parser
@@ -23,6 +24,7 @@ SUBCOMMANDS = (
     train.SUBCOMMAND,
     convert.SUBCOMMAND,
     calibrate.SUBCOMMAND,
+    recalibrate.SUBCOMMAND,
     evaluate.SUBCOMMAND,
     demo.SUBCOMMAND,
     doctor.SUBCOMMAND,

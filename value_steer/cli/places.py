@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
 from value_steer.errors import SettingsError
+from value_steer.records.files import unwritable
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -106,7 +106,7 @@ def _folder_with(name: str, what: str) -> Callable[[Path], str | None]:
 
 
 def _own_features(path: Path) -> str | None:
-    return FEATURES.check(path) or _unwritable(path)
+    return FEATURES.check(path) or unwritable(path)
 
 
 def _output_file(path: Path) -> str | None:
@@ -114,7 +114,7 @@ def _output_file(path: Path) -> str | None:
         return "is there and is no regular file; name a file"
     if not path.parent.is_dir():
         return f"there is no folder {path.parent}; make it first"
-    return _unwritable(path.parent)
+    return unwritable(path.parent)
 
 
 def _new_file(path: Path) -> str | None:
@@ -134,14 +134,14 @@ def _picture(path: Path) -> str | None:
 
 
 def _own_file(path: Path) -> str | None:
-    return _file(path) or _unwritable(path.parent)
+    return _file(path) or unwritable(path.parent)
 
 
 def _output_folder(path: Path) -> str | None:
     existing = next(one for one in (path, *path.absolute().parents) if _exists(one))
     if not existing.is_dir():
         return f"{existing} is a file; name a folder" if existing != path else "is no folder"
-    return _unwritable(existing)
+    return unwritable(existing)
 
 
 def _exists(path: Path) -> bool:
@@ -151,15 +151,6 @@ def _exists(path: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     return True
-
-
-def _unwritable(folder: Path) -> str | None:
-    # Trying it also finds a read-only or full file system, which permissions say nothing of.
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            return None
-    except OSError as error:
-        return f"cannot write to {folder} ({error.strerror})"
 
 
 FILE = Place(Use.READ, _file)

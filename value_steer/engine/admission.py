@@ -10,6 +10,7 @@ from value_steer.engine.forcing.scripts import Scripts
 from value_steer.engine.live_request import LiveRequest
 from value_steer.errors import CalibrationError, SettingsError
 from value_steer.operating_point import resolve_vfd_request
+from value_steer.policy import in_control_group
 from value_steer.request_settings import (
     MOST_CANDIDATES,
     AbstainAction,
@@ -91,10 +92,12 @@ class Admission:
     Attributes:
         abstention: ``None`` if the engine does not abstain.
         filtering: ``None`` if it does not filter.
+        control_share: Share of the requests that is judged and not acted on.
     """
 
     abstention: AbstainDefaults | None
     filtering: FilterDefaults | None = None
+    control_share: float = 0.0
 
     def __call__(self, new: NewRequestData, slot: int) -> LiveRequest:
         """Read what a new request asks for.
@@ -114,14 +117,16 @@ class Admission:
         if stop_token is None:
             threshold = None
         earliest = params.min_tokens if refusal else max(self._min_tokens, params.min_tokens)
+        steered = refusal is None and (threshold is not None or filtering is not None)
+        control = steered and self._is_control(new, own)
         prompt_length = _prompt_length(new)
-        action = AbstainAction.END
-        if threshold is not None and refusal is None and self.abstention is not None:
-            action = chosen_action(own, params, self.abstention.action)
+        may_fire = threshold is not None and refusal is None and not control
+        action = self._action(own, params) if may_fire else AbstainAction.END
         return LiveRequest(
             prompt_length=prompt_length,
             threshold=threshold,
-            first_judged=prompt_length + earliest,
+            # Of a control every value is wanted, that of the prompt as well.
+            first_judged=prompt_length + (0 if control else earliest),
             first_endable=prompt_length + params.min_tokens,
             stop_token=-1 if stop_token is None else stop_token,
             constrained=params.structured_outputs is not None,
@@ -138,7 +143,27 @@ class Admission:
             head=chosen_head(own, self.abstention).index if self.abstention else 0,
             vfd_head=chosen_head(own, self.filtering).index if self.filtering else 0,
             refusal=refusal,
+            control=control,
         )
+
+    def _is_control(self, new: NewRequestData, own: RequestSettings) -> bool:
+        """Whether a steered request belongs to the control group.
+
+        Not one that states how it wants to be steered, nor one whose prompt or end does not show
+        in its tokens: embeddings, and stop strings, for which the front end aborts a request.
+        """
+        stated = (own.abstain_threshold, own.vfd_threshold, own.vfd_alpha, own.steer_test)
+        if any(setting is not None for setting in stated):
+            return False
+        embedded = new.prompt_token_ids is None or new.prompt_embeds is not None
+        if embedded or new.sampling_params.stop:
+            return False
+        return in_control_group(new.req_id, self.control_share)
+
+    def _action(self, own: RequestSettings, params: SamplingParams) -> AbstainAction:
+        if self.abstention is None:
+            return AbstainAction.END
+        return chosen_action(own, params, self.abstention.action)
 
     @property
     def _min_tokens(self) -> int:

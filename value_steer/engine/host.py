@@ -13,7 +13,7 @@ from vllm.distributed.parallel_state import get_pp_group
 from vllm.platforms import current_platform
 from vllm.tokenizers.registry import cached_tokenizer_from_config
 
-from value_steer.engine.scheduling.registration import REMEDY, takes_tokens_back
+from value_steer.engine.scheduling.registration import REMEDY, is_ours, takes_tokens_back
 from value_steer.errors import UnsupportedError
 from value_steer.value_probe.fingerprint import SettingsFingerprint
 
@@ -136,6 +136,15 @@ def refuse_unfilterable(vllm_config: VllmConfig) -> None:
         "the watermarking configuration": _has(vllm_config, "watermark_config"),
     }
     _refuse([reason for reason, found in checks.items() if found])
+
+
+def refuse_unrecordable(vllm_config: VllmConfig) -> None:
+    """Refuse to record traffic where the scheduler does not.
+
+    Raises:
+        UnsupportedError: Says why, and what to do about it.
+    """
+    _refuse([] if is_ours(vllm_config) else [f"nothing would be recorded, since {REMEDY}"])
 
 
 def _refuse(reasons: list[str]) -> None:

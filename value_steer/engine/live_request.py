@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from value_steer.engine.filtering.search import Filtered
@@ -37,6 +38,7 @@ class LiveRequest:
         head: Which of the engine's heads scores it for abstention.
         vfd_head: Which of them does for value filtering.
         refusal: Why the request's own settings were refused, else ``None``.
+        control: Whether it is judged and not acted on, whatever its thresholds.
         length: Tokens in the sequence that the current step completes.
         drafts: Tokens behind those, which the step verifies.
         complete: Whether the current step reaches the end of what is known of the sequence; a
@@ -64,9 +66,20 @@ class LiveRequest:
     head: int = 0
     vfd_head: int = 0
     refusal: str | None = None
+    control: bool = False
     length: int = 0
     drafts: int = 0
     complete: bool = False
+
+    @property
+    def fires_below(self) -> float:
+        """P(good) below which abstention fires; nothing is below that of a control."""
+        return -math.inf if self.control else self.threshold or 0.0
+
+    @property
+    def refuses_from(self) -> float:
+        """P(undesirable) from which on a token is refused; nothing reaches that of a control."""
+        return math.inf if self.control else self.vfd_threshold or 0.0
 
     def endable_at(self, length: int) -> bool:
         """Whether value filtering can end the request at this length of its sequence."""

@@ -68,10 +68,17 @@ class Filtering:
 
 @dataclass(frozen=True)
 class Modes:
-    """The enabled modes of one engine; one of them at least is there."""
+    """The enabled modes of one engine; one of them at least is there.
+
+    Attributes:
+        abstention: ``None`` if it is not enabled.
+        filtering: ``None`` if it is not enabled.
+        control_share: Share of the requests that neither acts on.
+    """
 
     abstention: Abstention | None
     filtering: Filtering | None
+    control_share: float = 0.0
 
 
 def prepare(settings: SteerSettings, config: VllmConfig) -> Modes | None:
@@ -104,7 +111,8 @@ def prepare(settings: SteerSettings, config: VllmConfig) -> Modes | None:
                 for name, named in vfd.heads.items()
             },
         )
-    return Modes(abstention, filtering) if abstention or filtering else None
+    share = 0.0 if settings.record is None else settings.record.share
+    return Modes(abstention, filtering, share) if abstention or filtering else None
 
 
 def _head(
@@ -154,6 +162,7 @@ def admission(modes: Modes) -> Admission:
             candidates=filtering.settings.num_candidates,
             most=filtering.settings.most_candidates,
         ),
+        control_share=modes.control_share,
     )
 
 

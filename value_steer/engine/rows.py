@@ -120,7 +120,7 @@ class Rows:
         self.constrained = any(r.constrained for r in decided)
         self.wants_logprobs = any(r.wants_logprobs for r in decided)
         self.max_slot = max(r.slot for r in requests)
-        self.thresholds = self._thresholds.write([r.threshold or 0.0 for r in requests])
+        self.thresholds = self._thresholds.write([r.fires_below for r in requests])
         self.mask = self._mask.write(judged)
         self.stop_tokens = self._stop_tokens.write([max(r.stop_token, 0) for r in requests])
         self.slots = self._slots.write([r.slot for r in requests])

@@ -206,6 +206,9 @@ class Steering:
             unendable=request.unendable,
             keeps_values=request.keeps_values,
             action=request.action,
+            control=request.control,
+            head=request.head,
+            vfd_head=request.vfd_head,
         )
         if request.refusal is not None:
             logger.error("request %s is ended at once: %s", request_id, request.refusal)

@@ -14,6 +14,7 @@ from value_steer.engine import controls, hooks, host, self_test
 from value_steer.engine.assembly import pass_on, place, steer
 from value_steer.engine.modes import prepare
 from value_steer.engine.scheduling.outcomes import Counters
+from value_steer.engine.scheduling.recording import check_directory
 from value_steer.engine.scheduling.registration import REMEDY, is_ours
 from value_steer.engine.steps import PassedOnSteps
 from value_steer.errors import SettingsError
@@ -71,7 +72,11 @@ class ValueSteerWorker(host.worker_base()):  # type: ignore[misc]  # the host de
                 )
         super().__init__(vllm_config, *args, **kwargs)
         if self.modes is not None and self.rank == 0:
-            self._check_evidence(self.modes)  # before the minutes that loading a model may take
+            # Before the minutes that loading a model may take.
+            self._check_evidence(self.modes)
+            if settings.record is not None:
+                host.refuse_unrecordable(vllm_config)
+                check_directory(settings.record)
 
     def load_model(self, *args: Any, **kwargs: Any) -> None:
         """Load the model as the host does, then put the hooks in and the heads on its device.
@@ -123,6 +128,11 @@ class ValueSteerWorker(host.worker_base()):  # type: ignore[misc]  # the host de
                 "%s is set: `vllm serve` runs no middleware then, so answers say nothing of "
                 "steering, and a request with bad settings gets no error but ends at once",
                 _RUST_FRONT_END,
+            )
+        if modes.control_share:
+            logger.warning(
+                "%g %% of the requests are judged, recorded and NOT ACTED ON (record.share)",
+                100 * modes.control_share,
             )
         if (abstention := modes.abstention) is not None:
             logger.info(
@@ -193,6 +203,7 @@ class ValueSteerWorker(host.worker_base()):  # type: ignore[misc]  # the host de
             "runner": host.runner_kind(self.vllm_config),
             "disabled": is_disabled(),
             "modes": modes,
+            "control_share": 0.0 if self.modes is None else self.modes.control_share,
             "evidence": {
                 mode: {"standing": found.standing.value, "message": found.message}
                 for mode, found in self._evidence.items()

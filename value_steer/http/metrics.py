@@ -39,8 +39,10 @@ _COUNTERS = {
     "unscored": ("unscored_tokens", "Tokens given out without a judgement, after an error."),
     "swallowed_errors": (
         "swallowed_errors",
-        "Decisions that failed and were passed over, under on_error: passthrough.",
+        "Decisions that failed and were passed over, under on_error: passthrough, and failures to "
+        "record an answer.",
     ),
+    "recorded": ("recorded_answers", "Answers of the control group that were recorded."),
     "unendable": (
         "unendable_requests",
         "Requests without a stop token, which abstention cannot end.",

@@ -39,9 +39,11 @@ def described(outcome: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def word(outcome: Mapping[str, Any]) -> str:
-    """One of abstained, thinking_ended, no_acceptable, refused, steered and exempt."""
+    """One of abstained, thinking_ended, no_acceptable, refused, control, steered and exempt."""
     if outcome["refused"] is not None:
         return "refused"
+    if outcome["control"]:
+        return "control"
     ending: str | None = outcome["ending"]
     if ending:
         return ending.removeprefix(_PREFIX)

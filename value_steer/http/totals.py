@@ -93,5 +93,6 @@ def requests_by_outcome(counters: Mapping[str, Any]) -> dict[str, int]:
         thinking_ended=counters["thinking_ended"],
         refused=counters["refused"],
         exempt=counters["exempt"],
+        control=counters["controls"],
     )
     return {**ended, "steered": counters["finished"] - ended.total()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import uuid
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
@@ -29,6 +30,16 @@ def read_at_most(path: Path, most: int) -> bytes:
         msg = f"it has more than {most:,} bytes"
         raise ValueError(msg)
     return content
+
+
+def unwritable(folder: Path) -> str | None:
+    """Why nothing can be written to a folder; ``None`` if it can."""
+    # Trying it also finds a read-only or full file system, which permissions say nothing of.
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except OSError as error:
+        return f"cannot write to {folder} ({error.strerror})"
 
 
 @contextmanager

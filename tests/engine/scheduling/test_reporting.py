@@ -16,7 +16,7 @@ class Host:
     """Takes tokens up to a stop, and drops those of the time before a reset as releases do."""
 
     def __init__(self) -> None:
-        self.vllm_config = SimpleNamespace(instance_id="reporting")
+        self.vllm_config = SimpleNamespace(instance_id="reporting", additional_config={})
         self.requests: dict[str, Any] = {}
         self.waiting: list[Any] = []
 

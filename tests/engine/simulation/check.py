@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tests.engine.simulation.engine import Engine
 from tests.engine.simulation.reference import Answer, Reference
 from tests.engine.simulation.requests import Status
 from tests.engine.simulation.traces import drawn, simpler
 from value_steer.config import AbstainAction
 from value_steer.engine.delivery.report import Ending
+from value_steer.policy import in_control_group
 
 if TYPE_CHECKING:
     from tests.engine.simulation.requests import Request
@@ -28,11 +31,14 @@ def check(trace: Trace) -> Engine:
     engine.run()
     outcomes = {o.request_id: o for o in engine.scheduler.ledger.outcomes()}
     for request in engine.requests:
-        answer = Reference(trace, request.ask).decode()
+        control = request.ask.steer and in_control_group(request.request_id, trace.controls)
+        answer = Reference(trace, request.ask, control=control).decode()
         _given(request, answer)
         if request.status is not Status.ABORTED:
             assert request.request_id in engine.prompts, "log-probabilities of a prompt are lost"
             _outcome(request, answer, outcomes[request.request_id])
+            assert outcomes[request.request_id].control is control
+        _recorded(engine, request, answer if control else None)
     _nothing_left(engine)
     return engine
 
@@ -85,6 +91,21 @@ def _outcome(request: Request, answer: Answer, outcome: Outcome) -> None:
     }
     wrong = {k: (found[k], expected[k]) for k in found if found[k] != expected[k]}
     assert not wrong, f"{name}: {wrong}"
+
+
+def _recorded(engine: Engine, request: Request, answer: Answer | None) -> None:
+    """A whole answer of a control once for each mode, with every value; nothing else."""
+    name, tokens = request.request_id, len(request.response)
+    lines = [one for one in engine.recorder.answers if one["id"] == name]
+    if answer is None or request.status is Status.ABORTED:
+        assert not lines
+        return
+    seen = [(one["head"], one["first"], one["values"]) for one in lines]
+    good = [float(str(np.float32(value))) for value in answer.good[:tokens]]
+    undesirable = [float(str(np.float32(value))) for value in answer.undesirable]
+    abstention = [] if engine.trace.abstain is None else [(0, 0, good)]
+    assert seen == [*abstention, (1, 1, undesirable)], f"{name}: {seen}"
+    assert {(one["tokens"], one["finish"]) for one in lines} == {(tokens, answer.finish)}
 
 
 def _nothing_left(engine: Engine) -> None:

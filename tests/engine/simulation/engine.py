@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import deque
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +34,7 @@ from value_steer.engine.guard import Guard
 from value_steer.engine.requests import RequestTable
 from value_steer.engine.rows import Rows
 from value_steer.engine.scheduling.mirror import Mirror
+from value_steer.engine.scheduling.recording import Recorder
 from value_steer.engine.scoring import Heads
 from value_steer.engine.steering import Steering
 from value_steer.engine.streaks import Streaks
@@ -50,6 +53,22 @@ def _defaults(sixteenths: int) -> HeadDefaults:
     return HeadDefaults(0, sixteenths / 16, _CARD)
 
 
+class KeptRecorder(Recorder):
+    """Keeps its lines.
+
+    Attributes:
+        answers: What they say, in their order.
+    """
+
+    def __init__(self) -> None:
+        self.answers: list[dict[str, Any]] = []
+        self._path, self._left, self._ended = Path("kept"), 1 << 30, False
+        self._places = {("abstain", 0): 0, ("vfd", 0): 1}
+
+    def _write(self, content: bytes) -> None:
+        self.answers += map(json.loads, content.splitlines())
+
+
 class Engine:
     """One run of a trace.
 
@@ -57,6 +76,7 @@ class Engine:
         scheduler: The host's, with the project's part over it.
         runner: The host's.
         steps: The steering.
+        recorder: Keeps what is recorded.
         requests: Of the trace, in its order.
         prompts: Requests whose prompt's log-probabilities were given out.
         ahead: By how many positions the scheduler was ahead of the runner.
@@ -66,6 +86,7 @@ class Engine:
         self.trace = trace
         self._on_error = on_error
         self.scheduler = SimulatedScheduler(trace, _INSTANCE)
+        self.scheduler._recorder = self.recorder = KeptRecorder()
         self.runner: Any = FakeV1(trace) if trace.runner == "v1" else FakeV2(trace)
         installed = hooks.install(self.runner)
         self.steps: Any = self._steered(installed)
@@ -85,7 +106,7 @@ class Engine:
             abstention = AbstainDefaults(
                 _defaults(trace.abstain), trace.first, scripts=scripts_of(trace)
             )
-        self.table = RequestTable(Admission(abstention, filtering))
+        self.table = RequestTable(Admission(abstention, filtering, trace.controls))
         self.memory = Memory()
         self.lag = Lag(self._held_token)
         v1 = trace.runner == "v1"

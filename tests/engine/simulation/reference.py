@@ -41,8 +41,9 @@ class Answer:
 class Reference:
     """Decodes one request of a trace."""
 
-    def __init__(self, trace: Trace, ask: Ask) -> None:
+    def __init__(self, trace: Trace, ask: Ask, *, control: bool = False) -> None:
         self._trace, self._ask = trace, ask
+        self._control = control
         self._streak = 0
         self._script: tuple[int, ...] | None = None
         self._start = 0
@@ -120,11 +121,13 @@ class Reference:
         """Whether it has been below the threshold for long enough."""
         trace, ask = self._trace, self._ask
         response = len(sequence) - len(ask.prompt)
-        if trace.abstain is None or not ask.steer or response < max(trace.first, ask.least):
+        first = 0 if self._control else max(trace.first, ask.least)
+        if trace.abstain is None or not ask.steer or response < first:
             return False
         good = model.state(trace.salt, sequence).good
         self.answer.good.append(good)
-        self._streak = self._streak + 1 if good < trace.abstain / 16 else 0
+        below = good < trace.abstain / 16 and not self._control
+        self._streak = self._streak + 1 if below else 0
         return self._streak >= trace.patience
 
     def _next(self, sequence: tuple[int, ...], processed: list[float]) -> tuple[int, float]:
@@ -132,7 +135,7 @@ class Reference:
         trace, ask = self._trace, self._ask
         natural = model.sampled(processed, ask.seed, len(sequence), greedy=ask.greedy)
         value = self._undesirable(sequence, natural)
-        if not self._filters or value < trace.threshold / 16:
+        if not self._filters or self._control or value < trace.threshold / 16:
             return natural, value
         refused = [Candidate(natural, value)]
         source = model.Distributions(torch.tensor([processed]), [ask.seed], [len(sequence)])

@@ -63,6 +63,15 @@ class Request:
         """Those."""
         return self.all_token_ids[self.num_prompt_tokens :]
 
+    @property
+    def prompt_token_ids(self) -> list[int]:
+        """The prompt."""
+        return list(self.ask.prompt)
+
+    def get_finished_reason(self) -> str:
+        """Why it is over, in the host's words."""
+        return self.status.value
+
     def is_finished(self) -> bool:
         """Whether it is over."""
         return self.status in {Status.STOPPED, Status.FULL, Status.ABORTED}

@@ -22,7 +22,7 @@ class HostScheduler:
 
     def __init__(self, trace: Trace, instance: str) -> None:
         self.trace = trace
-        self.vllm_config = SimpleNamespace(instance_id=instance)
+        self.vllm_config = SimpleNamespace(instance_id=instance, additional_config={})
         self.max_model_len = trace.longest
         self.requests: dict[str, Request] = {}
         self.running: list[Request] = []

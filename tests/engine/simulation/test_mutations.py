@@ -192,9 +192,15 @@ MUTATIONS = {
     "what is dropped does not count": _without((SteeredScheduling, "_drops", lambda *_: False)),
     "outbox forgets": _outbox_keeps,
     "stop token is not judged": _stop_judged,
+    "controls do not end": _without(
+        (LiveRequest, "fires_below", property(lambda self: self.threshold or 0.0))
+    ),
+    "controls keep their tokens": _without(
+        (LiveRequest, "refuses_from", property(lambda self: self.vfd_threshold or 0.0))
+    ),
     "last position": _without((ValueFilter, "_is_last", lambda *_: False)),
 }
-SHOWN_BY = {"refused rows": 299, "patience of one request": 1193, "patience by position": 652}
+SHOWN_BY = {"refused rows": 299, "patience of one request": 4256, "patience by position": 652}
 """The first seed that shows what few do; it is tried before all others."""
 
 

@@ -77,6 +77,7 @@ class Trace:
         opens: Whether a token opens a reasoning section; else every response begins inside one.
         closing: What is given out to close it.
         message: What is given out before a request ends, under the action ``message``.
+        controls: Share of the requests that are judged and not acted on.
     """
 
     asks: tuple[Ask, ...]
@@ -99,6 +100,7 @@ class Trace:
     opens: bool = True
     closing: tuple[int, ...] = (CLOSES,)
     message: tuple[int, ...] = (4,)
+    controls: float = 0.0
 
 
 def drawn(r: random.Random) -> Trace:
@@ -128,6 +130,7 @@ def drawn(r: random.Random) -> Trace:
         opens=r.random() < 0.5,
         closing=r.choice(((CLOSES,), (0, CLOSES), (5, CLOSES, 4))),
         message=r.choice(((4,), (5, 0))),
+        controls=r.choice((*[0.0] * 5, 0.5, 1.0)),
     )
 
 
@@ -161,7 +164,7 @@ def simpler(trace: Trace) -> Iterator[Trace]:
     plain = Trace(())
     for name in ("resets", "abstain", "blocks", "rows", "budget", "longest", "depth", "runner"):
         yield replace(trace, **{name: getattr(plain, name)})
-    for name in ("opens", "closing", "message"):
+    for name in ("opens", "closing", "message", "controls"):
         yield replace(trace, **{name: getattr(plain, name)})
     for name in ("stale", "eager", "patience", "first", "candidates", "fallback"):
         yield replace(trace, **{name: getattr(plain, name)})

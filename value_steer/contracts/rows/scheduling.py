@@ -31,6 +31,7 @@ _REGISTER = "value_steer.engine.scheduling.registration.register"
 _CHOOSE = "value_steer.engine.scheduling.registration.configure"
 _REFUSE = "value_steer.engine.host.refuse_unfilterable"
 _OURS = "value_steer.engine.scheduling.reporting.SteeredScheduling"
+_RECORD = "value_steer.engine.scheduling.recording.Recorder._answers"
 
 _REGISTRATION: tuple[Surface, ...] = (
     _ARGUMENTS(
@@ -234,4 +235,45 @@ _OUTCOMES: tuple[Surface, ...] = (
     ),
 )
 
-ROWS: tuple[Surface, ...] = (*_REGISTRATION, *_OUTCOMES)
+_RECORDS: tuple[Surface, ...] = (
+    _REQUEST(
+        id="request.prompt_and_parameters",
+        symbol="Request",
+        need=Assigns(("prompt_token_ids", "num_prompt_tokens", "sampling_params")),
+        used_by=_RECORD,
+        why="A recorded answer says which prompt it is to and how it was sampled.",
+    ),
+    _REQUEST(
+        id="request.get_finished_reason",
+        symbol="Request.get_finished_reason",
+        need=Parameters(),
+        used_by=_RECORD,
+        why="An answer that was aborted is not whole, and is not recorded.",
+    ),
+    _ROW(
+        id="finish_reason.words",
+        path="vllm/v1/engine/__init__.py",
+        symbol="FinishReason.__str__",
+        need=Contains(("FINISH_REASON_STRINGS[self.value]",)),
+        used_by=_RECORD,
+        why="Why an answer has ended is told by its word.",
+    ),
+    _ROW(
+        id="sampling_params.recorded",
+        path="vllm/sampling_params.py",
+        symbol="SamplingParams",
+        need=Fields(("temperature", "top_p", "top_k", "min_p", "max_tokens")),
+        used_by=_RECORD,
+        why="A calibration holds for answers that are sampled as it was.",
+    ),
+    _ROW(
+        id="sampling_params.stop",
+        path="vllm/sampling_params.py",
+        symbol="SamplingParams",
+        need=Fields(("stop",)),
+        used_by="value_steer.engine.admission.Admission._is_control",
+        why="A request that ends on text is aborted by the front end, whole as its answer may be.",
+    ),
+)
+
+ROWS: tuple[Surface, ...] = (*_REGISTRATION, *_OUTCOMES, *_RECORDS)

@@ -38,6 +38,9 @@ class Admitted:
         unendable: Whether abstention cannot end it because it has no stop token.
         keeps_values: Whether it asked for the value of every token.
         action: What happens once abstention fires.
+        control: Whether it is judged and not acted on.
+        head: Which of abstention's heads scores it.
+        vfd_head: Which of value filtering's heads does.
     """
 
     threshold: float | None = None
@@ -46,6 +49,14 @@ class Admitted:
     unendable: bool = False
     keeps_values: bool = False
     action: AbstainAction = AbstainAction.END
+    control: bool = False
+    head: int = 0
+    vfd_head: int = 0
+
+    @property
+    def remembers_values(self) -> bool:
+        """Whether every value of it is kept until it has ended."""
+        return self.keeps_values or self.control
 
 
 @dataclass(frozen=True, slots=True)

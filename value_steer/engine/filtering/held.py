@@ -11,6 +11,7 @@ import torch
 from value_steer.engine.host_copy import HostCopies, upload
 from value_steer.engine.scoring import Choice
 from value_steer.errors import SteeringError
+from value_steer.policy import refused_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -75,8 +76,7 @@ class HeldTokens:
         if self._judged is None:
             return None
         values = self._score(feature, self._heads)
-        # A value that is not a number is unacceptable.
-        refused = (values < self._thresholds).logical_not_()
+        refused = refused_from(values, self._thresholds)
         if not self._all_judged:
             refused &= self._judged
         return Look(values, refused, HostCopies(values, refused))
@@ -115,7 +115,7 @@ class HeldTokens:
             judged[one.row] = filtered.holds and not filtered.decided
             # Nothing is below minus infinity: whatever the head says, the token is refused.
             forced = request.refuses_next and filtered.search is None
-            thresholds[one.row] = -np.inf if forced else request.vfd_threshold or 0.0
+            thresholds[one.row] = -np.inf if forced else request.refuses_from
             self.constrained |= request.constrained
             self.special |= forced or not judged[one.row] or request.constrained
         self._all_judged = all(judged)

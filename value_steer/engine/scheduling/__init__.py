@@ -8,5 +8,6 @@
 ``ledger``        outcomes and counters, where the scheduler is
 ``sums``          what is summed up of the requests that run
 ``outcomes``      their records
+``recording``     writing down the answers of the control group
 ``mirror``        where a worker reads them
 """

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
     from value_steer.engine.delivery.report import Span, StepReport
+    from value_steer.engine.scheduling.recording import Recording
 
 CAPACITY = 10_000
 """Finished requests whose outcomes are kept."""
@@ -102,11 +103,17 @@ class Ledger:
         values = good[seen]
         self._counters.judged += len(values)
         self._counters.p_good = (histogram(values) + self._counters.p_good).tolist()
-        one.judged += len(values)
-        one.judged_at = int(at[:tokens][seen][-1])
-        one.value, one.lowest = float(values[-1]), float(np.fmin(one.lowest, values.min()))
-        if one.admitted.keeps_values:
-            one.values.extend(values.tolist())
+        one.judge(values, at[:tokens][seen])
+
+    def running(self, request_id: str) -> Running | None:
+        """What is known so far of a request; ``None`` if no worker ever spoke of it."""
+        self._settle()
+        return self._running.get(request_id)
+
+    def count_recording(self, recording: Recording) -> None:
+        """Count what came of recording an answer."""
+        self._counters.recorded += recording.answers
+        self._counters.swallowed_errors += recording.errors
 
     def close(self, request_id: str, ending: Ending | None, tokens: int) -> Outcome | None:
         """A request has finished: its outcome is final.
@@ -144,13 +151,16 @@ class Ledger:
             action=None if action is None else action.value,
             values=tuple(one.values) if admitted.keeps_values else None,
             undesirable=tuple(one.undesirable) if admitted.keeps_values else None,
+            control=admitted.control,
         )
         self._counters.finished += 1
         self._counters.abstained += abstained
         self._counters.thinking_ended += action is AbstainAction.END_THINKING
         self._counters.exhausted += abstained and ending is Ending.NO_ACCEPTABLE
         self._counters.refused += admitted.refusal is not None
-        self._counters.exempt += admitted.refusal is None and not outcome.steered
+        self._counters.controls += admitted.control
+        left_alone = not (outcome.steered or admitted.control)
+        self._counters.exempt += admitted.refusal is None and left_alone
         self.add([outcome])
         return outcome
 

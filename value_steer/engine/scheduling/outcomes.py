@@ -29,9 +29,11 @@ class Counters:
         no_acceptable: Tokens for which no candidate was acceptable.
         unscored: Tokens given out without a judgement, after an error.
         swallowed_errors: Decisions that failed and were passed over, under
-            ``on_error: passthrough``.
+            ``on_error: passthrough``, and failures to record an answer.
         finished: Requests that were steered or exempt and have ended, in whichever way.
-        exempt: Those of them that no mode acted on.
+        exempt: Those of them that no mode was to act on.
+        controls: Those of them that were judged and not acted on, being in the control group.
+        recorded: Those of the controls whose answers were recorded.
         steps: Batches that were sampled.
         step_seconds: Time that value-steer took in them, the host's own sampling left out.
         p_good: How often P(good) lay in each twentieth of [0, 1].
@@ -52,6 +54,8 @@ class Counters:
     swallowed_errors: int = 0
     finished: int = 0
     exempt: int = 0
+    controls: int = 0
+    recorded: int = 0
     steps: int = 0
     step_seconds: float = 0.0
     p_good: list[int] = field(default_factory=lambda: [0] * BINS)
@@ -70,7 +74,8 @@ class Outcome:
         response_tokens: Response tokens kept when a head stopped it (what it was made to say, and
             the stop token, not counted), or ``None`` if none did.
         value: P(good) that ended it, or the last one seen; ``None`` if it was never judged.
-        threshold: The threshold that applied, ``None`` if abstention left it alone.
+        threshold: The threshold that applied, ``None`` if abstention left it alone. That of a
+            control would have.
         interventions: Tokens given out in place of the one that the model drew.
         no_acceptable: Tokens for which no candidate was acceptable.
         unscored: Tokens given out without a judgement, after an error.
@@ -83,6 +88,7 @@ class Outcome:
             ``message``; ``None`` if none did.
         values: P(good) of every judged token in order, if the request asked for that.
         undesirable: P(undesirable) of every token given out in order, if it asked for that.
+        control: Whether it was judged and not acted on, being in the control group.
     """
 
     request_id: str
@@ -102,10 +108,13 @@ class Outcome:
     action: str | None = None
     values: tuple[float, ...] | None = None
     undesirable: tuple[float, ...] | None = None
+    control: bool = False
 
     @property
     def steered(self) -> bool:
-        """Whether any mode acted on it."""
+        """Whether any mode was to act on it."""
+        if self.control:
+            return False
         return self.threshold is not None or self.vfd_threshold is not None or bool(self.ending)
 
 

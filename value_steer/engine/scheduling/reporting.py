@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from value_steer.engine.delivery.report import Ending, StepReport, report_of
 from value_steer.engine.scheduling.mirror import News, open_ledger, tell
+from value_steer.engine.scheduling.recording import open_recorder
 
 if TYPE_CHECKING:
     from value_steer.engine.scheduling.outcomes import Outcome
@@ -21,6 +22,7 @@ class SteeredScheduling(_Host):  # type: ignore[misc]  # decided where the class
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.ledger = open_ledger(self.vllm_config.instance_id)
+        self._recorder = open_recorder(self.vllm_config)
         self._report = StepReport()
         self._endings: dict[str, Ending] = {}
         self._news: list[Outcome] = []
@@ -78,6 +80,8 @@ class SteeredScheduling(_Host):  # type: ignore[misc]  # decided where the class
         request_id = request.request_id
         self._preempted.discard(request_id)
         ending = self._endings.pop(request_id, None)
+        if self._recorder is not None and (one := self.ledger.running(request_id)) is not None:
+            self.ledger.count_recording(self._recorder.record(one, request))
         outcome = self.ledger.close(request_id, ending, request.num_output_tokens)
         if outcome is not None:
             self._news.append(outcome)

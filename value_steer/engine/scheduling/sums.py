@@ -24,12 +24,14 @@ class Running:
     """What is known so far of a request that is not finished.
 
     Attributes:
+        first_judged_at: Tokens of its sequence that abstention judged first; 0: none yet.
         judged_at: Tokens of its sequence that abstention judged last.
         kept: Response tokens before abstention fired, if it goes on after that.
     """
 
     admitted: Admitted
     judged: int = 0
+    first_judged_at: int = 0
     judged_at: int = 0
     filtered: int = 0
     value: float = np.nan
@@ -41,6 +43,20 @@ class Running:
     kept: int | None = None
     values: list[float] = field(default_factory=list)
     undesirable: list[float] = field(default_factory=list)
+
+    def judge(self, values: np.ndarray, at: np.ndarray) -> None:
+        """Take in what abstention says of it.
+
+        Args:
+            values: P(good), one at least, in order.
+            at: Tokens of the sequences that they are of.
+        """
+        self.judged += len(values)
+        self.first_judged_at = self.first_judged_at or int(at[0])
+        self.judged_at = int(at[-1])
+        self.value, self.lowest = float(values[-1]), float(np.fmin(self.lowest, values.min()))
+        if self.admitted.remembers_values:
+            self.values += values.tolist()
 
 
 class Batch:
@@ -87,11 +103,7 @@ class Batch:
         counters.p_good = (histogram(values[seen]) + counters.p_good).tolist()
         for row, one in self._of(seen):
             own = values[seen[:, row], row]
-            one.judged += len(own)
-            one.judged_at = int(at[seen[:, row], row][-1])
-            one.value, one.lowest = float(own[-1]), float(np.fmin(one.lowest, own.min()))
-            if one.admitted.keeps_values:
-                one.values += own.tolist()
+            one.judge(own, at[seen[:, row], row])
 
     def _settle_filtered(self, counters: Counters) -> None:
         values = np.stack(self._filtered)
@@ -102,7 +114,7 @@ class Batch:
             own = values[seen[:, row], row]
             one.filtered += len(own)
             one.p_undesirable = float(own[-1])
-            if one.admitted.keeps_values:
+            if one.admitted.remembers_values:
                 one.undesirable += own.tolist()
 
     def _shown(self, values: np.ndarray) -> np.ndarray:

@@ -124,7 +124,7 @@ class DraftRows:
             at=(starts.unsqueeze(1) + steps).clamp(max=rows - 1),
             judged=mine & (positions >= first.unsqueeze(1)),
             drafts=line([r.drafts * r.complete for r in requests]),
-            thresholds=upload([r.threshold or 0.0 for r in requests], behind, torch.float32),
+            thresholds=upload([r.fires_below for r in requests], behind, torch.float32),
             positions=positions,
             first=first,
             slots=line([r.slot for r in requests]),
