@@ -14,6 +14,7 @@ REQUIRED = {
     "demo": ["--out", "o"],
     "label": ["f", "--by", "regex"],
     "capture": ["p.jsonl", "--model", "m"],
+    "recalibrate": ["traffic", "--head", "h"],
     "train": ["f", "--labels", "x", "--recipe", "filtering"],
 }
 ODD = ("9" * 20, "9" * 310, "9" * 5000, "-1", "nan", "inf", "-inf", "1e400", "", "x", "1_0e999")
