@@ -50,7 +50,7 @@ def test_the_prompt_is_judged_when_min_tokens_is_zero(
 
 
 @pytest.mark.depth("equal")
-@pytest.mark.parametrize("batch", [batches.greedy(batches.LONG), batches.sampled(batches.LONG)])
+@pytest.mark.parametrize("batch", [batches.greedy(batches.LONG), batches.SEEDED])
 def test_a_head_that_never_objects_changes_nothing(
     batch: list[Request],
     pool: EnginePool,
