@@ -28,8 +28,12 @@ _BUSY = 503
 _SAMPLING = 2.0
 _IDLE_SECONDS = 120.0
 _PERIOD = 60.0
-_LAST = {"model": "tiny", "prompt": [9, 9], "max_tokens": 3}
-"""The last requests are closed by the steps after them, and the last batch is kept."""
+_NEVER = {"abstain_threshold": 0.0, "vfd_threshold": 1.0}
+_LAST = {"model": "tiny", "prompt": [9, 9], "max_tokens": 3, "vllm_xargs": _NEVER}
+"""The last requests are closed by the steps after them, and the last batch is kept.
+
+Judged and never refused, whichever thresholds are in force: a refused token is kept as well.
+"""
 
 
 class Drive:
