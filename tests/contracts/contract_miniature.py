@@ -11,8 +11,8 @@ from tests.contracts.contract_trees import MemoryTree
 MINIATURE = MemoryTree(
     {
         "vllm/__init__.py": "from .version import __version__\n",
-        "vllm/version.py": '__version__ = "0.0.0"\n',
-        "vllm/_version.py": '__version__ = version = "0.0.0"\n',
+        "vllm/version.py": '__version__ = "99.0.0"\n',
+        "vllm/_version.py": '__version__ = version = "99.0.0"\n',
         "vllm/exceptions.py": """
 class VLLMValidationError(ValueError):
     pass

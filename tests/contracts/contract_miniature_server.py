@@ -47,6 +47,22 @@ def build_app(args):
 
 def init_app_state(engine_client, state, args):
     state.engine_client = engine_client
+
+def _attach_endpoint_plugins(app, supported_tasks):
+    for plugin in load_endpoint_plugins(supported_tasks):
+        plugin.attach_router(app)
+
+async def _init_endpoint_plugins_state(engine_client, state, args):
+    for plugin in state.endpoint_plugins:
+        await plugin.init_state(engine_client, state, args)
+""",
+    "vllm/plugins/__init__.py": """
+ENDPOINT_PLUGINS_GROUP = "vllm.endpoint_plugins"
+
+def load_endpoint_plugins(supported_tasks):
+    for plugin in load_plugins_by_group(ENDPOINT_PLUGINS_GROUP):
+        if set(plugin.required_tasks) & set(supported_tasks):
+            yield plugin
 """,
     "vllm/entrypoints/serve/instrumentator/metrics.py": """
 def attach_router(app):

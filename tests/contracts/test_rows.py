@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import value_steer.contracts
+from tests.contracts.contract_miniature import MINIATURE
 from value_steer.contracts.checker import check
 from value_steer.contracts.needs import Assigns, Contains, DefinedBy, Fields, Implementable
 from value_steer.contracts.rows import SURFACES
@@ -313,3 +315,17 @@ def test_the_installed_vllm_satisfies_every_row_in_time() -> None:
 
     assert [(f.surface.id, f.status.value, f.detail) for f in broken] == []
     assert report.seconds < 2
+
+
+@pytest.mark.parametrize(
+    ("version", "asked"),
+    [("0.25.1", False), ("0.26.0", True), ("0.26.1.dev3+g1", True), ("0.30.0+cpu", True)],
+)
+def test_what_came_later_is_asked_of_later_releases(version: str, *, asked: bool) -> None:
+    """The endpoint plug-in, which vLLM has from 0.26 on."""
+    (row,) = (s for s in SURFACES if s.id == "server.endpoint_plugins")
+    report = check(replace(MINIATURE, stated=version), tuple(Mode))
+
+    assert (row in {finding.surface for finding in report.findings}) is asked
+    assert row.is_asked_of(None)
+    assert len(report.findings) == len(SURFACES) - (0 if asked else 4)

@@ -39,7 +39,9 @@ def check_sources(
     findings = tuple(
         examine(surface, sources)
         for surface in SURFACES
-        if surface.modes.intersection(wanted) and surface.runners.intersection(built)
+        if surface.modes.intersection(wanted)
+        and surface.runners.intersection(built)
+        and surface.is_asked_of(version)
     )
     return Report(version, wanted, built, findings, time.perf_counter() - started)
 

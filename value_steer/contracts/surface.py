@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from packaging.version import Version
+
 if TYPE_CHECKING:
     from value_steer.contracts.needs import Need
 
@@ -37,6 +39,8 @@ class Surface:
         modes: The modes that need it.
         used_by: The function or method of value-steer that would break, dotted.
         why: What it is needed for, in one sentence.
+        since: The first release that is to have it: ``0.26``. What is built on it is not offered
+            before. ``None``: all releases are.
     """
 
     id: str
@@ -47,3 +51,14 @@ class Surface:
     modes: frozenset[Mode]
     used_by: str
     why: str
+    since: str | None = None
+
+    def is_asked_of(self, version: str | None) -> bool:
+        """Whether a release is to have it; an unreleased vLLM (``None``) is.
+
+        Args:
+            version: As vLLM states it.
+        """
+        if self.since is None or version is None:
+            return True
+        return Version(version).release >= Version(self.since).release

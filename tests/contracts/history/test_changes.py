@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from value_steer.contracts.history.changes import changes, default_changes
@@ -67,5 +69,13 @@ def test_the_default_runner_is_told_when_its_rule_changes() -> None:
 def test_changes_are_between_neighbours() -> None:
     """A release that changes nothing is not mentioned."""
     history = [snapshot(v, V1, shape) for v, shape in (("1", "a"), ("2", "a"), ("3", "b"))]
+
+    assert [(c.version, str(c)) for c in changes(history)] == [("3", "a → b")]
+
+
+def test_a_release_in_which_a_row_begins_changes_nothing() -> None:
+    """It is asked of that one and of later ones."""
+    begun, later = snapshot("2", V1, "a"), snapshot("3", V1, "b")
+    history = [replace(snapshot("1", V1, "a"), states=()), begun, later]
 
     assert [(c.version, str(c)) for c in changes(history)] == [("3", "a → b")]

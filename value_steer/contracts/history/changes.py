@@ -67,8 +67,9 @@ def changes(history: Sequence[Snapshot]) -> Iterator[Change]:
     for older, newer in pairwise(history):
         was = {state.id: state for state in older.states}
         for state in newer.states:
-            if was[state.id] != state:
-                yield Change(newer.version, state.id, was[state.id], state)
+            before = was.get(state.id)  # there is none in the release that a row begins with
+            if before is not None and before != state:
+                yield Change(newer.version, state.id, before, state)
 
 
 def default_changes(history: Sequence[Snapshot]) -> Iterator[DefaultChange]:

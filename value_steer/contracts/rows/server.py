@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from functools import partial
 
-from value_steer.contracts.needs import Accepts, Assigns, Contains, Parameters
+from value_steer.contracts.needs import Accepts, Assigns, Contains, Exists, Parameters
 from value_steer.contracts.surface import Mode, Runner, Surface
 
 _ROW = partial(Surface, runners=frozenset(Runner), modes=frozenset(Mode))
 _API = partial(_ROW, path="vllm/entrypoints/openai/api_server.py")
 _CLIENT = partial(_ROW, path="vllm/v1/engine/async_llm.py")
 _CORE = partial(_ROW, path="vllm/v1/engine/core_client.py")
+_PLUGIN = partial(
+    _ROW, used_by="value_steer.http.plugin.SteeringEndpoints.attach_router", since="0.26"
+)
 
 _ENGINES = "value_steer.http.engines.Engines"
 _ROUTES = "value_steer.http.surfaces.surface_of"
@@ -101,6 +104,34 @@ ROWS: tuple[Surface, ...] = (
         need=Contains(("Mount('/metrics', make_asgi_app(registry=registry))",)),
         used_by="value_steer.http.scrape.Scrape.__call__",
         why="What the engines count is added to the answers there.",
+    ),
+    _PLUGIN(
+        id="server.endpoint_plugins",
+        path="vllm/plugins/__init__.py",
+        symbol="load_endpoint_plugins",
+        need=Contains(("load_plugins_by_group(ENDPOINT_PLUGINS_GROUP)",)),
+        why="A server whose VLLM_PLUGINS names it finds the endpoint plug-in.",
+    ),
+    _PLUGIN(
+        id="server.endpoint_plugins_group",
+        path="vllm/plugins/__init__.py",
+        symbol="ENDPOINT_PLUGINS_GROUP",
+        need=Exists(),
+        why="The entry point is in the group of that name.",
+    ),
+    _PLUGIN(
+        id="server.attaches_endpoint_plugins",
+        path="vllm/entrypoints/openai/api_server.py",
+        symbol="_attach_endpoint_plugins",
+        need=Contains(("plugin.attach_router(app)",)),
+        why="It is given the application before that answers.",
+    ),
+    _PLUGIN(
+        id="server.begins_endpoint_plugins",
+        path="vllm/entrypoints/openai/api_server.py",
+        symbol="_init_endpoint_plugins_state",
+        need=Contains(("plugin.init_state(engine_client, state, args)",)),
+        why="It is called with these; another number of them would keep the server from starting.",
     ),
     _route("chat", _CHAT, "create_chat_completion", "/v1/chat/completions"),
     _route("completions", _COMPLETIONS, "create_completion", "/v1/completions"),
