@@ -86,7 +86,11 @@ NGRAM = {
 }
 """A ``speculative_config`` that needs no second model."""
 
-NO_DRAFTS = ("drafts are judged right", "cannot decode speculatively on a CPU")
+NO_DRAFTS = (
+    "drafts are judged right",
+    "cannot decode speculatively on a CPU",
+    "Model Runner V2 does not yet support",  # says vLLM itself, from 0.28 on
+)
 """Why a steered engine does not start with one: with Model Runner V2, or on some CPU builds."""
 
 MANY_CANDIDATES = {"vfd_num_candidates": 40}

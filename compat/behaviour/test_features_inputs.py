@@ -27,6 +27,9 @@ pytestmark = pytest.mark.depth("equal")
 _EMBEDDED = {"enable_prompt_embeds": True}
 _ADAPTERS = {"enable_lora": True, "max_lora_rank": tiny_models.RANK, "max_loras": 1}
 _TOKENS = batches.USUAL // 2
+_AT_ONCE = 8 if batches.INTERPRETED else None
+"""Requests of a batch with adapters: interpreted, plain vLLM gives one that enters later, and has
+none, an adapter's tokens, and which ones depends on when it enters (seen with 0.28.0)."""
 
 
 def _some_embedded(requests: list[Request]) -> list[Request]:
@@ -84,10 +87,10 @@ def test_requests_with_an_adapter_share_a_batch_with_others(
     adapter = str(tiny_models.adapter(workshop / "adapter"))
     mixed = [
         Request(r.prompt, r.params, adapter=adapter if i % 2 else None)
-        for i, r in enumerate(batches.greedy(_TOKENS))
+        for i, r in enumerate(batches.greedy(_TOKENS)[:_AT_ONCE])
     ]
     plain = EngineSpec(options=_ADAPTERS)
-    natural, without = _answers(pool, plain, mixed, batches.greedy(_TOKENS))
+    natural, without = _answers(pool, plain, mixed, batches.greedy(_TOKENS)[:_AT_ONCE])
     tame = {"value_head_path": constant_head(0.9), "threshold": 0.5}
     never = EngineSpec(abstain=tame, vfd=tame, options=_ADAPTERS)
     strict = {"value_head_path": constant_head(0.1), "threshold": 0.5}

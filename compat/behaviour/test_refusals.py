@@ -48,7 +48,9 @@ def test_drafts_are_refused_where_tokens_are_filtered(
     """Before the model is loaded, with what to do about it."""
     vfd = {"value_head_path": constant_head(0.9), "threshold": 0.5}
 
-    with pytest.raises(EngineDiedError, match="remove --speculative-config") as refused:
+    # vLLM itself knows no such drafts with Model Runner V2, from 0.28 on.
+    reasons = "remove --speculative-config|Model Runner V2 does not yet support"
+    with pytest.raises(EngineDiedError, match=reasons) as refused:
         pool.get(EngineSpec(vfd=vfd, options={"speculative_config": NGRAM}))
 
     assert "Starting to load model" not in str(refused.value)
