@@ -47,12 +47,13 @@ def build_app(args):
 
 def init_app_state(engine_client, state, args):
     state.engine_client = engine_client
-
-def _attach_endpoint_plugins(app, supported_tasks):
+""",
+    "vllm/plugins/endpoint_plugins/interface.py": """
+def attach_endpoint_plugins(app, supported_tasks):
     for plugin in load_endpoint_plugins(supported_tasks):
         plugin.attach_router(app)
 
-async def _init_endpoint_plugins_state(engine_client, state, args):
+async def init_endpoint_plugins_state(engine_client, state, args):
     for plugin in state.endpoint_plugins:
         await plugin.init_state(engine_client, state, args)
 """,

@@ -121,15 +121,17 @@ ROWS: tuple[Surface, ...] = (
     ),
     _PLUGIN(
         id="server.attaches_endpoint_plugins",
-        path="vllm/entrypoints/openai/api_server.py",
-        symbol="_attach_endpoint_plugins",
+        path="vllm/plugins/endpoint_plugins/interface.py",
+        symbol="attach_endpoint_plugins",
+        since="0.29",  # in the three releases before, these two were the server's own
         need=Contains(("plugin.attach_router(app)",)),
         why="It is given the application before that answers.",
     ),
     _PLUGIN(
         id="server.begins_endpoint_plugins",
-        path="vllm/entrypoints/openai/api_server.py",
-        symbol="_init_endpoint_plugins_state",
+        path="vllm/plugins/endpoint_plugins/interface.py",
+        symbol="init_endpoint_plugins_state",
+        since="0.29",
         need=Contains(("plugin.init_state(engine_client, state, args)",)),
         why="It is called with these; another number of them would keep the server from starting.",
     ),
