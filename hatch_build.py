@@ -24,6 +24,8 @@ GATE_NEEDS = ["filelock>=3.16", "jsonschema>=4.23", "pyyaml>=6.0"]
 class ReleaseGate(BuildHookInterface[Any]):
     """Asks ``compat.release.gate`` before hatchling writes anything."""
 
+    _scratch: tempfile.TemporaryDirectory[str] | None = None
+
     def dependencies(self) -> list[str]:
         """What the gate needs where there is one."""
         return GATE_NEEDS if self._has_machine else []
@@ -35,8 +37,11 @@ class ReleaseGate(BuildHookInterface[Any]):
         """
         if version == "editable":
             return
+        self._pass_gate()
         if self.target_name == "wheel":
             self._add_digest(build_data)
+
+    def _pass_gate(self) -> None:
         if not self._has_machine:
             self._require_source_distribution()
             return
@@ -52,8 +57,6 @@ class ReleaseGate(BuildHookInterface[Any]):
         del version, build_data, artifact_path
         if self._scratch is not None:
             self._scratch.cleanup()
-
-    _scratch: tempfile.TemporaryDirectory[str] | None = None
 
     def _add_digest(self, build_data: dict[str, Any]) -> None:
         with self._importable():

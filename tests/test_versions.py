@@ -255,17 +255,20 @@ def test_the_digest_of_a_wheel_is_taken_from_its_build(copied: Path) -> None:
     (copied / versions.DIGEST_FILE).write_text(line, encoding="ascii")
     assert engine_digest(copied) == engine_digest()
 
-    (copied / versions.DIGEST_FILE).write_text(line.replace(engine_digest(), "of the build"))
-    assert engine_digest(copied) == "of the build"
+    built = "b" * 64
+    (copied / versions.DIGEST_FILE).write_text(line.replace(engine_digest(), built))
+    assert engine_digest(copied) == built
     hooks = copied / "engine" / "hooks.py"
     hooks.write_bytes(hooks.read_bytes() + b"ADDED = 1\n")
-    assert engine_digest(copied) not in {engine_digest(), "of the build"}
+    assert engine_digest(copied) not in {engine_digest(), built}
 
 
-@pytest.mark.parametrize("content", ["", "a", " ", "a b c", "0" * 64])
-def test_a_damaged_digest_of_a_build_is_computed_anew(content: str, copied: Path) -> None:
+@pytest.mark.parametrize("kept", [0, 1, 64, 65, 100, 128])
+@pytest.mark.parametrize("more", [b"", b"\xff", b"g"])
+def test_a_damaged_digest_of_a_build_is_computed_anew(kept: int, more: bytes, copied: Path) -> None:
     """It is a short cut, and no more."""
-    (copied / versions.DIGEST_FILE).write_text(content, encoding="ascii")
+    content = versions.digest_line(copied).encode()[:kept] + more
+    (copied / versions.DIGEST_FILE).write_bytes(content)
 
     assert engine_digest(copied) == engine_digest()
 

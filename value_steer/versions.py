@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 DIGEST_FILE = "engine_digest.txt"
 """In a wheel, beside the modules: their digest, which its build has computed."""
+_DIGEST_LINE = re.compile(rb"([0-9a-f]{64}) ([0-9a-f]{64})")
 
 ENVIRONMENT_VARIABLE = "VALUE_STEER_UNVALIDATED"
 DECIDING = frozenset({Verdict.PASSED, Verdict.FAILED, Verdict.UNSUPPORTED, Verdict.WITHDRAWN})
@@ -101,9 +103,9 @@ def engine_digest(package: Path = _PACKAGE) -> str:
     """
     files = _deciding(package)
     with contextlib.suppress(FileNotFoundError):  # a checkout has none
-        of_bytes, _, of_code = (package / DIGEST_FILE).read_text(encoding="ascii").partition(" ")
-        if of_bytes == digests.of_bytes(files):
-            return of_code
+        known = _DIGEST_LINE.fullmatch((package / DIGEST_FILE).read_bytes())
+        if known is not None and known[1].decode() == digests.of_bytes(files):
+            return known[2].decode()
     return _of_code(files, package)
 
 
