@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-from compat.behaviour import heads, processes, tiny_models
+from compat.behaviour import heads, processes, tiny_images, tiny_models
 from compat.behaviour.batches import INTERPRETED
 from compat.behaviour.engines import (
     ENVIRONMENT,
@@ -112,7 +112,13 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def model_of(workshop: Path) -> Callable[[str], Path]:
     """Where the tiny model of a family lies, built on first use."""
-    return functools.cache(lambda family: tiny_models.build(family, workshop / family))
+
+    @functools.cache
+    def build(family: str) -> Path:
+        folder = workshop / family
+        return tiny_images.build(folder) if family == "blip2" else tiny_models.build(family, folder)
+
+    return build
 
 
 @pytest.fixture(scope="session")

@@ -55,12 +55,14 @@ class Request:
         params: Keyword arguments.
         adapter: The folder of a LoRA adapter that it wants.
         embedded: Whether the prompt is sent as the embeddings of its tokens.
+        image: The seed of an image that belongs to it.
     """
 
     prompt: list[int]
     params: dict[str, Any] = field(default_factory=dict)
     adapter: str | None = None
     embedded: bool = False
+    image: int | None = None
 
 
 @dataclass(frozen=True)

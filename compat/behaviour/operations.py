@@ -6,6 +6,8 @@ import copy
 import itertools
 from typing import TYPE_CHECKING, Any
 
+from compat.behaviour import tiny_images
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -17,6 +19,9 @@ _SESSIONS = itertools.count()
 
 def prompt_of(engine: LLM, request: dict[str, Any]) -> dict[str, Any]:
     """The prompt of a request as vLLM takes it."""
+    if request["image"] is not None:
+        image = tiny_images.image(request["image"])
+        return {"prompt_token_ids": request["prompt"], "multi_modal_data": {"image": image}}
     if not request["embedded"]:
         return {"prompt_token_ids": request["prompt"]}
     (embeddings,) = engine.collective_rpc(_embed, args=(request["prompt"],))
