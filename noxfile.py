@@ -276,6 +276,13 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "benchmarks.decode", *session.posargs)
 
 
+@nox.session(default=False, name="bench-answers")
+def bench_answers(session: nox.Session) -> None:
+    """What it costs that callers see outcomes; options after --, e.g. -- --tokens 24 --stream."""
+    install_vllm(session)
+    session.run("python", "-m", "benchmarks.answers", *session.posargs)
+
+
 @nox.session(default=False)
 def soak(session: nox.Session) -> None:
     """The real server under mixed load: ``-- --minutes 30``, ``--hours 72``, ``--seed 1``."""
