@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -19,8 +20,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("value_steer")
 
-_RULES = 3
+_RULES = 4
 """Changes with how answers are found and compared."""
+
+_RELATION = re.compile(r"[<>≤≥]|\\(?:leq?|geq?|lt|gt)(?![a-zA-Z])")
+_RADIANS = re.compile(r"π|\\pi(?![a-zA-Z])")
+_ARGUMENTS = re.compile(r"_(?:\{[^{}]*\}|\w)|(?<=[A-Za-z])\([^()]*\)")
 
 
 class MathsEquality:
@@ -68,14 +73,15 @@ class MathsEquality:
 
 
 def _equal(comparer: Comparer, reference: Answer, answer: Answer) -> bool | None:
+    if reference.number is not None and answer.number is not None:
+        names = {one.name for one in (reference, answer)} - {None}
+        return _same(reference.number, answer.number) if len(names) < 2 else None
     if answer.is_whole and _compact(reference.text) == _compact(answer.text):
         return True
-    if reference.number is not None and answer.number is not None:
-        return _same(reference.number, answer.number)
     if has_list(reference) and answer.number is None and not answer.is_expression:
         # Beside a list a comma parts; alone it might be a decimal one.
         answer = whole_answer(answer.text.replace(",", ", "))
-    if not (reference.is_readable and answer.is_readable):
+    if not (reference.is_readable and answer.is_readable) or _unlike(reference, answer):
         return None
     try:
         return comparer.equal(_latex(reference), _latex(answer))
@@ -98,6 +104,25 @@ def _same(reference: Number, answer: Number) -> bool | None:
     return values[0] == values[1]
 
 
+def _unlike(reference: Answer, answer: Answer) -> bool:
+    """Whether two are of different kinds, so that the parser would compare a part of one."""
+    relations = [_RELATION.search(one.text) is not None for one in (reference, answer)]
+    degrees = any(one.number is not None and one.number.unit == "°" for one in (reference, answer))
+    unsolved = [_unsolved(one.text) for one in (reference, answer)]
+    return (
+        unsolved[0] != unsolved[1]
+        or relations[0] != relations[1]
+        or (degrees and any(_RADIANS.search(one.text) for one in (reference, answer)))
+    )
+
+
+def _unsolved(text: str) -> bool:
+    """Whether an equation has more than a name left of its sign: x/2 = 3 does not say 3."""
+    left = _ARGUMENTS.sub("", text.rpartition("=")[0])
+    odd = re.search(r"[\d|^/]|\\[dt]?frac|\\sqrt|^-", left) is not None
+    return odd and re.search(r"[A-Za-z]", re.sub(r"\\[A-Za-z]+", "", left)) is not None
+
+
 def _latex(answer: Answer) -> str:
     number = answer.number
     if number is None:
@@ -107,7 +132,8 @@ def _latex(answer: Answer) -> str:
 
 
 def _compact(text: str) -> str:
-    return "".join(text.split())
+    """Without spaces, but those between digits: ``1 1/2`` is not ``11/2``."""
+    return re.sub(r"(?<!\d)\s+|\s+(?!\d)", "", text)
 
 
 def _shown(answer: Answer | None) -> str:
