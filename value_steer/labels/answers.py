@@ -27,9 +27,11 @@ mod >= <= log ln sin cos tan cot exp sqrt root power base exponent
 minus negative moins menos meno минус eksi mínus μείον سالب ऋण माइनस ลบ âm
 twice thrice double triple quadruple half
 point komma comma coma virgola virgule vírgula
-not nicht pas non não не never isn't wasn't aren't except excluding unlike
+except excluding unlike remainder rem
+ten twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million billion
 least most than over under above below exceeds exceeding beyond nearly almost
 step figure fig eq eqn equation table section chapter page theorem lemma corollary
+question problem case part note footnote
 """  # noqa: RUF001
 _AFTER_WORDS = """
 sqrt root
@@ -37,11 +39,15 @@ sqrt root
 hundred hundreds trillion trillions dozen dozens mio mio. mrd mrd. mln mld k m bn million.
 million, billion. thousand. dozen. half millionen milliarden millones milhões milioni
 tausend mil mille lakh lakhs crore crores тысяч тысячи миллион миллиона миллионов млн млрд
-тыс тыс. squared cubed factorial choose mod or e ! halves thirds quarters fourths fifths sixths
+тыс тыс. триллион триллиона триллионов milyon milyar trilyon miljoen miljard biljoen miljoner
+miljarder milion miliony milionów bilion bilhões bilhão juta ribu triệu tỷ
+squared cubed factorial choose mod or e ! halves thirds quarters fourths fifths sixths
 sevenths eighths ninths tenths hundredths thousandths
 repeating recurring periodic (repeating) (recurring) repeating. recurring. point einhalb
 """  # noqa: RUF001
 _LEFT = re.compile(r"[\w\s.,+\-×*/^(){}']*")  # noqa: RUF001  (what an equation may begin with)
+_DENIALS = frozenset({"not", "nicht", "pas", "non", "não", "не", "never"})
+_PHRASES = ("up to", "or equal to", "divisible by", "absolute value of")
 _JOINS, _SIGNS, _AFTER = (
     frozenset(words.split()) for words in (_JOIN_WORDS, _SIGN_WORDS, _AFTER_WORDS)
 )
@@ -49,6 +55,7 @@ _COPULA_WORDS = (
     "is are was were equals equal gives makes leaves yields has have be = := -> => → ⇒ :"
 )
 _OF_WORDS = """
+opposite negative reciprocal inverse factor divisor absolute
 root square power cube logarithm log half third quarter out sine cosine multiple twice double
 halves thirds quarters fourth fifth sixth seventh eighth ninth tenth fourths fifths sixths sevenths
 eighths ninths tenths
@@ -88,8 +95,10 @@ _BROKEN = re.compile(
     r"|\([A-Z]\)\s|[$]\d.*[$]\d"  # a choice and its value; two answers
 )
 _LISTED = re.compile(r"\d,\d")
-_UNSOLVED = re.compile(r"^[-+]?\d+[a-z]$|^-[a-z]$|^[a-z]\^|^\|.*[a-z].*\|$")
-"""What is no answer left of an equals sign: ``2x = 10`` does not say that x is 10."""
+_MEASURE = re.compile("\\d+['\u00b0\u2032\u2033]")
+_SUBSCRIPTS = re.compile(
+    r"\d[\d.]*[eE][-+]?\d+|_(?:\{[^{}]*\}|\w)|(?<=[A-Za-z])\d+|(?<=[A-Za-z])\([^()]*\)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +147,13 @@ def whole_answer(text: str) -> Answer:
     return Answer(plain, is_expression=_is_expression(plain))
 
 
+def is_unsolved(text: str) -> bool:
+    """Whether an equation has more than a name left of its sign: ``2x = 10`` does not say 10."""
+    left = _SUBSCRIPTS.sub("", text.rpartition("=")[0])
+    odd = re.search(r"[\d|^/]|\\[dt]?frac|\\sqrt|^-", left) is not None
+    return odd and re.search(r"[A-Za-z]", re.sub(r"\\[A-Za-z]+", "", left)) is not None
+
+
 def has_list(answer: Answer) -> bool:
     """Whether an answer is several, so that a comma in it, or in its like, parts them."""
     return answer.number is None and "," in answer.text
@@ -173,7 +189,8 @@ def _last_number(text: str) -> Answer | None:
     if joined is None:
         return Answer(token, is_whole=False)
     left, _, right = joined.rpartition("=")
-    number = read_number(right) if _LEFT.fullmatch(left) else None
+    whole = _LEFT.fullmatch(left) is not None and not is_unsolved(joined)
+    number = read_number(right) if whole else None
     return Answer(joined, number, is_whole=number is not None)
 
 
@@ -224,14 +241,14 @@ def _after(before: list[str], token: str) -> str | None:
         return token
     last, two = words[-1], words[-2] if len(words) > 1 else ""
     if re.fullmatch(r"[-+]?\d+", last) and re.fullmatch(r"\d+/\d+(?: ?%)?", token):
-        return f"{last} {token}"
+        return None if two and _alters(words[:-1]) else f"{last} {token}"
     if last == "-" and two.endswith("="):
         return f"-{token}"
-    if _alters(two, last):
+    if _alters(words):
         return None
     if last in _JOINS:
         parts = "/" in token or any(_DIGIT.search(word) for word in words)
-    elif _GLUED.fullmatch(last) or re.fullmatch(r"\d+'", before[-1]):
+    elif _GLUED.fullmatch(last) or _MEASURE.fullmatch(before[-1]):
         parts = True
     elif _DIGIT.search(last):
         parts = not _is_apart(last, token)
@@ -242,11 +259,14 @@ def _after(before: list[str], token: str) -> str | None:
     return None if parts else token
 
 
-def _alters(two: str, last: str) -> bool:
+def _alters(words: list[str]) -> bool:
     """Whether the words before a number make it another, deny it, or say it of another thing."""
+    last, two = words[-1], words[-2] if len(words) > 1 else ""
+    phrase = " ".join(words)
+    if not _DENIALS.isdisjoint(words) or phrase.endswith(_PHRASES) or "n't" in phrase:
+        return True
     signed = last in _SIGNS or last[-1] in _CJK_NUMERAL or _CJK_SIGN.search(last) is not None
-    unsolved = last == "=" and _UNSOLVED.search(two) is not None
-    return signed or unsolved or (two, last) == ("up", "to")
+    return signed or (last == "=" and is_unsolved(f"{two}="))
 
 
 def _is_apart(last: str, token: str) -> bool:

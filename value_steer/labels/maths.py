@@ -7,7 +7,7 @@ import re
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from value_steer.labels.answers import Answer, final_answer, has_list, whole_answer
+from value_steer.labels.answers import Answer, final_answer, has_list, is_unsolved, whole_answer
 from value_steer.labels.comparer import Comparer, NotComparedError
 from value_steer.labels.verifier import reference_of
 
@@ -25,7 +25,6 @@ _RULES = 4
 
 _RELATION = re.compile(r"[<>≤≥]|\\(?:leq?|geq?|lt|gt)(?![a-zA-Z])")
 _RADIANS = re.compile(r"π|\\pi(?![a-zA-Z])")
-_ARGUMENTS = re.compile(r"_(?:\{[^{}]*\}|\w)|(?<=[A-Za-z])\([^()]*\)")
 
 
 class MathsEquality:
@@ -108,19 +107,12 @@ def _unlike(reference: Answer, answer: Answer) -> bool:
     """Whether two are of different kinds, so that the parser would compare a part of one."""
     relations = [_RELATION.search(one.text) is not None for one in (reference, answer)]
     degrees = any(one.number is not None and one.number.unit == "°" for one in (reference, answer))
-    unsolved = [_unsolved(one.text) for one in (reference, answer)]
+    unsolved = [is_unsolved(one.text) for one in (reference, answer)]
     return (
         unsolved[0] != unsolved[1]
         or relations[0] != relations[1]
         or (degrees and any(_RADIANS.search(one.text) for one in (reference, answer)))
     )
-
-
-def _unsolved(text: str) -> bool:
-    """Whether an equation has more than a name left of its sign: x/2 = 3 does not say 3."""
-    left = _ARGUMENTS.sub("", text.rpartition("=")[0])
-    odd = re.search(r"[\d|^/]|\\[dt]?frac|\\sqrt|^-", left) is not None
-    return odd and re.search(r"[A-Za-z]", re.sub(r"\\[A-Za-z]+", "", left)) is not None
 
 
 def _latex(answer: Answer) -> str:
