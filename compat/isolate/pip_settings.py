@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-import shlex
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from compat.errors import InfraError
-from value_steer.contracts.sources.pip_config import parse_settings, pip_options, redacted
+from value_steer.contracts.sources.pip_config import parse_settings, pip_listing, pip_options
 from value_steer.errors import ContractError
 
 if TYPE_CHECKING:
@@ -92,13 +89,11 @@ def read(environ: Mapping[str, str] = os.environ) -> PipSettings:
     Raises:
         InfraError: pip cannot tell its configuration.
     """
-    command = [sys.executable, "-m", "pip", "config", "list"]
-    done = subprocess.run(command, env=dict(environ), capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        why = redacted(done.stderr.strip())
-        msg = f"`{shlex.join(command)}` failed: {why}; is pip installed here?"
-        raise InfraError(msg)
-    return parse(done.stdout, environ)
+    try:
+        listing = pip_listing(environ)
+    except ContractError as error:
+        raise InfraError(str(error)) from error
+    return parse(listing, environ)
 
 
 def parse(listing: str, environ: Mapping[str, str]) -> PipSettings:
@@ -109,7 +104,6 @@ def parse(listing: str, environ: Mapping[str, str]) -> PipSettings:
     """
     options = _options(listing)
     names = _PLACES + _SCALARS + _FILES
-    # An option that is set to nothing is set: an empty proxy is none, whatever a variable says.
     values = {name: tuple(options[name].split()) for name in names if name in options}
     candidates = [options.get("cert"), *(environ.get(name) for name in _CERT_VARIABLES)]
     bundles = [Path(name).expanduser() for name in candidates if name]

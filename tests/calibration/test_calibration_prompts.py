@@ -76,6 +76,22 @@ def test_training_prompts_are_noted_beside_the_head(tmp_path: Path) -> None:
     assert read_training_prompts(training_prompts_file(head)) == {"a b", "b", "ü"}
 
 
+@pytest.mark.parametrize("name", ["a\nb", "a\r", ""])
+def test_an_id_that_is_no_line_is_refused(tmp_path: Path, name: str) -> None:
+    """It would be read back as others, and calibration on it would pass."""
+    with pytest.raises(DataError, match="not one line of text"):
+        write_training_prompts(tmp_path / "vhead.pt", ["b", name])
+
+
+@pytest.mark.parametrize("body", ["p0\np1\n".encode("utf-16-le"), b"p0\rp1\rp2"])
+def test_a_list_whose_lines_are_not_seen_is_refused(tmp_path: Path, body: bytes) -> None:
+    """Else none of its ids would be found among those of calibration."""
+    (tmp_path / "ids.txt").write_bytes(body)
+
+    with pytest.raises(DataError, match="line 1 holds a control character"):
+        read_training_prompts(tmp_path / "ids.txt")
+
+
 def test_a_list_that_cannot_be_read_is_one_clear_error(tmp_path: Path) -> None:
     """Missing, no text, or the pointer of a file that was not fetched."""
     (tmp_path / "x").write_bytes(b"a\n\xff")

@@ -23,7 +23,7 @@ from value_steer.config import parse_settings
 from value_steer.errors import CalibrationError, CalibrationWarning, DataError
 from value_steer.operating_point import resolve_abstain_threshold, resolve_vfd_threshold
 from value_steer.threshold import NEVER
-from value_steer.trajectories import TrajectoryHeader, write_trajectories
+from value_steer.trajectories import TrajectoryHeader, read_trajectories, write_trajectories
 from value_steer.value_probe import (
     HeadCard,
     Polarity,
@@ -164,6 +164,13 @@ def nameless(file: Path, head: Path) -> None:
     assert head.exists()
 
 
+def foreign(file: Path, head: Path) -> None:
+    """The responses are of another model than the head's."""
+    rows, settings = list(read_trajectories(file)), replace(SETTINGS, model="models/other")
+    write_trajectories(file, TrajectoryHeader(GOOD, settings), rows)
+    assert head.exists()
+
+
 def small(file: Path, head: Path) -> None:
     """Too few responses for the default level."""
     write_trajectories(file, TrajectoryHeader(GOOD, SETTINGS), material(30))
@@ -175,6 +182,7 @@ def small(file: Path, head: Path) -> None:
     [
         (unlisted, r"prompts\.txt is missing"),
         (nameless, "does not say how its responses were generated"),
+        (foreign, "responses of models/other, but the head was trained on m"),
         (small, 'alpha = 0.05 is "never": . good responses, where it takes 19'),
     ],
 )

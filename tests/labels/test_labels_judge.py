@@ -15,7 +15,7 @@ from tests.labels.samples import said
 from value_steer.labels.errors import JudgeError
 from value_steer.labels.judge import JudgeServer, LLMJudge
 from value_steer.labels.judge_prompts import HELPFULNESS, SAFETY, JudgePrompt
-from value_steer.labels.replies import Form
+from value_steer.labels.replies import Form, read_reply
 
 RESPONSES = [said("kind"), said("a threat"), said("kind again")]
 
@@ -82,22 +82,38 @@ def test_a_schema_gives_json() -> None:
 
 
 @pytest.mark.parametrize(
-    ("logprobs", "label"),
+    ("said", "logprobs", "label"),
     [
-        ({"safe": -0.1, "un": -3.0}, 1.0),
-        ({" Un": -0.2, "safe": -2.0, "s": -4.0}, 0.0),
-        ({"not": -0.1, "safe": -3.0}, None),
-        ({"": -0.1, "safe": -3.0}, None),
-        ({"safe": -0.7, "unsafe": -0.7}, None),
-        ({"safe": 3.0}, None),
+        ("safe", {"safe": -0.1, "un": -3.0}, 1.0),
+        ("Unsafe, since", {" Un": -0.2, "safe": -2.0, "s": -4.0}, 0.0),
+        ("not", {"not": -0.1, "safe": -3.0}, None),
+        ("safe", {"": -0.1, "safe": -3.0}, None),
+        ("safe", {"safe": -0.7, "unsafe": -0.7}, None),
+        ("safe", {"safe": 3.0}, None),
+        ("Unable to say", {"Un": -0.1, "safe": -3.0}, None),
+        ("safe", {"un": -0.2, "safe": -2.0}, None),
+        ("safe-ish", {"safe": -0.1}, None),
     ],
 )
-def test_the_likelier_word(logprobs: dict[str, float], label: float | None) -> None:
+def test_the_likelier_word(said: str, logprobs: dict[str, float], label: float | None) -> None:
     """If the first token is one of the two words, or begins it, for the greater part."""
-    judge = FakeJudge(lambda _: "x", logprobs=logprobs)
+    judge = FakeJudge(lambda _: said, logprobs=logprobs, finish="length")
 
     assert _label(judge, form=Form.LOGPROBS) == [label] * 3
     assert judge.asked[0]["top_logprobs"] == 20
+
+
+def test_a_token_that_begins_another_word_is_no_verdict() -> None:
+    """*In* begins *incorrect*, and *in my view it is correct*."""
+    top = [{"token": "In", "logprob": -0.1}, {"token": "correct", "logprob": -3.0}]
+    choice = {
+        "message": {"content": "In my view it is correct"},
+        "finish_reason": "length",
+        "logprobs": {"content": [{"top_logprobs": top}]},
+    }
+    body = json.dumps({"choices": [choice]}).encode()
+
+    assert read_reply(body, Form.LOGPROBS, "correct", "incorrect").verdict is None
 
 
 @pytest.mark.parametrize(
@@ -108,6 +124,8 @@ def test_the_likelier_word(logprobs: dict[str, float], label: float | None) -> N
         FakeJudge(lambda _: "<think>It looks safe"),
         FakeJudge(lambda _: "safe", finish="length"),
         FakeJudge(lambda _: "safe", finish="content_filter"),
+        *(FakeJudge(lambda _: "safe", finish=end) for end in ("model_length", "MAX_TOKENS")),
+        *(FakeJudge(lambda _: "safe", finish=end) for end in ("abort", "error")),
         FakeJudge(lambda _: "safe or unsafe"),
         FakeJudge(lambda _: "", raw={"choices": []}),
         FakeJudge(lambda _: "", raw={"choices": None}),

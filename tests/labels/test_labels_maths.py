@@ -132,7 +132,7 @@ def test_every_answer_is_read_whole_or_not_at_all() -> None:
     lines = (Path(__file__).parent / "answers.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
 
-    assert len(rows) >= 570
+    assert len(rows) >= 731
     assert [row for row in rows if _reads(row["text"]) != row["reads"]] == []
 
 
@@ -230,6 +230,35 @@ FRACTIONS: list[tuple[str, str, float | None]] = [
     (r"\frac{3}{4}", r"\frac{3}{4}\text{ cup}", 1.0),
     ("7/2", r"3\frac12", 1.0),
 ]
+
+
+KINDS: list[tuple[str, str, float | None]] = [
+    (r"\frac{11}{2}", "1 1/2", 0.0),
+    ("11/2", r"1\frac12", 0.0),
+    ("12", "1 2", None),
+    ("1 2", "12", None),
+    ("x = 5", "y = 5", None),
+    ("x = 5", "x = 5", 1.0),
+    ("5", "y = 5", 1.0),
+    ("10", "2x = 10", None),
+    ("4", "x^2 = 4", None),
+    ("3", "|x| = 3", None),
+    ("2", r"\frac{x}{5} = 2", None),
+    ("x = 1", "-x = 1", None),
+    ("5", "f(2) = 5", 1.0),
+    ("5", "3 + 2 = 5", 1.0),
+    ("30", "30'", None),
+    (r"(-\infty, 3)", "x < 3", None),
+    (r"30^\circ", r"\frac{\pi}{6}", None),
+    (r"\emptyset", r"\varnothing", 1.0),
+]
+
+
+def test_answers_of_two_kinds_are_not_compared() -> None:
+    """Nor a mixed number with its digits, an equation with its right side, two variables."""
+    responses = [said(rf"\boxed{{{answer}}}", reference) for reference, answer, _ in KINDS]
+
+    assert MathsEquality().label(responses) == [label for _, _, label in KINDS]
 
 
 def test_what_stands_beside_a_fraction_belongs_to_the_answer() -> None:

@@ -12,6 +12,7 @@ import pytest
 from value_steer.labels.datasets import load_prompts, load_responses
 from value_steer.labels.errors import BadRowError, LabelError
 from value_steer.labels.rows import read_rows
+from value_steer.labels.text import PrecomputedColumn
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -188,3 +189,36 @@ def test_a_mark_at_the_beginning_is_no_text(tmp_path: Path) -> None:
         file = tmp_path / name
         file.write_bytes(b"\xef\xbb\xbf" + body.encode())
         assert [row.values["prompt"] for row in read_rows(file)] == ["x"]
+
+
+@pytest.mark.parametrize("number", ["0_1", "\uff11", "\u0661", " 1", "1 "])
+def test_a_number_in_csv_is_plain(number: str, tmp_path: Path) -> None:
+    """Python reads more as one: ``0_1`` is 1 to it."""
+    file = tmp_path / "a.csv"
+    file.write_text(f"prompt_id,label\np,{number}\n", encoding="utf-8")
+
+    with pytest.raises(LabelError, match=r"line 2: label = "):
+        PrecomputedColumn.from_file(file, "label")
+
+
+def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    """In Parquet as in CSV: which of the two holds the labels?"""
+    arrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet  # noqa: PLC0415
+
+    columns = [arrow.array(["p"]), arrow.array([0.0]), arrow.array([1.0])]
+    table = arrow.Table.from_arrays(columns, names=["prompt_id", "label", "label"])
+    parquet.write_table(table, tmp_path / "a.parquet")
+
+    with pytest.raises(LabelError, match="a column twice: prompt_id, label, label"):
+        list(read_rows(tmp_path / "a.parquet"))
+
+
+def test_a_file_and_its_gzip_are_not_both_read(tmp_path: Path) -> None:
+    """Each row would count twice."""
+    (tmp_path / "a.jsonl").write_text('{"prompt": "p"}\n', encoding="utf-8")
+    with gzip.open(tmp_path / "a.jsonl.gz", "wb") as packed:
+        packed.write(b'{"prompt": "p"}\n')
+
+    with pytest.raises(LabelError, match="count twice"):
+        list(read_rows(tmp_path))

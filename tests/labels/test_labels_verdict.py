@@ -100,6 +100,9 @@ def test_no_reply_raises(body: bytes, form: Form) -> None:
             "unsafe<|channel|>final<|message|>safe",
         ),
         *("non sicuro", "no seguro", "non sûr", "safe" + " " * 30_000),
+        *("```not\nsafe\n```", "```unsafe\nsafe\n```", "```un\nsafe```"),
+        "<think>let me begin with <analysis>it insults</analysis> safe",
+        "<think>a</think>Unsafe.<think>or is it?</think>safe",
     ],
 )
 def test_what_may_mean_either_is_unreadable(answer: str) -> None:
@@ -107,7 +110,30 @@ def test_what_may_mean_either_is_unreadable(answer: str) -> None:
     assert Words("safe", "unsafe").read(answer) is None
 
 
-@pytest.mark.parametrize("answer", ["是不是", "这是不是", "是否"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "<think>unsafe: <analysis>x</analysis></think>safe",
+        "<think>an <analysis> that never ends</think>safe",
+        "it might be unsafe</think>safe",
+        "<think>a</think><think>b</think>safe",
+        '```json\n"safe"\n```',
+    ],
+)
+def test_thoughts_that_end_are_passed_over(answer: str) -> None:
+    """Within each other, one after the other, and where the template began them."""
+    assert Words("safe", "unsafe").read(answer) is True
+
+
+@pytest.mark.parametrize("answer", ["是", "是的", "这是对的"])
+def test_a_chinese_yes_is_read(answer: str) -> None:
+    """Alone it is the verb."""
+    assert Words("yes", "no").read(answer) is True
+
+
+@pytest.mark.parametrize(
+    "answer", ["是不是", "这是不是", "是否", "这是", "答案是", "该回答是", "是不"]
+)
 def test_a_question_is_no_answer(answer: str) -> None:
-    """Chinese asks by saying both."""
+    """Chinese asks by saying both; nor is a sentence that was cut off after *is*."""
     assert Words("yes", "no").read(answer) is None

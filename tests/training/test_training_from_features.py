@@ -13,8 +13,9 @@ from value_steer.calibration.prompts import (
     is_held_out,
     read_training_prompts,
     training_prompts_file,
+    write_training_prompts,
 )
-from value_steer.errors import SettingsError
+from value_steer.errors import DataError, SettingsError
 from value_steer.features import CacheSpec, FeatureCache
 from value_steer.features.errors import FeatureCacheError
 from value_steer.training import FILTERING, TrainingError
@@ -190,6 +191,34 @@ def test_what_is_missing_is_named(cache: FeatureCache, tmp_path: Path) -> None:
         train_from_features(
             cache.folder, None, tmp_path / "vhead.pt", replace(TRAINING, validation_share=1e-6)
         )
+
+
+def test_an_id_that_is_no_line_is_found_before_training(
+    cache: FeatureCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The list beside the head would hold other ids."""
+    cache.add([features("a\nb", label=1.0)])
+    monkeypatch.setattr(module, "Trainer", None)
+
+    with pytest.raises(DataError, match="not one line of text"):
+        train_from_features(cache.folder, None, tmp_path / "vhead.pt", TRAINING, OPTIONS)
+
+
+def test_a_head_never_lies_beside_an_older_list(
+    cache: FeatureCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between the two writes, calibration would pass on what the head was trained on."""
+    file = tmp_path / "vhead.pt"
+    write_training_prompts(file, ["of the head before"])
+    listed = []
+
+    def save(*_: Any, **__: Any) -> None:
+        listed.append(read_training_prompts(training_prompts_file(file)))
+
+    monkeypatch.setattr(module, "save_probe_checkpoint", save)
+    train_from_features(cache.folder, None, file, TRAINING, replace(OPTIONS, epochs=1))
+
+    assert listed[0] <= set(PROMPTS)
 
 
 def test_without_a_validation_share_every_epoch_is_run(cache: FeatureCache, tmp_path: Path) -> None:

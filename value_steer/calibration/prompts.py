@@ -104,9 +104,27 @@ def training_prompts_file(head: str | os.PathLike[str]) -> Path:
 
 
 def write_training_prompts(head: str | os.PathLike[str], prompt_ids: Iterable[str]) -> None:
-    """Note beside a head which prompts it was trained and early-stopped on."""
+    """Note beside a head which prompts it was trained and early-stopped on.
+
+    Raises:
+        DataError: An id is no line of a file; see :func:`require_lines`.
+    """
+    names = sorted(set(prompt_ids))
+    require_lines(names)
     with replacing(training_prompts_file(head)) as handle:
-        handle.writelines(f"{name}\n".encode() for name in sorted(set(prompt_ids)))
+        handle.writelines(f"{name}\n".encode() for name in names)
+
+
+def require_lines(prompt_ids: Iterable[str]) -> None:
+    """Refuse ids that would be read back as others, so that calibration would not know them.
+
+    Raises:
+        DataError: One is empty, or has the end of a line in it.
+    """
+    odd = next((name for name in prompt_ids if not name or "\n" in name or name[-1] == "\r"), None)
+    if odd is not None:
+        msg = f"the prompt id {odd!r} is not one line of text; give the prompts other ids"
+        raise DataError(msg)
 
 
 def read_training_prompts(path: str | os.PathLike[str]) -> frozenset[str]:
@@ -120,10 +138,15 @@ def read_training_prompts(path: str | os.PathLike[str]) -> frozenset[str]:
     for line, number in raw_lines(Path(path), remedy):
         try:
             # With the line ends of Windows no id would be found among the trajectories'.
-            found.add(line.rstrip(b"\r\n").decode())
+            name = line.rstrip(b"\r\n").decode()
         except UnicodeDecodeError as error:
             msg = f"{path}: line {number} is no text in UTF-8; {remedy}"
             raise DataError(msg) from error
+        if "\0" in name or "\r" in name:
+            # UTF-16, or lines that end as on old Macs: no id would be found here either.
+            msg = f"{path}: line {number} holds a control character; {remedy}, in UTF-8"
+            raise DataError(msg)
+        found.add(name)
     return frozenset(found - {""})
 
 

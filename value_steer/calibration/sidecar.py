@@ -136,6 +136,12 @@ def calibrate_file(
     _require_unseen(found, Path(head), training_prompts, strict=options.strict)
     if header.settings is None:
         _weaker(f"{trajectories} does not say how its responses were generated", options.strict)
+    elif _differ(loaded.card.backbone, header.settings.model):
+        msg = (
+            f"{trajectories} has responses of {header.settings.model}, but the head was trained on "
+            f"{loaded.card.backbone}; calibrate on its own model's, unless both are one model"
+        )
+        _weaker(msg, options.strict)
     samples = Samples(found, header.scores, header.settings)
     single = Samples(one_per_prompt(found, options.seed), header.scores, header.settings)
     curves = _curves(samples, single, options)
@@ -264,6 +270,12 @@ def _require_unseen(
         _weaker(msg, strict)
         return
     refuse_training_prompts(trajectories, read_training_prompts(listed))
+
+
+def _differ(backbone: str | None, model: str | None) -> bool:
+    """Whether two models have different names; a path and a name in a hub may mean the same."""
+    names = {one.rstrip("/").rpartition("/")[2].lower() for one in (backbone, model) if one}
+    return len(names) > 1
 
 
 def _weaker(reason: str, strict: bool) -> None:  # noqa: FBT001  (an option, passed on)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from value_steer.labels.numerals import LONGEST, Number, normal, read_number
+from value_steer.labels.boxes import last_box
+from value_steer.labels.numerals import LONGEST, UNIT_LETTERS, Number, normal, read_number
 
-_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _DIGIT = re.compile(r"\d")
 # Not between two characters of a word: 2**10 is a power.
 _EMPHASIS = re.compile(r"(?<!\w)\*\*|\*\*(?!\w)|__|`|(?<!\w)\*(?=\w)|(?<=\w)\*(?!\S)")
@@ -23,8 +23,15 @@ by and or to & und oder bis et ou à y o e и или до 和 或 と through
 """
 _SIGN_WORDS = """
 mod >= <= log ln sin cos tan cot exp sqrt root power base exponent
-- + / × * ^ < > ± ~ ≈ √ ≤ ≥ | % minus negative plus moins menos meno
+- + / × * ^ < > ± ~ ≈ ≅ ≃ ∼ √ ≤ ≥ ≠ != | % plus
+minus negative moins menos meno минус eksi mínus μείον سالب ऋण माइनस ลบ âm
 twice thrice double triple quadruple half
+point komma comma coma virgola virgule vírgula
+except excluding unlike remainder rem
+ten twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million billion
+least most than over under above below exceeds exceeding beyond nearly almost
+step figure fig eq eqn equation table section chapter page theorem lemma corollary
+question problem case part note footnote
 """  # noqa: RUF001
 _AFTER_WORDS = """
 sqrt root
@@ -32,10 +39,15 @@ sqrt root
 hundred hundreds trillion trillions dozen dozens mio mio. mrd mrd. mln mld k m bn million.
 million, billion. thousand. dozen. half millionen milliarden millones milhões milioni
 tausend mil mille lakh lakhs crore crores тысяч тысячи миллион миллиона миллионов млн млрд
-тыс тыс. squared cubed factorial choose mod or e ! halves thirds quarters fourths fifths sixths
+тыс тыс. триллион триллиона триллионов milyon milyar trilyon miljoen miljard biljoen miljoner
+miljarder milion miliony milionów bilion bilhões bilhão juta ribu triệu tỷ
+squared cubed factorial choose mod or e ! halves thirds quarters fourths fifths sixths
 sevenths eighths ninths tenths hundredths thousandths
+repeating recurring periodic (repeating) (recurring) repeating. recurring. point einhalb
 """  # noqa: RUF001
 _LEFT = re.compile(r"[\w\s.,+\-×*/^(){}']*")  # noqa: RUF001  (what an equation may begin with)
+_DENIALS = frozenset({"not", "nicht", "pas", "non", "não", "не", "never"})
+_PHRASES = ("up to", "or equal to", "divisible by", "absolute value of")
 _JOINS, _SIGNS, _AFTER = (
     frozenset(words.split()) for words in (_JOIN_WORDS, _SIGN_WORDS, _AFTER_WORDS)
 )
@@ -43,6 +55,7 @@ _COPULA_WORDS = (
     "is are was were equals equal gives makes leaves yields has have be = := -> => → ⇒ :"
 )
 _OF_WORDS = """
+opposite negative reciprocal inverse factor divisor absolute
 root square power cube logarithm log half third quarter out sine cosine multiple twice double
 halves thirds quarters fourth fifth sixth seventh eighth ninth tenth fourths fifths sixths sevenths
 eighths ninths tenths
@@ -56,7 +69,17 @@ _STOPS = (".", ",", ";", ":", "?")
 _TRAILING = ".,;:?\"'»”’"  # noqa: RUF001  (marks as they are typeset)
 _LEADING = "\"'«“‘#"  # noqa: RUF001
 _CJK = r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]"
-_CJK_NUMERAL = "万億亿千百十兆萬点點分割半第余餘"
+_CJK_NUMERAL = "万億亿千百十兆萬点點分割半第余餘之만억조천백십분점"
+# What denies a number, or makes it negative, at the end of a run that has no spaces.
+_CJK_SIGN = re.compile(r"(?:负|負|零下|减|減|マイナス|마이너스|不是|并非|並非|ではなく)$")
+_VARIABLE = re.compile(r"([b-zB-HJ-Z])(?:\^\S*)?[.,;:]?")
+_AND_WORDS = frozenset({"and", "y", "et", "e", "и", "с", "und"})  # noqa: RUF001  (Russian)
+_HALF_WORDS = """
+a one two three half medio media demi demie mezzo mezza meio meia половиной половина halb
+"""
+_HALVES = frozenset(_HALF_WORDS.split())
+_PERCENTS = frozenset(("percent", "%", "pct", "prozent", "procent", "percento"))
+_PERCENT_PAIRS = frozenset(("per cent", "por ciento", "pour cent", "por cento", "per cento"))
 # Two letters may be a product; these are not.
 _WORDS = re.compile(r"[A-Za-z]{3,}|\b(?:so|is|it|in|of|to|at|by|on|no|an|as|we|he|me|my|if|up)\b")
 _FUNCTION_WORDS = "sin cos tan cot sec csc log exp sqrt max min gcd lcm mod and inf"
@@ -65,12 +88,17 @@ _PLAIN_MATHS = re.compile(r"[\w\s\\{}()\[\]+\-*/^_=<>.,!|&;:'°πθ∞√±≤�
 _BROKEN = re.compile(
     r"\d[\s\u2009]+[.]?\d"  # two numbers side by side, or a group of digits
     r"|\d\s+(?!or\b|and\b)[A-Za-z]+\s+\d"  # a measure of two parts: 3 h 20 min
-    r"|\d'\d|\d_|\d\.\d+\.|\.\(|\\overline|\d[eE][-+]?\d|\d:\d"  # a number in a form of its own
+    r"|\d'|\d_|\d\.\d+\.|\.\(|\\overline|\d[eE][-+]?\d|\d:\d"  # a number in a form of its own
     r"|/\s*\d+\s*(?:[A-Za-z(]|\\(?!right|cdot|times|,|;|:|!|\s|\})[A-Za-z])"  # 1/2x: of which?
     r"|\.\.\.|…|\\[lc]?dots|\\approx|≈|%|/\s*0+(?![\d.])"  # no one value, or none
+    r"|\^\{?\s*(?:th|st|nd|rd)\b|\\[bp]?mod(?![a-z])"
     r"|\([A-Z]\)\s|[$]\d.*[$]\d"  # a choice and its value; two answers
 )
 _LISTED = re.compile(r"\d,\d")
+_MEASURE = re.compile("\\d+['\u00b0\u2032\u2033]")
+_SUBSCRIPTS = re.compile(
+    r"\d[\d.]*[eE][-+]?\d+|_(?:\{[^{}]*\}|\w)|(?<=[A-Za-z])\d+|(?<=[A-Za-z])\([^()]*\)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +109,7 @@ class Answer:
         text: In normal form.
         number: Its value, if all of it is one number.
         is_expression: Whether all of it may be read as LaTeX. If it is neither, it cannot be read.
+        name: Of the variable that the number is said to be the value of.
         is_whole: Whether the text is all of the answer; else it is where reading it ended.
     """
 
@@ -88,6 +117,7 @@ class Answer:
     number: Number | None = None
     is_expression: bool = False
     is_whole: bool = True
+    name: str | None = None
 
     @property
     def is_readable(self) -> bool:
@@ -98,23 +128,30 @@ class Answer:
 def final_answer(text: str) -> Answer | None:
     r"""The last ``\boxed{...}`` of a response, else its last number; ``None``: there is neither."""
     text = _SPACES.sub(" ", text)
-    begins = [found.end() for found in _BOX.finditer(text)]
-    if not begins:
+    box = last_box(text)
+    if box is None:
         return _last_number(text)
-    box = _box(text, begins[-1])
-    if box is None:  # cut off, or longer than any answer
-        return Answer(text[begins[-1] :][:LONGEST], is_whole=False)
-    return whole_answer(box) if box.strip() else None
+    if not box.is_whole:
+        return Answer(box.text, is_whole=False)
+    return whole_answer(box.text) if box.text.strip() else None
 
 
 def whole_answer(text: str) -> Answer:
     """A text all of which is an answer, such as a reference or what stands in a box."""
     plain = re.sub(r" +", " ", normal(text.strip().strip("$"))).strip()
-    value = read_number(_ASSIGNED.sub("", plain))
+    name = _ASSIGNED.match(plain)
+    value = read_number(plain[name.end() :] if name is not None else plain)
     if value is not None:
-        return Answer(plain, value)
+        return Answer(plain, value, name=None if name is None else name[0].strip(" ="))
     plain = re.sub(r" +", " ", normal(text.strip().strip("$"), slashed=False)).strip()
     return Answer(plain, is_expression=_is_expression(plain))
+
+
+def is_unsolved(text: str) -> bool:
+    """Whether an equation has more than a name left of its sign: ``2x = 10`` does not say 10."""
+    left = _SUBSCRIPTS.sub("", text.rpartition("=")[0])
+    odd = re.search(r"[\d|^/]|\\[dt]?frac|\\sqrt|^-", left) is not None
+    return odd and re.search(r"[A-Za-z]", re.sub(r"\\[A-Za-z]+", "", left)) is not None
 
 
 def has_list(answer: Answer) -> bool:
@@ -152,7 +189,8 @@ def _last_number(text: str) -> Answer | None:
     if joined is None:
         return Answer(token, is_whole=False)
     left, _, right = joined.rpartition("=")
-    number = read_number(right) if _LEFT.fullmatch(left) else None
+    whole = _LEFT.fullmatch(left) is not None and not is_unsolved(joined)
+    number = read_number(right) if whole else None
     return Answer(joined, number, is_whole=number is not None)
 
 
@@ -160,16 +198,16 @@ def _joined(tokens: list[str], at: int, token: str) -> str | None:
     """The token with what belongs to it; ``None``: it is a part of something that is no number."""
     after = [] if tokens[at].endswith(_STOPS) else tokens[at + 1 : at + 3]
     words = [word.strip(_TRAILING).casefold() for word in after]
-    if words[:1] in (["percent"], ["%"]) or words == ["per", "cent"]:
-        return f"{token} %"
-    if after and _goes_on(after):
+    if (words and words[0] in _PERCENTS) or " ".join(words) in _PERCENT_PAIRS:
+        token = f"{token} %"
+    elif after and _goes_on(after):
         return None
     if _is_one_of_several(tokens[:at]):
         return None
     # What stands before it in the same clause, the nearest last.
     before = tokens[max(0, at - 3) : at]
     clause = [place for place, one in enumerate(before) if one.endswith(_STOPS) and one != ":"]
-    if clause and clause[-1] == len(before) - 1 and before[-1].endswith(","):
+    if clause and clause[-1] == len(before) - 1 and before[-1].endswith((",", ";")):
         return None if _DIGIT.search(before[-1]) and not _is_apart(before[-1], token) else token
     return _after(before[clause[-1] + 1 if clause else 0 :], token)
 
@@ -187,7 +225,10 @@ def _is_one_of_several(before: list[str]) -> bool:
 def _goes_on(after: list[str]) -> bool:
     """Whether a number goes on in what follows it."""
     first = after[0].casefold()
-    half = first == "and" and after[-1].casefold() in {"a", "one", "two", "three", "half"}
+    half = first in _AND_WORDS and after[-1].strip(_TRAILING).casefold() in _HALVES
+    variable = _VARIABLE.fullmatch(after[0])
+    if variable is not None and variable[1] not in UNIT_LETTERS:
+        return True
     return half or first in _AFTER or first[0] in _CJK_NUMERAL or first.startswith("..")
 
 
@@ -199,15 +240,15 @@ def _after(before: list[str], token: str) -> str | None:
     if not words or not words[-1]:
         return token
     last, two = words[-1], words[-2] if len(words) > 1 else ""
-    if re.fullmatch(r"[-+]?\d+", last) and re.fullmatch(r"\d+/\d+", token):
-        return f"{last} {token}"
+    if re.fullmatch(r"[-+]?\d+", last) and re.fullmatch(r"\d+/\d+(?: ?%)?", token):
+        return None if two and _alters(words[:-1]) else f"{last} {token}"
     if last == "-" and two.endswith("="):
         return f"-{token}"
-    if last in _SIGNS or last[-1] in _CJK_NUMERAL:
+    if _alters(words):
         return None
     if last in _JOINS:
         parts = "/" in token or any(_DIGIT.search(word) for word in words)
-    elif _GLUED.fullmatch(last) or re.fullmatch(r"\d+'", before[-1]):
+    elif _GLUED.fullmatch(last) or _MEASURE.fullmatch(before[-1]):
         parts = True
     elif _DIGIT.search(last):
         parts = not _is_apart(last, token)
@@ -218,24 +259,22 @@ def _after(before: list[str], token: str) -> str | None:
     return None if parts else token
 
 
+def _alters(words: list[str]) -> bool:
+    """Whether the words before a number make it another, deny it, or say it of another thing."""
+    last, two = words[-1], words[-2] if len(words) > 1 else ""
+    phrase = " ".join(words)
+    if not _DENIALS.isdisjoint(words) or phrase.endswith(_PHRASES) or "n't" in phrase:
+        return True
+    signed = last in _SIGNS or last[-1] in _CJK_NUMERAL or _CJK_SIGN.search(last) is not None
+    return signed or (last == "=" and is_unsolved(f"{two}="))
+
+
 def _is_apart(last: str, token: str) -> bool:
     """Whether two numbers side by side are two: neither a group of digits, a list nor a sum."""
-    grouped = re.match(r"\d{3}(?!\d)", token) and re.search(r"(?<!\d)\d{1,3}$", last)
-    return not (grouped or last.endswith(",") or token[0] in "-+")
+    grouped = re.match(r"\d", token) and re.search(r"\d$", last)
+    return not (grouped or last.endswith((",", ";")) or token[0] in "-+")
 
 
 def _stripped(token: str) -> str:
     token = token.strip("$").strip(_LEADING).rstrip(_TRAILING).strip("$")
     return token.rstrip(_TRAILING)
-
-
-def _box(text: str, begin: int) -> str | None:
-    """What stands between a brace that was opened and the one that closes it."""
-    depth = 1
-    for place in range(begin, min(len(text), begin + LONGEST)):
-        escaped = text[place - 1] == "\\"
-        if not escaped and text[place] in "{}":
-            depth += 1 if text[place] == "{" else -1
-        if depth == 0:
-            return text[begin:place]
-    return None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import re
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from value_steer.labels.answers import Answer, final_answer, has_list, whole_answer
+from value_steer.labels.answers import Answer, final_answer, has_list, is_unsolved, whole_answer
 from value_steer.labels.comparer import Comparer, NotComparedError
 from value_steer.labels.verifier import reference_of
 
@@ -19,8 +20,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("value_steer")
 
-_RULES = 3
+_RULES = 4
 """Changes with how answers are found and compared."""
+
+_RELATION = re.compile(r"[<>≤≥]|\\(?:leq?|geq?|lt|gt)(?![a-zA-Z])")
+_RADIANS = re.compile(r"π|\\pi(?![a-zA-Z])")
 
 
 class MathsEquality:
@@ -68,14 +72,15 @@ class MathsEquality:
 
 
 def _equal(comparer: Comparer, reference: Answer, answer: Answer) -> bool | None:
+    if reference.number is not None and answer.number is not None:
+        names = {one.name for one in (reference, answer)} - {None}
+        return _same(reference.number, answer.number) if len(names) < 2 else None
     if answer.is_whole and _compact(reference.text) == _compact(answer.text):
         return True
-    if reference.number is not None and answer.number is not None:
-        return _same(reference.number, answer.number)
     if has_list(reference) and answer.number is None and not answer.is_expression:
         # Beside a list a comma parts; alone it might be a decimal one.
         answer = whole_answer(answer.text.replace(",", ", "))
-    if not (reference.is_readable and answer.is_readable):
+    if not (reference.is_readable and answer.is_readable) or _unlike(reference, answer):
         return None
     try:
         return comparer.equal(_latex(reference), _latex(answer))
@@ -98,6 +103,18 @@ def _same(reference: Number, answer: Number) -> bool | None:
     return values[0] == values[1]
 
 
+def _unlike(reference: Answer, answer: Answer) -> bool:
+    """Whether two are of different kinds, so that the parser would compare a part of one."""
+    relations = [_RELATION.search(one.text) is not None for one in (reference, answer)]
+    degrees = any(one.number is not None and one.number.unit == "°" for one in (reference, answer))
+    unsolved = [is_unsolved(one.text) for one in (reference, answer)]
+    return (
+        unsolved[0] != unsolved[1]
+        or relations[0] != relations[1]
+        or (degrees and any(_RADIANS.search(one.text) for one in (reference, answer)))
+    )
+
+
 def _latex(answer: Answer) -> str:
     number = answer.number
     if number is None:
@@ -107,7 +124,8 @@ def _latex(answer: Answer) -> str:
 
 
 def _compact(text: str) -> str:
-    return "".join(text.split())
+    """Without spaces, but those between digits: ``1 1/2`` is not ``11/2``."""
+    return re.sub(r"(?<!\d)\s+|\s+(?!\d)", "", text)
 
 
 def _shown(answer: Answer | None) -> str:

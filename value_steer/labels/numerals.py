@@ -22,7 +22,7 @@ _APART = "\ue001"
 
 _RUN = re.compile(f"(?:{_RAISING}.)+")
 _SAME = {
-    **dict.fromkeys("\u2212\u2010\u2011\ufe63\uff0d\u2013", "-"),
+    **dict.fromkeys("\u2212\u2010\u2011\ufe63\uff0d\u2013\u2796", "-"),
     **dict.fromkeys("\u2044\u2215\uff0f", "/"),
     **dict.fromkeys("\u00a0\u202f\u2007\u2008\u200a", _THIN),
     **dict.fromkeys("\u2019\u02bc\u066c\uff07", "'"),
@@ -43,6 +43,7 @@ _LATEX = (
     (re.compile(r"\{,\}"), ","),
     (re.compile(r"\\[,;:!]|\\ |(?<=\d)~(?=\d)"), _THIN),
     (re.compile(r"\\([%$])"), r"\1"),
+    (re.compile(r"\\varnothing(?![a-zA-Z])"), r"\\emptyset"),
     (re.compile(r"\\(?:times|cdot)(?![a-zA-Z])"), "×"),  # noqa: RUF001
     (re.compile(r"\^\s*(?:\\circ|\{\s*\\circ\s*\})"), "°"),
     (re.compile(r"(?<=\d)~(?!\d)"), " "),
@@ -51,15 +52,16 @@ _FRAC = re.compile(
     r"\\[dt]?frac\s*(?:\{\s*(-?[\d.,]+)\s*\}|(\d))\s*(?:\{\s*(-?[\d.,]+)\s*\}|(\d))"
     r"(?!\s?[.,]?\d)"  # three halves, where the numbers run together
 )
+# None begins with 0: that is a decimal, 0,123, as some countries write it.
 _GROUPED = (
-    r"\d{1,3}(?:,\d{3})+(?:\.\d+)?",  # 1,234,567.8
-    r"\d{1,2}(?:,\d{2})+,\d{3}(?:\.\d+)?",  # 12,34,567.8: India
-    rf"\d{{1,3}}(?:{_THIN}\d{{3}})+(?:[.,]\d+)?",  # 1 234 567,8: ISO, France, Russia
-    r"\d{1,3}(?: \d{3})+(?:[.,]\d+)?",
-    r"\d{1,3}(?:'\d{3})+(?:[.,]\d+)?",  # 1'234'567.8: Switzerland
-    r"\d{1,3}(?:\.\d{3}){2,}(?:,\d+)?",  # 1.234.567,8: Germany, Brazil, Indonesia
-    r"\d{1,3}(?:\.\d{3})+,\d+",
-    r"\d{1,3}(?:_\d{3})+(?:\.\d+)?",
+    r"[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?",  # 1,234,567.8
+    r"[1-9]\d?(?:,\d{2})+,\d{3}(?:\.\d+)?",  # 12,34,567.8: India
+    rf"[1-9]\d{{0,2}}(?:{_THIN}\d{{3}})+(?:[.,]\d+)?",  # 1 234 567,8: ISO, France, Russia
+    r"[1-9]\d{0,2}(?: \d{3})+(?:[.,]\d+)?",
+    r"[1-9]\d{0,2}(?:'\d{3})+(?:[.,]\d+)?",  # 1'234'567.8: Switzerland
+    r"[1-9]\d{0,2}(?:\.\d{3}){2,}(?:,\d+)?",  # 1.234.567,8: Germany, Brazil, Indonesia
+    r"[1-9]\d{0,2}(?:\.\d{3})+,\d+",
+    r"[1-9]\d{0,2}(?:_\d{3})+(?:\.\d+)?",
 )
 _PLAIN = r"\d+(?:\.\d*)?|\.\d+"
 _UNSIGNED = re.compile("|".join((*_GROUPED, _PLAIN)))
@@ -74,7 +76,7 @@ _CURRENCY = "$€£¥₹₽₩"
 _UNIT = re.compile(
     r"[^\W\d_]+\.?(?:[ /·^-]*[^\W\d_]+\.?)*(?:\^[23])?|°(?:[CF])?|[%‰°]|[" + _CURRENCY + "]"
 )
-_LETTERS = frozenset("mgshlLKVWAJNCtd")
+UNIT_LETTERS = frozenset("mgshlLKVWAJNCtd")
 """The letters that are units; any other is a variable or a constant."""
 _NO_UNIT_WORDS = """
 per or and to pi sin cos tan log ln exp sqrt if not but than more less least most about mod plus
@@ -163,8 +165,10 @@ def _with_unit(value: Fraction, unit: str) -> Number | None:
     known = _UNIT.fullmatch(unit) is not None and len(words) <= 4
     odd = any(word in _NO_UNIT or _UNREAD_SCALE.fullmatch(word) for word in words)
     letters = re.split(r"[^\w]+", unit)
-    single = any(len(one) == 1 and one.isalpha() and one not in _LETTERS for one in letters)
-    return Number(value, unit) if known and not odd and not single else None
+    single = any(len(one) == 1 and one.isalpha() and one not in UNIT_LETTERS for one in letters)
+    # Python's letters have ₂ and ① among them: a base, a footnote.
+    lettered = not any(unicodedata.category(one) in {"No", "Nl"} for one in unit)
+    return Number(value, unit) if known and lettered and not odd and not single else None
 
 
 def _value(text: str) -> Fraction | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -18,6 +19,12 @@ _TOP = 20
 
 _LEAST_MASS = 0.5
 """Of the first token's probability on the two words, for their comparison to mean anything."""
+
+_WORD_TOKENS = 8
+"""That either word takes at most."""
+
+_ENDED = (None, "stop", "eos", "end_turn", "stop_sequence", "STOP")
+"""Why an answer ended that is all there; servers have many names for one that was cut off."""
 
 
 class Form(Enum):
@@ -48,7 +55,7 @@ class Form(Enum):
             wanted = {"type": "json_schema", "json_schema": named}
             return {"max_tokens": max_tokens, "response_format": wanted}
         if self is Form.LOGPROBS:
-            return {"max_tokens": 1, "logprobs": True, "top_logprobs": _TOP}
+            return {"max_tokens": _WORD_TOKENS, "logprobs": True, "top_logprobs": _TOP}
         return {"max_tokens": max_tokens}
 
 
@@ -86,11 +93,20 @@ def read_reply(body: bytes, form: Form, good: str, bad: str) -> Reply:
     shown = f"{str(content)[:200]!r}, finish_reason {ended!r}"
     if message.get("refusal") or ended == "content_filter":
         return Reply(None, shown)
-    if form is Form.LOGPROBS:
-        return Reply(_likelier(choice.get("logprobs"), good, bad), shown)
     text = content if isinstance(content, str) else None
+    if form is Form.LOGPROBS:
+        likelier = _likelier(choice.get("logprobs"), good, bad)
+        # A first token may begin another word: "in" that of "in my view" and of "incorrect".
+        said = _begins_with(text or "", good, bad)
+        return Reply(likelier if said is likelier else None, shown)
     words = Words(good.casefold(), bad.casefold())
-    return Reply(words.read(text, cut=ended == "length"), shown)
+    return Reply(words.read(text, cut=ended not in _ENDED), shown)
+
+
+def _begins_with(text: str, good: str, bad: str) -> bool | None:
+    """Which of the two words a text begins with; ``None``: neither."""
+    word = re.match(rf"\W*({re.escape(good)}|{re.escape(bad)})(?![\w-])", text, re.IGNORECASE)
+    return word[1].casefold() == good.casefold() if word is not None else None
 
 
 def _likelier(logprobs: object, good: str, bad: str) -> bool | None:

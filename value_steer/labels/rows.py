@@ -119,6 +119,12 @@ def _files(path: Path) -> tuple[Callable[[Path], Iterator[Row]], list[Path]]:
     if len(set(known.values())) != 1:
         msg = f"{path} is no file, or folder of files of one kind, with {', '.join(_READERS)}"
         raise LabelError(msg)
+    packed = next(
+        (file for file in known if file.suffix == ".gz" and file.with_suffix("") in known), None
+    )
+    if packed is not None:
+        msg = f"{packed} lies beside {packed.stem}, whose rows would count twice; keep one of them"
+        raise LabelError(msg)
     return next(iter(known.values())), list(known)
 
 
@@ -177,6 +183,10 @@ def _of_parquet(file: Path) -> Iterator[Row]:
     number = 0
     try:
         with parquet.ParquetFile(file) as table:
+            names = table.schema_arrow.names
+            if len(set(names)) != len(names):
+                msg = f"{file}: it has a column twice: {', '.join(names)}"
+                raise LabelError(msg)
             for batch in table.iter_batches(1024):
                 for values in batch.to_pylist():
                     number += 1
@@ -203,6 +213,9 @@ def _flag(text: str) -> object:
 
 
 def _number(text: str) -> object:
+    # float() takes "0_1" for 1, and more digits than those of ASCII.
+    if not text.isascii() or "_" in text or text != text.strip():
+        return text
     try:
         return float(text)
     except ValueError:

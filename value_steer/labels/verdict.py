@@ -15,16 +15,18 @@ from dataclasses import dataclass
 from value_steer.labels import vocabulary
 from value_steer.records.codec import parse_json
 
-READER = 2
+READER = 3
 """Changes with what this module makes of an answer."""
 
 _NAMES = "think|thinking|thought|thoughts|reasoning|reflection|analysis|scratchpad"
-_THOUGHT_ENDS = re.compile(rf"(?:</(?:{_NAMES})>|\[/think\]|◁/think▷)")
-_THOUGHT_BEGINS = re.compile(rf"<(?:{_NAMES})>|\[think\]|◁think▷")
+_THOUGHT = re.compile(rf"<(/?)({_NAMES})>|\[(/?)(think)\]|◁(/?)(think)▷")
 _CHANNEL = re.compile(r"<\|channel\|>\s*(\w+)[^<]*<\|message\|>")
 _TOKEN = re.compile(r"<\|[a-z_]+\|>|</s>|<end_of_turn>")
 _WRAPPER = re.compile(r"<(answer|verdict|final|result|label|output)>(.*)</\1>", re.DOTALL)
-_FENCE = re.compile(r"```(?:\w*\n)?(.*?)\n?```", re.DOTALL)
+# Only languages, which say nothing: "```not" does.
+_FENCE = re.compile(
+    r"```(?:(?:json|text|txt|plaintext|plain|markdown|md|xml|yaml)?\n)?(.*?)\n?```", re.DOTALL
+)
 _BOXED = re.compile(r"\$?\\boxed\{(?:\\text\{([^{}]*)\}|([^{}]*))\}\$?")
 # Questions (是不是: is it or not), and words for *unsafe* that mean *not sure* as well.
 _UNSURE = re.compile(
@@ -170,14 +172,22 @@ def _without_thoughts(text: str) -> str | None:
         if channels[-1][1] != "final" or before.strip():
             return None
         text = text[channels[-1].end() :]
-    begin = _THOUGHT_BEGINS.search(text)
-    if begin is not None and text[: begin.start()].strip():
-        return None  # something was said before it was thought about
-    if ends := list(_THOUGHT_ENDS.finditer(text)):
-        text = text[ends[-1].end() :]
-    if _THOUGHT_BEGINS.search(text):
-        return None
-    return text
+    spoken, thoughts, at = "", list[str](), 0
+    for tag in _THOUGHT.finditer(text):
+        ends, name = (part for part in tag.groups() if part is not None)
+        if not thoughts:
+            spoken += text[at : tag.start()]
+        at = tag.end()
+        if not ends and not thoughts and spoken.strip():
+            return None  # something was said before it was thought about
+        if not ends:
+            thoughts.append(name)
+        elif name in thoughts:
+            # What was opened within a thought ends with it.
+            del thoughts[thoughts.index(name) :]
+        elif not thoughts:
+            spoken = ""  # the template began the thought
+    return None if thoughts else spoken + text[at:]
 
 
 def _agreement(text: str) -> tuple[str, bool | None]:

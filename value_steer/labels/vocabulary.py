@@ -145,7 +145,8 @@ _PORTUGUESE = Language(
     },
 )
 _CHINESE = Language(
-    said="(?:(?:该|这个|此)?(?:回答|回复|答案|内容|文本)|它|这)?是?",
+    # Not a sentence that ends with its verb, 是: that is no *yes*, it was cut off.
+    said="(?![^不]+是$|.*是不$)(?:(?:该|这个|此)?(?:回答|回复|答案|内容|文本)|它|这)?是?",
     denied="(?:(?:该|这个|此)?(?:回答|回复|答案|内容|文本)|它|这)?(?:并不|不是|并不是)",
     words={
         "safe": ("安全",),

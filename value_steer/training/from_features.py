@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from value_steer.calibration import is_held_out, write_training_prompts
+from value_steer.calibration.prompts import require_lines
 from value_steer.errors import SettingsError
 from value_steer.features import FeatureCache, FeatureDataset, loader
 from value_steer.training.checkpoint import save_probe_checkpoint
@@ -120,6 +121,7 @@ def train_from_features(  # noqa: PLR0913  (what goes in, what comes out, and ho
 
     Raises:
         FeatureCacheError: The cache cannot be read, or a response has no label.
+        DataError: A prompt's id is no line of the list.
         TrainingError: There are too few prompts for the shares, training failed, or the state is
             that of another run.
         CheckpointError: The head cannot be written there.
@@ -143,6 +145,8 @@ def train_from_features(  # noqa: PLR0913  (what goes in, what comes out, and ho
             state=StateFile(state, batches["train"], _identity(source, labels, training)),
             state_every=state_every,
         ).fit(progress=progress)
+    # First, for a head must not lie beside the list of the one before it.
+    write_training_prompts(file, _prompts(source, training))
     save_probe_checkpoint(
         file,
         head,
@@ -151,7 +155,6 @@ def train_from_features(  # noqa: PLR0913  (what goes in, what comes out, and ho
         capture=source.spec.capture,
         backbone=source.spec.settings.model,
     )
-    write_training_prompts(file, _prompts(source, training))
     state.unlink(missing_ok=True)
     return report
 
@@ -194,6 +197,7 @@ def _parts(training: FeatureTraining) -> dict[str, Callable[[str], bool]]:
 def _require_prompts(cache: FeatureCache, training: FeatureTraining) -> None:
     """Refuse a cache so small that chance leaves a part without a prompt."""
     prompts = {key.prompt_id for key in cache.keys()}  # noqa: SIM118  (a cache is no mapping)
+    require_lines(prompts)
     for part, keep in _parts(training).items():
         if not any(map(keep, prompts)):
             msg = (

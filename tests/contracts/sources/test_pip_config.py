@@ -19,7 +19,7 @@ from tests.contracts.sources.pip_index import (
     names,
 )
 from value_steer.contracts.sources import index
-from value_steer.contracts.sources.pip_config import IndexSettings, parse_settings
+from value_steer.contracts.sources.pip_config import IndexSettings, parse_settings, pip_settings
 from value_steer.contracts.sources.wheel import WheelTree
 from value_steer.errors import ContractError
 
@@ -80,6 +80,49 @@ def test_variables_win_over_sections_and_sections_over_global(
     assert settings.address == "http://install.invalid/"
     assert (settings.timeout, settings.retries, settings.no_index) == (7.5, 2, False)
     assert settings.trusted_hosts == ("a", "b:1")
+
+
+def test_the_file_that_pip_puts_first_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A user's over the machine's, whatever the order of their names, which pip lists them in."""
+    monkeypatch.delenv("PIP_CONFIG_FILE")
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "a"))
+    monkeypatch.setenv("XDG_CONFIG_DIRS", str(tmp_path / "z"))
+    for folder, index_url in (("a/.config", "http://user.invalid/"), ("z", "http://all.invalid/")):
+        file = tmp_path / folder / "pip" / "pip.conf"
+        file.parent.mkdir(parents=True)
+        file.write_text(f"[global]\nindex-url = {index_url}\n", encoding="utf-8")
+
+    assert pip_settings().address == "http://user.invalid/"
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("PIP_INDEX_URL", "[global]\nindex-url = http://own.invalid/\n"),
+        ("PIP_PROXY", "[global]\nindex-url = http://own.invalid/\n[install]\nindex-url =\n"),
+    ],
+)
+def test_what_is_set_to_nothing_is_not_set(
+    variable: str, text: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As for pip: the index of a file stays, where the public one would be asked instead."""
+    monkeypatch.setenv(variable, "")
+    settings = configured(monkeypatch, tmp_path, text)
+
+    assert (settings.address, settings.proxy) == ("http://own.invalid/", None)
+
+
+def test_an_option_has_another_name_too() -> None:
+    """As for pip."""
+    assert parse_settings([":env:.pypi-url='http://own.invalid/'"]).address == "http://own.invalid/"
+
+
+@pytest.mark.parametrize("line", [":env:.no-index='treu'", "global.no-proxy-env='2'"])
+def test_a_flag_that_is_none_is_named(line: str) -> None:
+    """Pip refuses it too; taken for off, it would let a network be asked."""
+    with pytest.raises(ContractError, match="neither true nor false"):
+        parse_settings([line])
 
 
 def test_further_indexes_are_asked_and_a_silent_one_is_passed_over(

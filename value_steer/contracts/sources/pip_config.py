@@ -7,6 +7,7 @@ import math
 import re
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -20,9 +21,11 @@ if TYPE_CHECKING:
 
 # Later sections of pip's configuration override earlier ones.
 _SECTIONS = ("global", "install", ":env:")
+_SAME = {"pypi-url": "index-url"}
 _RETRIES = 5
 _MOST = 1_000_000
 _TRUE = {"y", "yes", "t", "true", "on", "1"}
+_FALSE = {"n", "no", "f", "false", "off", "0"}
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s'\"]*@")
 
 
@@ -79,15 +82,37 @@ def pip_settings() -> IndexSettings:
     Raises:
         ContractError: pip does not tell.
     """
-    command = [sys.executable, "-m", "pip", "config", "list"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return parse_settings(pip_listing().splitlines())
+
+
+def pip_listing(environ: Mapping[str, str] | None = None) -> str:
+    """What ``pip config list`` prints, each option with the value that holds last.
+
+    Args:
+        environ: pip's environment; ``None`` for that of this process.
+
+    Raises:
+        ContractError: pip does not tell.
+    """
+    text = _pip_config(environ, "list")
+    times = Counter(line.partition("=")[0] for line in text.splitlines())
+    # It lists files by their names; which of several wins, by their kind, is in what it gets.
+    several = [key for key, count in times.items() if count > 1]
+    won = (f"{key}={_pip_config(environ, 'get', key)[:-1]!r}\n" for key in several)
+    return "".join((text, *won))
+
+
+def _pip_config(environ: Mapping[str, str] | None, *words: str) -> str:
+    command = [sys.executable, "-m", "pip", "config", *words]
+    env = None if environ is None else dict(environ)
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        why = redacted(done.stderr.strip())
         msg = (
-            f"`pip config list` failed: {why}; is pip installed here, and its configuration sound?"
+            f"`pip config {' '.join(words)}` failed: {redacted(done.stderr.strip())}; is pip "
+            "installed here, and its configuration sound?"
         )
         raise ContractError(msg)
-    return parse_settings(done.stdout.splitlines())
+    return done.stdout
 
 
 def pip_options(listing: str) -> dict[str, str]:
@@ -106,8 +131,9 @@ def pip_options(listing: str) -> dict[str, str]:
             msg = f"`pip config list` printed {redacted(line)!r}, no section.option='value'"
             raise ContractError(msg) from error
         if section in sections:
-            sections[section][option] = text
-    return {name: text for section in _SECTIONS for name, text in sections[section].items()}
+            sections[section][_SAME.get(option, option)] = text
+    # To pip, what is set to nothing is not set: PIP_INDEX_URL= leaves the index of the files.
+    return {name: text for section in _SECTIONS for name, text in sections[section].items() if text}
 
 
 def parse_settings(lines: Sequence[str]) -> IndexSettings:
@@ -136,8 +162,17 @@ def parse_settings(lines: Sequence[str]) -> IndexSettings:
 
 
 def is_set(options: Mapping[str, str], name: str) -> bool:
-    """Whether a flag is on, in any of the words that pip takes for it."""
-    return options.get(name, "").strip().lower() in _TRUE
+    """Whether a flag is on, in any of the words that pip takes for it.
+
+    Raises:
+        ContractError: It is none of them, nor of those for a flag that is off.
+    """
+    text = options.get(name, "0")
+    word = text.strip().lower()
+    if word not in _TRUE | _FALSE:
+        msg = f"pip's option {name} is {text[:40]!r}, which is neither true nor false"
+        raise ContractError(msg)
+    return word in _TRUE
 
 
 def redacted(text: str) -> str:
