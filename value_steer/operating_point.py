@@ -15,41 +15,44 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("value_steer")
 
-_ABSTAIN_AT = "additional_config.abstain."
 
-
-def resolve_abstain_threshold(settings: AbstainSettings, card: HeadCard) -> Threshold:
+def resolve_abstain_threshold(
+    settings: AbstainSettings, card: HeadCard, section: str = "abstain"
+) -> Threshold:
     """The threshold that applies: the configuration's own, else the head's calibrated one.
 
     Args:
-        settings: The ``abstain`` section.
+        settings: The ``abstain`` section, or that of a named head.
         card: Card of the head, in the polarity P(good).
+        section: Where the settings stand in ``additional_config``, for messages.
 
     Raises:
         CalibrationError: The head has no calibration for the quantity that is asked for.
         SettingsError: Neither the configuration nor the head gives a threshold.
     """
+    at = f"additional_config.{section}."
     if settings.threshold is not None:
         return settings.threshold
     if settings.abstain_reward is not None:
-        return _calibrated(card, "abstain_reward", settings.abstain_reward, _ABSTAIN_AT)
+        return _calibrated(card, "abstain_reward", settings.abstain_reward, at)
     if settings.target_rate is not None:
-        return _calibrated(card, "target_rate", settings.target_rate, _ABSTAIN_AT)
+        return _calibrated(card, "target_rate", settings.target_rate, at)
     if card.threshold is not None:
         return card.threshold
     msg = (
-        "additional_config.abstain: no threshold; set threshold, abstain_reward or target_rate, "
+        f"additional_config.{section}: no threshold; set threshold, abstain_reward or target_rate, "
         "or use a head whose sidecar has a calibrated threshold"
     )
     raise SettingsError(msg)
 
 
-def resolve_vfd_threshold(settings: VfdSettings, card: HeadCard) -> Threshold:
+def resolve_vfd_threshold(settings: VfdSettings, card: HeadCard, section: str = "vfd") -> Threshold:
     """The threshold that applies: the configuration's own, else the head's calibrated one.
 
     Args:
-        settings: The ``vfd`` section.
+        settings: The ``vfd`` section, or that of a named head.
         card: Card of the head, in the polarity P(undesirable).
+        section: Where the settings stand in ``additional_config``, for messages.
 
     Raises:
         CalibrationError: The head has no calibration of ``alpha``, which is asked for.
@@ -58,12 +61,12 @@ def resolve_vfd_threshold(settings: VfdSettings, card: HeadCard) -> Threshold:
     if settings.threshold is not None:
         return settings.threshold
     if settings.alpha is not None:
-        return _calibrated(card, "alpha", settings.alpha, "additional_config.vfd.")
+        return _calibrated(card, "alpha", settings.alpha, f"additional_config.{section}.")
     if card.threshold is not None:
         return card.threshold
     msg = (
-        "additional_config.vfd: no threshold; set threshold or alpha, or use a head whose sidecar "
-        "has a calibrated threshold"
+        f"additional_config.{section}: no threshold; set threshold or alpha, or use a head whose "
+        "sidecar has a calibrated threshold"
     )
     raise SettingsError(msg)
 

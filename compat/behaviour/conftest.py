@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 from compat.behaviour import heads, processes, tiny_images, tiny_models
-from compat.behaviour.batches import INTERPRETED
+from compat.behaviour.batches import INTERPRETED, SHORT
 from compat.behaviour.engines import (
     ENVIRONMENT,
     GPUS,
@@ -35,7 +35,7 @@ os.environ.update(ONE_THREAD)
 # neither made smaller nor followed by others: in the negative control that tells nothing.
 settings.register_profile(
     "suite",
-    max_examples=3 if INTERPRETED else 12,
+    max_examples=3 if SHORT else 12,
     deadline=None,  # an engine is no function to be timed
     derandomize=True,
     database=None,

@@ -97,11 +97,11 @@ def test_a_head_that_never_objects_changes_nothing(
     kind: str, plain: PlainEngine, drafting: Callable[..., Engine], *, speculates: bool
 ) -> None:
     """Greedy tokens are those of plain vLLM without drafts, of which some were accepted."""
-    natural = plain.generate(batches.greedy(batches.LONG))
+    natural = plain.generate(batches.greedy())
     engine = drafting(kind)
     before = engine.drafts()
 
-    answers = engine.generate(batches.greedy(batches.LONG, steer_head="content"))
+    answers = engine.generate(batches.greedy(steer_head="content"))
 
     assert [a.tokens for a in answers] == [n.tokens for n in natural]
     drafted, accepted = (now - then for now, then in zip(engine.drafts(), before, strict=True))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.depth("equal")
 
-_TOKENS = 16 if batches.INTERPRETED else 40
+_TOKENS = 16 if batches.SHORT else 40
 _MIDDLE = _TOKENS // 2
 _GREEDY = [Arrival(r, at=i // 2) for i, r in enumerate(batches.greedy(_TOKENS)[:8])]
 _SEEDED = [Arrival(r, at=i // 2) for i, r in enumerate(batches.seeded(8, max_tokens=_TOKENS))]

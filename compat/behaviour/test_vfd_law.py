@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.mode("vfd"), pytest.mark.depth("equal")]
 
 _ALLOWED = 12
 _SAMPLING = {"temperature": 1.0, "max_tokens": 1}
-_SEEDS = 1000 if batches.INTERPRETED else 3000
+_SEEDS = 1000 if batches.SHORT else 3000
 """Interpreted, to admit a request takes longer than to answer it."""
 _Z = 3.719
 """The normal quantile of the false-alarm level of the test below: one run in 10,000."""

@@ -111,8 +111,9 @@ class AsyncScheduler(Scheduler):
 """,
     "vllm/v1/request.py": """
 class Request:
-    def __init__(self, request_id, prompt_token_ids, sampling_params):
+    def __init__(self, request_id, prompt_token_ids, sampling_params, arrival_time):
         self.request_id = request_id
+        self.arrival_time = arrival_time
         self.prompt_token_ids = prompt_token_ids
         self.sampling_params = sampling_params
         self.stop_reason: int | str | None = None
@@ -155,7 +156,8 @@ class InputProcessor:
         params.verify(self.model_config, self.tokenizer)
 
     def process_inputs(self, request_id, prompt, params, supported_tasks, resumable=False):
-        return EngineCoreRequest(request_id, prompt, params, resumable)
+        arrival_time = time.time()
+        return EngineCoreRequest(request_id, prompt, params, resumable, arrival_time=arrival_time)
 """,
     "vllm/v1/engine/core.py": """
 class EngineCore:

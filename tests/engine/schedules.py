@@ -20,6 +20,7 @@ class Params:
     extra_args: dict[str, Any] | None = None
     structured_outputs: object | None = None
     logprobs: int | None = None
+    logprob_token_ids: list[int] | None = None
     top_p: float = 1.0
     top_k: int = 0
     min_p: float = 0.0

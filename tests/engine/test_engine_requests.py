@@ -213,6 +213,40 @@ def test_a_search_survives_a_preemption_and_a_held_token_does_not() -> None:
         assert (list(table), len(table)) == (["a"], 1)
 
 
+def test_thresholds_that_change_leave_running_requests_alone() -> None:
+    """Those of Model Runner V2 come back as new ones after a preemption."""
+    scheduler = Scheduler()
+    table = RequestTable(abstaining(0.25, 0))
+    scheduler.add(Job("a", prompt=3))
+    table.advance(scheduler.step({"a": 3}))
+    table.admit = abstaining(0.75, 0)
+    scheduler.preempt("a")
+    scheduler.add(Job("b", prompt=3))
+    scheduler.jobs["a"].known_to_worker = False
+    table.advance(scheduler.step({"a": 3, "b": 3}))
+
+    assert (table["a"].threshold, table["b"].threshold) == (0.25, 0.75)
+    table.drop("a")
+    scheduler.add(Job("a", prompt=3))
+    table.advance(scheduler.step({"a": 3}))
+    assert table["a"].threshold == 0.75
+
+
+@pytest.mark.parametrize(
+    ("asked", "wants"),
+    [({}, False), ({"logprobs": 0}, True), ({"logprob_token_ids": [7]}, True)],
+)
+def test_log_probabilities_are_wanted_by_rank_or_by_token(
+    asked: dict[str, Any], *, wants: bool
+) -> None:
+    """Of the most probable tokens, or of named ones."""
+    new = SimpleNamespace(
+        req_id="a", prompt_token_ids=[1], prompt_embeds=None, sampling_params=Params(**asked)
+    )
+
+    assert abstaining(0.5, 0)(new, 0).wants_logprobs is wants
+
+
 def test_a_grammar_waits_until_the_held_token_is_known_to_it() -> None:
     """Its mask is of the sequence without that token, so it cannot say whether one may end."""
     for constrained, holds, judged in (

@@ -185,7 +185,7 @@ def test_outcomes_tell_endings_apart() -> None:
     host.step(dict.fromkeys(("low", "fine", "bad", "off"), 0.75))
     host.step({"low": 0.25, "fine": 0.75, "off": 0.25})
     for name in ("low", "fine", "bad", "off"):
-        host.ledger.close(name, host.endings.get(name), 2)
+        host.ledger.close(name, host.endings.get(name), 2, 0.0)
 
     outcomes = {o.request_id: o for o in host.ledger.outcomes()}
 

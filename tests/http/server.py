@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -56,6 +57,7 @@ def outcome(request_id: str, **fields: Any) -> dict[str, Any]:
     """As a worker gives it, of a request that was steered to its own end."""
     plain: dict[str, Any] = {
         "request_id": request_id,
+        "arrived": math.inf,
         "abstained": False,
         "ending": None,
         "refused": None,

@@ -26,7 +26,7 @@ def test_answers_that_wait_are_asked_for_together() -> None:
 
     async def ask() -> list[Any]:
         outcomes = finder(client)
-        return await asyncio.gather(*(outcomes.find([f"chatcmpl-{i}"], 0) for i in range(32)))
+        return await asyncio.gather(*(outcomes.find([f"chatcmpl-{i}"], 0, 0.0) for i in range(32)))
 
     found = asyncio.run(ask())
 
@@ -45,7 +45,7 @@ def test_an_outcome_may_come_late() -> None:
     client.before = before
 
     async def ask() -> Any:
-        return await finder(client, patience=60).find(["chatcmpl-a"], 0)
+        return await finder(client, patience=60).find(["chatcmpl-a"], 0, 0.0)
 
     assert asyncio.run(ask())["request_id"] == "e"
     assert len(client.calls) == 3
@@ -71,13 +71,13 @@ def test_where_no_outcome_ever_comes_nobody_waits_for_long() -> None:
     async def ask() -> None:
         outcomes = finder(client, patience=0.05)
         for i in range(8):
-            assert await outcomes.find([f"none-{i}"], 0) is None
+            assert await outcomes.find([f"none-{i}"], 0, 0.0) is None
         asked = len(client.calls)
-        assert await outcomes.find(["none"], 0) is None
+        assert await outcomes.find(["none"], 0, 0.0) is None
         assert len(client.calls) == asked + 1
         client.answers["some"] = {"0": outcome("e")}
-        assert await outcomes.find(["some"], 0) is not None
-        assert await outcomes.find(["none"], 0) is None
+        assert await outcomes.find(["some"], 0, 0.0) is not None
+        assert await outcomes.find(["none"], 0, 0.0) is None
         assert len(client.calls) > asked + 3
 
     asyncio.run(ask())
@@ -94,7 +94,7 @@ def test_an_engine_that_fails_costs_the_outcome_only(caplog: pytest.LogCaptureFi
     client.before = before
 
     async def ask() -> Any:
-        return await asyncio.wait_for(finder(client, patience=100).find(["chatcmpl-a"], 0), 50)
+        return await asyncio.wait_for(finder(client, patience=100).find(["chatcmpl-a"], 0, 0.0), 50)
 
     assert asyncio.run(ask()) is None
     assert asyncio.run(Server(client, JSON, [CHOICES]).ask(CHAT)).body == CHOICES
@@ -111,7 +111,7 @@ def test_an_engine_that_is_in_a_long_step_is_waited_for() -> None:
     client.before = before
 
     async def ask() -> Any:
-        return await finder(client, patience=0.05).find(["chatcmpl-a"], 0)
+        return await finder(client, patience=0.05).find(["chatcmpl-a"], 0, 0.0)
 
     assert asyncio.run(ask())["request_id"] == "e"
 
@@ -128,29 +128,30 @@ def test_an_engine_that_does_not_answer_holds_up_nobody() -> None:
 
         client.before = before
         outcomes = finder(client, slowest=1)
-        assert await outcomes.find(["a"], 0) is None
+        assert await outcomes.find(["a"], 0, 0.0) is None
         started = time.monotonic()
-        assert await outcomes.find(["b"], 0) is None
+        assert await outcomes.find(["b"], 0, 0.0) is None
         assert time.monotonic() - started < 0.9
         assert len(client.calls) == 1
         answers.set()
         await asyncio.sleep(0.1)
-        assert await outcomes.find(["c"], 0) is not None
+        assert await outcomes.find(["c"], 0, 0.0) is not None
 
     asyncio.run(ask())
 
 
 def test_an_id_that_is_used_again_does_not_get_the_outcome_before() -> None:
     """A caller chooses ids; the engine's own are never the same."""
-    client = Client({"chatcmpl-a": {"0": outcome("chatcmpl-a-11111111")}})
+    client = Client({"chatcmpl-a": {"0": outcome("chatcmpl-a-11111111", arrived=1.5)}})
 
     async def ask() -> Any:
         outcomes = finder(client, patience=60)
-        assert (await outcomes.find(["chatcmpl-a"], 0) or {})["value"] == 0.75
-        asking = asyncio.create_task(outcomes.find(["chatcmpl-a"], 0))
+        assert (await outcomes.find(["chatcmpl-a"], 0, 1.0) or {})["value"] == 0.75
+        asking = asyncio.create_task(outcomes.find(["chatcmpl-a"], 0, 2.0))
         await asyncio.sleep(0.05)
         assert not asking.done()
-        client.answers["chatcmpl-a"] = {"0": outcome("chatcmpl-a-22222222", value=0.5)}
+        later = outcome("chatcmpl-a-22222222", value=0.5, arrived=2.5)
+        client.answers["chatcmpl-a"] = {"0": later}
         return await asking
 
     assert asyncio.run(ask())["value"] == 0.5
@@ -183,8 +184,8 @@ def test_a_caller_that_goes_does_not_disturb_the_others() -> None:
 
     async def ask() -> Any:
         outcomes = finder(client, patience=60)
-        gone = asyncio.create_task(outcomes.find(["gone"], 0))
-        stays = asyncio.create_task(outcomes.find(["chatcmpl-a"], 0))
+        gone = asyncio.create_task(outcomes.find(["gone"], 0, 0.0))
+        stays = asyncio.create_task(outcomes.find(["chatcmpl-a"], 0, 0.0))
         await asyncio.sleep(0.02)
         gone.cancel()
         await asyncio.wait([gone])
@@ -279,10 +280,47 @@ def test_every_engine_is_asked() -> None:
 
     async def ask() -> list[Any]:
         outcomes = finder(client)
-        return [await outcomes.find([f"chatcmpl-{i}"], 0) for i in range(2)]
+        return [await outcomes.find([f"chatcmpl-{i}"], 0, 0.0) for i in range(2)]
 
     assert [one["request_id"] for one in asyncio.run(ask())] == ["chatcmpl-0", "chatcmpl-1"]
     assert Engines(client).reaches_all
+
+
+def test_answers_of_one_request_may_come_from_several_engines() -> None:
+    """Under data parallelism each engine knows some of them, and the last one under an id."""
+    entered = 50.0
+
+    class Both(Core):
+        async def _call_utility_async(self, *_: Any, engine: bytes) -> list[Any]:
+            which = int(engine)
+            told = {str(which): outcome(f"{which}"), "2": outcome(f"old-{which}", arrived=49.0)}
+            if which == 0:
+                told["2"] = outcome("new", arrived=51.0)
+            return [{"chatcmpl-a": told}]
+
+    client = Client()
+    client.engine_core = Both()  # type: ignore[attr-defined]
+
+    async def ask() -> list[Any]:
+        outcomes = finder(client)
+        return [await outcomes.find(["chatcmpl-a"], answer, entered) for answer in range(3)]
+
+    assert [one["request_id"] for one in asyncio.run(ask())] == ["0", "1", "new"]
+
+
+def test_an_outcome_of_an_earlier_request_is_not_an_answers_own() -> None:
+    """One that its caller gave up under the same id, and that nobody asked for."""
+    client = Client({"chatcmpl-a": {"0": abstained("given up", arrived=time.time())}})
+    server = Server(client, JSON, [CHOICES])
+
+    async def before(method: str) -> None:
+        if len(client.asked(method)) == 3:
+            client.answers["chatcmpl-a"]["0"] = outcome("own", arrived=time.time())
+
+    client.before = before
+    told = asyncio.run(server.ask(CHAT)).json["choices"][0]["value_steer"]
+
+    assert told["outcome"] == "steered"
 
 
 def test_engines_that_cannot_all_be_asked_are_told_of(caplog: pytest.LogCaptureFixture) -> None:

@@ -44,7 +44,7 @@ def test_each_request_is_counted_once_and_as_its_answer_says() -> None:
         name = f"chatcmpl-{number}"
         begins = {name: 1} if admitted is THINKS else {}
         ledger.take(StepReport(admitted={name: admitted}, begins=begins), [name])
-        ended = ledger.close(name, ending, 3)
+        ended = ledger.close(name, ending, 3, 0.0)
         assert ended is not None
         told.append(word(dataclasses.asdict(ended)))
 
@@ -76,8 +76,8 @@ def test_the_value_that_ended_a_filtered_request_is_not_that_of_its_stop_token()
     ledger.take(report(4, 0.625), names)
     ledger.take(report(5, 0.25), names)
     ledger.take(report(6, 0.875, a=Ending.ABSTAINED), names)
-    ended = ledger.close("a", Ending.ABSTAINED, 3)
-    other = ledger.close("b", None, 3)
+    ended = ledger.close("a", Ending.ABSTAINED, 3, 0.0)
+    other = ledger.close("b", None, 3, 0.0)
 
     assert ended is not None
     assert (ended.value, ended.lowest, ended.judged) == (0.25, 0.25, 2)
@@ -92,7 +92,7 @@ def test_a_row_in_flight_when_its_request_ends_counts_nowhere() -> None:
     report = StepReport(p_good=np.array([0.25], np.float32), positions=np.array([4]))
     ledger.take(StepReport(admitted={"a": ABSTAINS}), ["a"])
     ledger.take(report, ["a"])
-    ledger.close("a", Ending.ABSTAINED, 1)
+    ledger.close("a", Ending.ABSTAINED, 1, 0.0)
     ledger.take(report, ["a"])
 
     assert sum(ledger.counters.p_good) == ledger.counters.judged == 1

@@ -7,6 +7,7 @@ Start-up
     ``host``       what vLLM will run, and what value-steer refuses to run on
     ``hooks``      the seams: a step's two calls, the feature at ``compute_logits``, the sampler
     ``self_test``  proof that the seams are reached
+    ``logs``       where log records go
     ``frontend``   requests whose settings are wrong are refused where they enter
 
 Both modes

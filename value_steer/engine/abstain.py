@@ -122,12 +122,9 @@ class Abstainer:
         fired = self._fired(values, rows, _open(rows, refused, forced), stop_tokens.possible)
         if forced is None:
             return Judgement(values, fired, tokens, fired), stop_tokens
-        running = forced.running
-        for allowed in (stop_tokens.possible, None if refused is None else ~refused):
-            running = running if allowed is None else running & allowed
+        running = forced.running if refused is None else forced.running & ~refused
         marks = self._forcing.settle(forced, fired, running)
-        # A step that is taken again says again by which value its row fired.
-        values = values.masked_fill(forced.begun & ~forced.first, torch.nan)
+        values = values.masked_fill(forced.begun, torch.nan)
         return Judgement(values, fired | running, tokens, marks), stop_tokens
 
     def _fired(

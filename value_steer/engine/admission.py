@@ -130,7 +130,7 @@ class Admission:
             first_endable=prompt_length + params.min_tokens,
             stop_token=-1 if stop_token is None else stop_token,
             constrained=params.structured_outputs is not None,
-            wants_logprobs=params.logprobs is not None,
+            wants_logprobs=_wants_logprobs(params),
             slot=slot,
             vfd_threshold=filtering,
             candidates=self._candidates(own),
@@ -280,6 +280,12 @@ def _stop_token(params: SamplingParams) -> int | None:
     if params.eos_token_id is not None:
         return params.eos_token_id
     return min(params.stop_token_ids, default=None)
+
+
+def _wants_logprobs(params: SamplingParams) -> bool:
+    """Whether the caller asked for log-probabilities: of the most probable tokens, or by id."""
+    named = getattr(params, "logprob_token_ids", None)  # not known to every release
+    return params.logprobs is not None or bool(named)
 
 
 def _prompt_length(new: NewRequestData) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 import vllm
@@ -214,13 +213,3 @@ def _lacks_drafts() -> bool:
 def _has(vllm_config: VllmConfig, name: str) -> bool:
     """Whether a configuration that some releases do not know is given."""
     return getattr(vllm_config, name, None) is not None
-
-
-def adopt_logging() -> None:
-    """Send value-steer's log records where vLLM's own go, unless the operator set that up."""
-    ours, theirs = logging.getLogger("value_steer"), logging.getLogger("vllm")
-    if not ours.handlers:
-        for handler in theirs.handlers:
-            ours.addHandler(handler)
-        ours.setLevel(theirs.getEffectiveLevel())
-        ours.propagate = not theirs.handlers

@@ -133,12 +133,12 @@ def _head(
 
 def _abstention(settings: AbstainSettings, section: str, config: ModelConfig) -> Abstention:
     head = _head(settings, section, Polarity.P_GOOD, config)
-    return Abstention(settings, head, resolve_abstain_threshold(settings, head.card))
+    return Abstention(settings, head, resolve_abstain_threshold(settings, head.card, section))
 
 
 def _filtering(settings: VfdSettings, section: str, config: ModelConfig) -> Filtering:
     head = _head(settings, section, Polarity.P_UNDESIRABLE, config)
-    return Filtering(settings, head, resolve_vfd_threshold(settings, head.card))
+    return Filtering(settings, head, resolve_vfd_threshold(settings, head.card, section))
 
 
 def admission(modes: Modes) -> Admission:

@@ -27,6 +27,7 @@ class RequestTable:
     def __init__(self, admit: Admission) -> None:
         self.admit = admit
         self._live: dict[str, LiveRequest] = {}
+        self._admitted_by: dict[str, Admission] = {}
         self._free_slots: list[int] = []
         self._scheduled: list[LiveRequest] = []
         self._steady_ids: list[str] | None = None
@@ -81,6 +82,7 @@ class RequestTable:
     def drop(self, request_id: str) -> LiveRequest | None:
         """Forget a finished request."""
         request = self._live.pop(request_id, None)
+        self._admitted_by.pop(request_id, None)
         if request is not None:
             self._free_slots.append(request.slot)
             self._steady_ids = None
@@ -129,7 +131,9 @@ class RequestTable:
             slot = known.slot
         else:
             slot = self._free_slots.pop() if self._free_slots else len(self._live)
-        request = self.admit(new, slot)
+        # Thresholds that have changed meanwhile apply to the requests that come from then on.
+        admit = self._admitted_by.setdefault(new.req_id, self.admit)
+        request = admit(new, slot)
         if known is not None:
             request.filtered.search = known.filtered.search
             request.filtered.drawn = known.filtered.drawn

@@ -211,7 +211,9 @@ class Steering:
             vfd_head=request.vfd_head,
         )
         if request.refusal is not None:
-            logger.error("request %s is ended at once: %s", request_id, request.refusal)
+            endable = request.stop_token >= 0
+            what = "is ended at once" if endable else "runs on unsteered, since it ignores its end"
+            logger.error("request %s %s: %s", request_id, what, request.refusal)
 
 
 @dataclass(frozen=True, slots=True)

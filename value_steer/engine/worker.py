@@ -12,6 +12,7 @@ from value_steer import versions
 from value_steer.config import is_disabled, parse_settings
 from value_steer.engine import controls, hooks, host, self_test
 from value_steer.engine.assembly import pass_on, place, steer
+from value_steer.engine.logs import adopt_logging
 from value_steer.engine.modes import prepare
 from value_steer.engine.scheduling.outcomes import Counters
 from value_steer.engine.scheduling.recording import check_directory
@@ -50,7 +51,7 @@ class ValueSteerWorker(host.worker_base()):  # type: ignore[misc]  # the host de
     """
 
     def __init__(self, vllm_config: VllmConfig, *args: Any, **kwargs: Any) -> None:
-        host.adopt_logging()
+        adopt_logging()
         settings = parse_settings(vllm_config.additional_config)
         versions.check_environment()
         disabled = is_disabled()

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,6 +51,8 @@ class Engines:
 
 Outcome = dict[str, Any]
 """As ``steer_answers`` of a worker gives it."""
+_Answers: TypeAlias = "Mapping[str, Mapping[str, Outcome]]"
+"""By the id that a caller knows and the number of the answer."""
 
 _PATIENCE = 1.0
 """Seconds that an answer waits for an outcome that the engine does not know yet."""
@@ -62,14 +63,13 @@ _FEWEST = 8
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.004, 0.05
 _MISSES = 8
 """After so many answers in a row without an outcome, the next ones do not wait for theirs."""
-_GIVEN = 10_000
-"""As many outcomes as an engine keeps."""
 
 
 @dataclass(eq=False)
 class _Wait:
     names: Sequence[str]
     answer: str
+    entered: float
     asked: int = 0
     since: float = 0.0
     found: asyncio.Future[Outcome] = field(
@@ -101,18 +101,18 @@ class Outcomes:
         self._asking: asyncio.Task[None] | None = None
         self._stuck = self._is_asking = False
         self._misses = 0
-        self._given: OrderedDict[str, None] = OrderedDict()
 
-    async def find(self, names: Sequence[str], answer: int) -> Outcome | None:
+    async def find(self, names: Sequence[str], answer: int, entered: float) -> Outcome | None:
         """What became of an answer; ``None`` if nobody can say in time.
 
         Args:
             names: Ids of requests, the last one known counts.
             answer: Its number among the answers to that request.
+            entered: When the server got the request, in seconds since the epoch.
         """
         if self._stuck:  # the engine has not answered the last question yet
             return None
-        wait = _Wait(names, str(answer))
+        wait = _Wait(names, str(answer), entered)
         self._waiting.append(wait)
         self._came.set()
         if self._asking is None or self._asking.done():
@@ -146,19 +146,19 @@ class Outcomes:
             except asyncio.TimeoutError:
                 pause = min(pause * 1.5, _LONGEST_PAUSE)
 
-    async def _fetch(self, waiting: Sequence[_Wait]) -> dict[str, Mapping[str, Outcome]]:
+    async def _fetch(self, waiting: Sequence[_Wait]) -> list[_Answers]:
+        """What each engine says; several may know the same id."""
         names = list(dict.fromkeys(name for wait in waiting for name in wait.names))
         self._is_asking = True
         try:
-            replies = await self._engines.ask("steer_answers", names)
+            return await self._engines.ask("steer_answers", names)
         finally:
             self._stuck = self._is_asking = False
-        return {name: found for reply in replies for name, found in reply.items()}
 
-    def _settle(self, waiting: Sequence[_Wait], found: Mapping[str, Mapping[str, Outcome]]) -> None:
+    def _settle(self, waiting: Sequence[_Wait], found: Sequence[_Answers]) -> None:
         lacking = []
         for wait in waiting:
-            outcome = self._fresh(wait, found)
+            outcome = _own(wait, found)
             if outcome is None:
                 lacking.append(wait)
             else:
@@ -178,22 +178,23 @@ class Outcomes:
         wait.since = wait.since or now
         return wait.asked >= _FEWEST and now - wait.since >= self._patience
 
-    def _fresh(self, wait: _Wait, found: Mapping[str, Mapping[str, Outcome]]) -> Outcome | None:
-        """The outcome of an answer, unless an earlier one under the same id had it."""
-        for name in reversed(wait.names):
-            outcome = found.get(name, {}).get(wait.answer)
-            # A caller may use an id again, and the engine may still know the last answer only.
-            if outcome is not None and outcome["request_id"] not in self._given:
-                self._given[outcome["request_id"]] = None
-                if len(self._given) > _GIVEN:
-                    self._given.popitem(last=False)
-                return outcome
-        return None
-
     def _give_up(self, waiting: Sequence[_Wait]) -> None:
         for wait in waiting:
             _give(wait, {})
         self._waiting = [other for other in self._waiting if other not in waiting]
+
+
+def _own(wait: _Wait, found: Sequence[_Answers]) -> Outcome | None:
+    """The outcome of an answer, not that of an earlier one under the same id.
+
+    A caller may use an id again, and an engine may still know the last answer only.
+    """
+    for name in reversed(wait.names):
+        for answers in found:
+            outcome = answers.get(name, {}).get(wait.answer)
+            if outcome is not None and outcome["arrived"] >= wait.entered:
+                return outcome
+    return None
 
 
 def _give(wait: _Wait, outcome: Outcome) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,9 +20,11 @@ class Exchange:
     Attributes:
         alone: Whether no other one was answered at the same time under the same id of its caller's
             choice; otherwise nobody can say whose an outcome is.
+        entered: When it came, in seconds since the epoch.
     """
 
     alone: bool = True
+    entered: float = field(default_factory=time.time)
 
 
 class Exchanges:

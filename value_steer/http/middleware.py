@@ -116,7 +116,7 @@ class _Server:
             async def find(names: Sequence[str], answer: int) -> Outcome | None:
                 if not exchange.alone or not await self._are_steered():
                     return None
-                return await self._outcomes.find(names, answer)
+                return await self._outcomes.find(names, answer, exchange.entered)
 
             await app(scope, recorded, Reply(send, surface, find, self._notices))
 

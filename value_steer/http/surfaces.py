@@ -82,7 +82,8 @@ class Completions(Chat):
     def _place(self, name: str, choice: Body) -> Place:
         index: int = choice["index"]
         if index and not self._choices:  # the first choice is the first, whatever was asked for
-            self._choices = json.loads(self._request()).get("n") or 1
+            asked = json.loads(self._request()).get("n") or 1
+            self._choices = int(float(asked))  # the server takes "2" and 2.0 as well
         prompt, answer = divmod(index, self._choices or 1)
         return Place(choice, (f"{name}-{prompt}",), answer)
 

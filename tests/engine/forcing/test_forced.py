@@ -102,7 +102,41 @@ def test_a_position_that_is_taken_again_gives_out_the_same_token() -> None:
     row.step()
     row.at(5)
 
-    assert [row.step() for _ in range(2)] == [(9, FORCED | BEGINS), (STOP, FORCED | ENDS)]
+    again = [row.step(fires=True) for _ in range(2)]
+    assert again == [(9, FORCED | BEGINS), (STOP, FORCED | ENDS)]
+
+
+def test_a_script_is_forgotten_with_the_token_that_began_it() -> None:
+    """Another token may be drawn there, to which the head does not object."""
+    row = Row(AbstainAction.MESSAGE)
+    row.step(fires=True)
+    row.step()
+    row.at(5)
+
+    assert [row.step() for _ in range(2)] == [(4, 0), (4, 0)]
+    assert row.step(fires=True) == (9, FORCED | BEGINS)
+
+
+def test_a_partial_prefill_forgets_nothing() -> None:
+    """It ends where the script began, and what follows is known."""
+    row = Row(AbstainAction.MESSAGE)
+    row.step(fires=True)
+    row.request.complete = False
+    row.at(5)
+    row.step()
+    row.request.complete = True
+    row.at(6)
+
+    assert row.step() == (STOP, FORCED | ENDS)
+
+
+def test_a_grammar_gets_the_mark_alone() -> None:
+    """A script of several tokens might get stuck in it."""
+    row = Row(AbstainAction.END_THINKING, opened=0)
+    row.request.constrained = True
+    row.at(5)
+
+    assert [row.step(fires=True) for _ in range(2)] == [(CLOSES, FORCED | BEGINS), (4, 0)]
 
 
 def test_the_place_of_another_request_begins_anew() -> None:

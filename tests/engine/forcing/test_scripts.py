@@ -50,7 +50,7 @@ def test_texts_become_tokens() -> None:
     scripts = resolve_scripts(settings, Tokenizer(), drafts=False)
 
     assert scripts == Scripts(Reasoning(0, 7, (8, 9, 7)), (9,))
-    assert scripts.tokens() == ((), (8, 9, 7), (9, STOP), (8, 9, 7, 9, STOP))
+    assert scripts.tokens() == ((), (7,), (8, 9, 7), (9, STOP), (8, 9, 7, 9, STOP))
 
 
 @pytest.mark.parametrize(
@@ -71,14 +71,14 @@ def test_what_is_said_depends_on_where_a_request_is(
     """Inside a reasoning section a message would be taken for a thought."""
     scripts = Scripts(Reasoning(0, 7, (7,)), (9,))
 
-    assert scripts.chosen(action, thinking=inside) == script
+    assert scripts.chosen(action, thinking=inside, constrained=False) == script
 
 
 def test_without_reasoning_a_message_is_all_that_is_said() -> None:
     """A model whose vocabulary has no such token never thinks."""
     scripts = Scripts(None, (9,))
 
-    assert scripts.chosen(AbstainAction.MESSAGE, thinking=True) == SPEAK
+    assert scripts.chosen(AbstainAction.MESSAGE, thinking=True, constrained=False) == SPEAK
     assert not scripts.allows(AbstainAction.END_THINKING)
 
 

@@ -30,7 +30,7 @@ def _judged(position: int, *values: float | None) -> dict[str, Any]:
 def _close(
     ledger: Ledger, request_id: str, ending: Ending | None = None, tokens: int = 3
 ) -> Outcome:
-    outcome = ledger.close(request_id, ending, tokens)
+    outcome = ledger.close(request_id, ending, tokens, 0.0)
     assert outcome is not None
     return outcome
 
@@ -128,8 +128,8 @@ def test_rows_in_flight_of_requests_that_are_over_count_for_nobody() -> None:
     assert _close(ledger, "b").value == 0.75
     counters = ledger.counters
     assert (counters.judged, counters.interventions, counters.no_acceptable) == (1, 0, 0)
-    assert ledger.close("a", None, 1) is None
-    assert ledger.close("never seen", None, 1) is None
+    assert ledger.close("a", None, 1, 0.0) is None
+    assert ledger.close("never seen", None, 1, 0.0) is None
 
 
 def test_a_position_that_is_judged_again_counts_once() -> None:

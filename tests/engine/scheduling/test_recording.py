@@ -75,6 +75,7 @@ def _request(tokens: int, finish: str = "stop", name: str = "2_cmpl-abc-01234567
     params = SimpleNamespace(temperature=0.5, top_p=1.0, top_k=-1, min_p=0.0, max_tokens=9)
     return SimpleNamespace(
         request_id=name,
+        arrival_time=0.0,
         num_output_tokens=tokens,
         num_prompt_tokens=len(PROMPT),
         prompt_token_ids=PROMPT,
@@ -237,7 +238,7 @@ def test_the_ledger_counts_controls_and_what_became_of_them() -> None:
     ledger.count_recording(Recording(answers=1))
     ledger.count_recording(Recording(errors=1))
 
-    control, steered = ledger.close("a", None, 3), ledger.close("b", Ending.ABSTAINED, 3)
+    control, steered = ledger.close("a", None, 3, 0.0), ledger.close("b", Ending.ABSTAINED, 3, 0.0)
 
     assert control is not None
     assert steered is not None

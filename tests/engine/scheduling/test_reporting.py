@@ -60,7 +60,12 @@ class Steered(SteeredScheduling, Host):
 
 def _request(**changes: Any) -> Any:
     return SimpleNamespace(
-        request_id="a", stops={1}, stop_reason=None, num_output_tokens=0, **changes
+        request_id="a",
+        stops={1},
+        stop_reason=None,
+        num_output_tokens=0,
+        arrival_time=3.5,
+        **changes,
     )
 
 

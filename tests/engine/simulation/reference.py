@@ -102,8 +102,6 @@ class Reference:
         if index >= len(self._script):
             return None
         token = self._script[index]
-        if self._ask.grammar and processed[token] == -torch.inf:
-            return None
         if answer.action is AbstainAction.MESSAGE and index == len(self._script) - 1:
             answer.ending = Ending.ABSTAINED
         return token
@@ -115,7 +113,9 @@ class Reference:
         closing = trace.closing if opened > _last(sequence, CLOSES) else ()
         if action is AbstainAction.MESSAGE and not self._ask.grammar:
             return (*closing, *trace.message, STOP)
-        return closing if action is AbstainAction.END_THINKING else ()
+        if action is not AbstainAction.END_THINKING:
+            return ()
+        return (CLOSES,) if closing and self._ask.grammar else closing
 
     def _judge(self, sequence: tuple[int, ...]) -> bool:
         """Whether it has been below the threshold for long enough."""

@@ -42,6 +42,7 @@ class Request:
     blocks: list[int] = field(default_factory=list)
     scores: list[Any] = field(default_factory=list)
     preemptions: int = 0
+    arrival_time: float = 0.0
 
     @property
     def num_prompt_tokens(self) -> int:

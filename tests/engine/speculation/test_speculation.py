@@ -149,7 +149,10 @@ def test_the_first_row_that_fires_ends_the_request_and_cuts_the_rest() -> None:
 
     assert given == {"a": [5, EOS], "b": [5, 5]}
     assert host.endings == {"a": Ending.ABSTAINED}
-    ended, other = host.ledger.close("a", Ending.ABSTAINED, 3), host.ledger.close("b", None, 3)
+    ended, other = (
+        host.ledger.close("a", Ending.ABSTAINED, 3, 0.0),
+        host.ledger.close("b", None, 3, 0.0),
+    )
     assert ended is not None
     assert other is not None
     assert (ended.judged, other.judged) == (2, 2)
@@ -166,7 +169,7 @@ def test_a_row_behind_a_rejected_draft_ends_nothing() -> None:
     more = host.step({"a": [0.7, 0.1]})
 
     assert (given, more) == ({"a": [5, 5]}, {"a": [5, EOS]})
-    outcome = host.ledger.close("a", Ending.ABSTAINED, 5)
+    outcome = host.ledger.close("a", Ending.ABSTAINED, 5, 0.0)
     assert outcome is not None
     assert outcome.values == pytest.approx((0.9, 0.8, 0.7, 0.1))
 
@@ -198,7 +201,7 @@ def test_drafts_change_nothing(seed: int, *, ahead: bool) -> None:
         if run == patience:
             break
     assert tokens == expected
-    outcome = host.ledger.close("a", None, len(tokens))
+    outcome = host.ledger.close("a", None, len(tokens), 0.0)
     assert outcome is not None
     assert outcome.values == pytest.approx(tuple(values[max(1, least) : len(tokens)]))
 
@@ -234,7 +237,7 @@ def test_what_the_request_ended_with_before_is_not_counted() -> None:
 
     host.ledger.take_span("a", span, 2)
 
-    outcome = host.ledger.close("a", None, 3)
+    outcome = host.ledger.close("a", None, 3, 0.0)
     assert span.ends == 2
     assert outcome is not None
     assert outcome.judged == 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from value_steer.contracts.needs import Accepts, Assigns, DefinedBy
+from value_steer.contracts.needs import Accepts, Assigns, Contains, DefinedBy
 from value_steer.contracts.surface import Mode, Runner, Surface
 
 _ROW = partial(Surface, runners=frozenset(Runner), modes=frozenset(Mode))
@@ -75,6 +75,13 @@ ROWS: tuple[Surface, ...] = (
         need=Accepts(("request_id", "prompt", "params", "resumable")),
         used_by=_SESSIONS,
         why="A prompt that arrives in pieces is known there by the last of these.",
+    ),
+    _PROCESSOR(
+        id="input_processor.arrival_time",
+        symbol="InputProcessor.process_inputs",
+        need=Contains(("arrival_time = time.time()", "arrival_time=arrival_time")),
+        used_by="value_steer.http.engines._own",
+        why="By another clock an answer would get the outcome of an earlier one under its id.",
     ),
     _PROCESSOR(
         id="input_processor.model_config",

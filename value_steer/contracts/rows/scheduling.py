@@ -199,6 +199,13 @@ _OUTCOMES: tuple[Surface, ...] = (
         why="What a worker says of a request is found by it.",
     ),
     _REQUEST(
+        id="request.arrival_time",
+        symbol="Request",
+        need=Assigns(("arrival_time",)),
+        used_by=f"{_OURS}._free_request",
+        why="It tells the outcome of an answer from that of an earlier one under the same id.",
+    ),
+    _REQUEST(
         id="request.num_output_tokens",
         symbol="Request.num_output_tokens",
         need=Property(),

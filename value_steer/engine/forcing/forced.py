@@ -2,7 +2,8 @@
 
 Everything is decided on the device, because nothing here may wait for it. A script is followed by
 position: the token of a script that a step gives out is that of the position it samples, so a step
-that is dropped, or taken again, gives out the same one.
+that is dropped, or taken again, gives out the same one. Where a script begins, such a step judges
+anew, since another token may stand before it then.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ FORCED, ENDS, BEGINS = 1, 2, 4
 """What is decided of a row, as bits: its token is not the sampled one; that token ends the request;
 it is the first one of a script."""
 
-_ACTIONS = (AbstainAction.END, AbstainAction.END_THINKING, AbstainAction.MESSAGE)
+_ROWS = tuple((action, constrained) for action in AbstainAction for constrained in (False, True))
+"""What a row does when it fires, and whether a grammar decides which tokens it may give out."""
+
 _SCRIPT, _START, _OPENED, _CLOSED = range(4)
 _RECENT = 4
 """Positions that may be taken back: one by a refusal, and what was in flight at a preemption."""
@@ -45,7 +48,7 @@ class ForcedStep:
         tokens: ``[rows]`` int32, what a row gives out if it is forced.
         begun: ``[rows]`` bool, rows that have fired before this position.
         running: ``[rows]`` bool, those of them that are inside their script.
-        first: ``[rows]`` bool, those of them that give out its first token.
+        again: ``[rows]`` bool, rows whose script began at this position, if it does so again.
         final: ``[rows]`` bool, those of them that give out the token that ends them.
         begins: ``[rows]`` int32, the script that begins if the row fires; ``NONE``: it ends.
     """
@@ -54,7 +57,7 @@ class ForcedStep:
     tokens: Tensor
     begun: Tensor
     running: Tensor
-    first: Tensor
+    again: Tensor
     final: Tensor
     begins: Tensor
 
@@ -77,7 +80,10 @@ class Forcing:
         self._scripts = torch.tensor(padded, dtype=torch.int32, device=device)
         self._sizes = torch.tensor(list(map(len, tokens)), dtype=torch.int32, device=device)
         self._chosen = torch.tensor(
-            [[scripts.chosen(a, thinking=inside) for inside in (False, True)] for a in _ACTIONS],
+            [
+                [scripts.chosen(a, thinking=inside, constrained=c) for inside in (False, True)]
+                for a, c in _ROWS
+            ],
             dtype=torch.int32,
             device=device,
         )
@@ -99,7 +105,7 @@ class Forcing:
         self._slots = slots
         self._reserve(max(r.slot for r in requests) + 1)
         self._enter([r for r in requests if not r.followed])
-        self._actions = upload([_ACTIONS.index(r.action) for r in requests], slots)
+        self._kinds = upload([_ROWS.index((r.action, r.constrained)) for r in requests], slots)
         self._complete = upload([r.complete for r in requests], slots, torch.bool)
 
     def step(self, positions: Tensor, stop_tokens: Tensor) -> ForcedStep:
@@ -112,11 +118,12 @@ class Forcing:
         positions = positions.to(self._state.dtype)
         state = self._state[self._slots]
         script, index = state[:, _SCRIPT], positions - state[:, _START]
-        begun = (script != NONE) & (index >= 0)
+        said = script != NONE
+        begun = said & (index > 0)
         size = self._sizes[script]
         running = begun & (index < size) & self._complete
         thinking = _last(state, _OPENED, positions) > _last(state, _CLOSED, positions)
-        begins = self._chosen[self._actions, thinking.long()]
+        begins = self._chosen[self._kinds, thinking.long()]
         which = torch.where(running, script, begins)
         tokens = self._scripts[which, torch.where(running, index, 0)]
         return ForcedStep(
@@ -124,7 +131,7 @@ class Forcing:
             tokens=torch.where(tokens == STOP, stop_tokens, tokens),
             begun=begun,
             running=running,
-            first=running & (index == 0),
+            again=said & (index == 0) & self._complete,
             final=running & (script >= SPEAK) & (index == size - 1),
             begins=begins,
         )
@@ -142,13 +149,14 @@ class Forcing:
         """
         begins = fired & (step.begins != NONE)
         state = self._state[self._slots]
-        state[:, _SCRIPT] = torch.where(begins, step.begins, state[:, _SCRIPT])
+        kept = state[:, _SCRIPT].masked_fill(step.again, NONE)
+        state[:, _SCRIPT] = torch.where(begins, step.begins, kept)
         state[:, _START] = torch.where(begins, step.positions, state[:, _START])
         self._state[self._slots] = state
         ends = (fired & ~begins) | (goes_on & step.final)
         marks = (fired | goes_on).to(torch.uint8) * FORCED
         marks += ends.to(torch.uint8) * ENDS
-        return marks + (begins | (goes_on & step.first)).to(torch.uint8) * BEGINS
+        return marks + begins.to(torch.uint8) * BEGINS
 
     def follow(self, positions: Tensor, tokens: Tensor, again: Sequence[int]) -> None:
         """Take in what the sequences end in since this step.

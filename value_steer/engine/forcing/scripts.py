@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 STOP = -1
 """In a script: the token that ends the request."""
 
-NONE, CLOSE, SPEAK, CLOSE_AND_SPEAK = range(4)
+NONE, MARK, CLOSE, SPEAK, CLOSE_AND_SPEAK = range(5)
 """The scripts of an engine, by their place in :meth:`Scripts.tokens`; the first is empty."""
 
 _LONGEST = 1024
@@ -81,20 +81,24 @@ class Scripts:
         return action is AbstainAction.END or self.reasoning is not None
 
     def tokens(self) -> tuple[tuple[int, ...], ...]:
-        """All scripts: none, close, speak, close and speak."""
+        """All scripts: none, close with nothing but the mark, close, speak, close and speak."""
+        mark = (self.reasoning.end,) if self.reasoning else ()
         closing = self.reasoning.closing if self.reasoning else ()
         message = () if self.message is None else (*self.message, STOP)
-        return (), closing, message, (*closing, *message)
+        return (), mark, closing, message, (*closing, *message)
 
-    def chosen(self, action: AbstainAction, *, thinking: bool) -> int:
+    def chosen(self, action: AbstainAction, *, thinking: bool, constrained: bool) -> int:
         """The script that begins when a request fires; ``NONE``: its stop token, nothing else.
 
         Inside a reasoning section a message would be taken for a thought, so it closes that first.
+        Where a grammar decides, a script of several tokens might get stuck in it.
         """
         closes = thinking and self.reasoning is not None
         if action is AbstainAction.MESSAGE:
             return CLOSE_AND_SPEAK if closes else SPEAK
-        return CLOSE if closes and action is AbstainAction.END_THINKING else NONE
+        if not closes or action is not AbstainAction.END_THINKING:
+            return NONE
+        return MARK if constrained else CLOSE
 
 
 def resolve_scripts(

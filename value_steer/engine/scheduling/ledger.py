@@ -115,13 +115,16 @@ class Ledger:
         self._counters.recorded += recording.answers
         self._counters.swallowed_errors += recording.errors
 
-    def close(self, request_id: str, ending: Ending | None, tokens: int) -> Outcome | None:
+    def close(
+        self, request_id: str, ending: Ending | None, tokens: int, arrived: float
+    ) -> Outcome | None:
         """A request has finished: its outcome is final.
 
         Args:
             request_id: The request.
             ending: Why value-steer ended it; ``None`` if it did not.
             tokens: Response tokens, the stop token counted.
+            arrived: When it was asked for, in seconds since the epoch.
 
         Returns:
             The outcome; ``None`` if no worker ever spoke of the request.
@@ -135,6 +138,7 @@ class Ledger:
         abstained = action in {AbstainAction.END, AbstainAction.MESSAGE}
         outcome = Outcome(
             request_id=request_id,
+            arrived=arrived,
             abstained=abstained,
             ending=None if ending is None else ending.value,
             refused=admitted.refusal,

@@ -68,6 +68,7 @@ class Outcome:
 
     Attributes:
         request_id: The engine's id of the request.
+        arrived: When the process that talks to the caller got it, in seconds since the epoch.
         abstained: Whether a head ended it.
         ending: Why value-steer ended it, as a client reads it; ``None`` if it ended otherwise.
         refused: Why its own settings were refused, which ended it; else ``None``.
@@ -92,6 +93,7 @@ class Outcome:
     """
 
     request_id: str
+    arrived: float
     abstained: bool
     ending: str | None
     refused: str | None

@@ -13,6 +13,7 @@ from vllm.engine.arg_utils import EngineArgs
 
 from value_steer.config import is_disabled, parse_settings
 from value_steer.engine import frontend
+from value_steer.engine.logs import adopt_logging
 from value_steer.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ _MARK = "_value_steer"
 
 def register() -> None:
     """Let engines that steer be configured for it; safe to call any number of times."""
+    adopt_logging()  # in the server as well, whose root logger some releases silence
     frontend.register()
     create = EngineArgs.create_engine_config
     if not hasattr(create, _MARK):

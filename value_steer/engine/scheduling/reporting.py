@@ -82,7 +82,9 @@ class SteeredScheduling(_Host):  # type: ignore[misc]  # decided where the class
         ending = self._endings.pop(request_id, None)
         if self._recorder is not None and (one := self.ledger.running(request_id)) is not None:
             self.ledger.count_recording(self._recorder.record(one, request))
-        outcome = self.ledger.close(request_id, ending, request.num_output_tokens)
+        outcome = self.ledger.close(
+            request_id, ending, request.num_output_tokens, request.arrival_time
+        )
         if outcome is not None:
             self._news.append(outcome)
         return super()._free_request(request, *args, **kwargs)
