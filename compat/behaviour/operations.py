@@ -129,8 +129,13 @@ def _resume(engine: LLM, tags: list[str] | None) -> None:
     engine.wake_up(tags)
 
 
+def _set_thresholds(engine: LLM, thresholds: dict[str, float]) -> None:
+    engine.collective_rpc("steer_set_thresholds", args=(thresholds,))
+
+
 EVENTS: dict[str, Callable[[LLM, Any], None]] = {
     "scale": _scale,
+    "set_thresholds": _set_thresholds,
     "reload": _reload,
     "reset_cache": _reset_cache,
     "pause": _pause,

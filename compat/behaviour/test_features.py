@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from compat.behaviour import batches
+from compat.behaviour.engines import EngineFailedError
 from compat.behaviour.heads import BAD_TOKENS
 from compat.behaviour.messages import EngineSpec, Request
 from compat.behaviour.oracle import ended_at_first_bad
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from compat.behaviour.engines import Engine, EnginePool, PlainEngine
+    from compat.behaviour.messages import Answer
 
 pytestmark = pytest.mark.depth("equal")
 
@@ -73,6 +75,40 @@ def test_several_answers_to_a_prompt_are_ended_each(
 
 
 # Where tokens are favoured that were given out before, a response that forgets one is another.
+@pytest.mark.mode("vfd")
+@pytest.mark.mode("abstain")
+@pytest.mark.detects_dead
+@pytest.mark.parametrize("mode", ["abstain", "vfd"])
+def test_log_probabilities_of_named_tokens_are_those_of_what_is_given_out(
+    mode: str, pool: EnginePool, recognising_head: Callable[[str], str]
+) -> None:
+    """That of the token itself is among them, a finite one."""
+    section = {"value_head_path": recognising_head("mistral"), "threshold": 0.5}
+    engine = pool.get(EngineSpec(**{mode: section}))
+    batch = batches.greedy(12)
+
+    answers = _with_named_logprobs(engine, batch)
+
+    assert [a.tokens for a in answers] == [a.tokens for a in engine.generate(batch)]
+    for answer in answers:
+        rows = zip(answer.tokens, answer.logprobs or [], strict=True)
+        assert all(-100.0 < row[str(token)] <= 0.0 for token, row in rows)
+    if mode == "abstain":
+        assert any(answer.tokens[-1] == EOS for answer in answers)
+    assert (mode == "vfd") is (engine.counters()["interventions"] > 0)
+
+
+def _with_named_logprobs(engine: Engine, batch: list[Request]) -> list[Answer]:
+    """Those of the most probable tokens in releases that do not give those of named ones."""
+    for asked in ({"logprob_token_ids": [40, 41]}, {"logprobs": 2}):
+        try:
+            return engine.generate([Request(r.prompt, {**r.params, **asked}) for r in batch])
+        except EngineFailedError as unknown:
+            if "Unexpected keyword argument 'logprob_token_ids'" not in str(unknown):
+                raise
+    raise AssertionError
+
+
 _MIXES: dict[str, dict[str, Any]] = {
     "presence": {"presence_penalty": -2.0},
     "frequency": {"frequency_penalty": -1.0},

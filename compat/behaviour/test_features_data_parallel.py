@@ -82,11 +82,29 @@ def _outcomes(url: str) -> list[list[dict[str, Any]]]:
 
 @pytest.mark.mode("vfd")
 @pytest.mark.mode("abstain")
+def test_each_of_several_answers_says_what_became_of_it(two: OpenAI) -> None:
+    """Whichever engine it came from; the same id in turn as well."""
+    for _ in range(3):
+        completion = two.completions.create(
+            model="tiny",
+            prompt=[request.prompt for request in _BATCH[:3]],
+            n=4,
+            max_tokens=8,
+            seed=1,
+            extra_headers={"X-Request-Id": "in-turn"},
+        )
+        told = [(choice.model_extra or {}).get("value_steer") for choice in completion.choices]
+        assert all(one and one["vfd_threshold"] == 0.5 for one in told), told
+
+
+@pytest.mark.mode("vfd")
+@pytest.mark.mode("abstain")
 def test_two_engines_steer_as_one_does(
     two: OpenAI, url: str, filtering: Engine, plain: PlainEngine
 ) -> None:
     """Whichever engine a request gets to, and both get some."""
     natural = [answer.tokens for answer in plain.generate(_BATCH)]
+    (before,) = _outcomes(url)
 
     assert _complete(two, _BATCH, steer=False) == natural
     filtered = _complete(two, _BATCH, abstain_threshold="never")
@@ -97,4 +115,4 @@ def test_two_engines_steer_as_one_does(
     _complete(two, _BATCH, steer=False)  # the last outcomes travel with the steps after them
     # vLLM asks both engines and returns what the first says.
     (of_first,) = _outcomes(url)
-    assert 0 < len(of_first) < 3 * len(_BATCH)
+    assert 0 < len(of_first) - len(before) < 3 * len(_BATCH)

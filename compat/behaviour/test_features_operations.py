@@ -123,6 +123,25 @@ def test_a_cache_reset_ends_no_request_elsewhere(
     assert answers == [ended_at_first_bad(tokens) for tokens in natural]
 
 
+@pytest.mark.mode("abstain")
+@pytest.mark.detects_dead
+def test_thresholds_that_change_leave_running_requests_alone(
+    pool: EnginePool, plain: PlainEngine, recognising_head: Callable[[str], str]
+) -> None:
+    """Those that begin anew after a cache reset as well; who comes later gets the new one."""
+    lenient = {"value_head_path": recognising_head("mistral"), "threshold": 0.01}
+    spec = EngineSpec(abstain=lenient)
+    late = [Arrival(one.request, at=_MIDDLE) for one in _GREEDY[:2]]
+    natural = plain.run_schedule(_GREEDY)
+    events = [Event("set_thresholds", 4, {"abstain": 0.5}), Event("reset_cache", 6)]
+
+    *running, first, second = pool.get(spec).run_schedule([*_GREEDY, *late], events)
+
+    pool.discard(spec)
+    assert running[:3] == natural[:3], "all that had come before the change"
+    assert [first, second] == [ended_at_first_bad(tokens) for tokens in natural[:2]]
+
+
 @pytest.mark.mode("vfd")
 @pytest.mark.detects_dead
 def test_an_engine_that_slept_filters_as_ever(filtering: Engine, plain: PlainEngine) -> None:
