@@ -84,7 +84,8 @@ def test_log_probabilities_of_named_tokens_are_those_of_what_is_given_out(
 ) -> None:
     """That of the token itself is among them, a finite one."""
     section = {"value_head_path": recognising_head("mistral"), "threshold": 0.5}
-    engine = pool.get(EngineSpec(**{mode: section}))
+    spec = EngineSpec(abstain=section) if mode == "abstain" else EngineSpec(vfd=section)
+    engine = pool.get(spec)
     batch = batches.greedy(12)
 
     answers = _with_named_logprobs(engine, batch)

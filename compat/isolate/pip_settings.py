@@ -107,7 +107,14 @@ def parse(listing: str, environ: Mapping[str, str]) -> PipSettings:
     values = {name: tuple(options[name].split()) for name in names if name in options}
     candidates = [options.get("cert"), *(environ.get(name) for name in _CERT_VARIABLES)]
     bundles = [Path(name).expanduser() for name in candidates if name]
-    return PipSettings(values, next((path for path in bundles if path.is_file()), None))
+    return PipSettings(values, next((path for path in bundles if _is_file(path)), None))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that no file can have, which pip cannot open either
+        return False
 
 
 def _options(listing: str) -> dict[str, str]:
@@ -128,7 +135,7 @@ def _local(place: str) -> Path | None:
 
 def _root(path: Path) -> Path:
     """The folder to serve; the pages of an index link to files beside its folder."""
-    return path.parent if path.is_file() or path.name == "simple" else path
+    return path.parent if _is_file(path) or path.name == "simple" else path
 
 
 def _rewritten(place: str, names: Mapping[Path, str], address: str) -> str | None:

@@ -115,3 +115,11 @@ def test_files_of_this_machine_stay_here() -> None:
     assert settings.values == {"constraint": ("/c.txt",), "client-cert": ("/me.pem",)}
     assert "/me.pem" not in settings.render("x")
     assert "/c.txt" not in settings.render("x")
+
+
+def test_a_certificate_whose_name_no_file_can_have_is_none() -> None:
+    """As one that is not there; so is a folder of links."""
+    name = "9" * 5000
+
+    assert pip_settings.parse(f"global.cert='/{name}'\n", {}).cert is None
+    assert pip_settings._root(Path(f"/{name}")) == Path(f"/{name}")  # noqa: SLF001
