@@ -122,4 +122,4 @@ def test_a_certificate_whose_name_no_file_can_have_is_none() -> None:
     name = "9" * 5000
 
     assert pip_settings.parse(f"global.cert='/{name}'\n", {}).cert is None
-    assert pip_settings._root(Path(f"/{name}")) == Path(f"/{name}")  # noqa: SLF001
+    assert pip_settings._root(Path(f"/{name}")) == Path(f"/{name}")
