@@ -97,7 +97,7 @@ def _inverted(at: str, value: object, found: Statements) -> None:
 def _rescaled(at: str, value: object, found: Statements) -> None:
     # As a flag it says that layers have a bias; their tensors say which.
     is_neutral = value is None or isinstance(value, bool) or _is_one_of(value, say.NOTHING)
-    unit = 0 if plain_key(at) in say.SHIFTS else 1
+    unit = 0 if any(plain_key(name) in say.SHIFTS for name in at.split(".")) else 1
     if not is_neutral and not (type(value) in {int, float} and value == unit):
         found.problems.append(
             f"{at} = {shown(value)}: the head's state or score is shifted or scaled, and is not "

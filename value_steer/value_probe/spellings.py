@@ -14,10 +14,6 @@ def _keys(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-WITH_PARTS = _keys(
-    "model backbone basemodel llm layer pooling polarity chattemplate template module hook site "
-    "depth aggregation reduction"
-)
 PARTS = _keys("name id path nameorpath index idx value type mode sha256 hash")
 LABELS = _keys("labels labelnames classes classnames id2label label2id labelmap labelmapping")
 
@@ -107,6 +103,16 @@ ONES = _keys("1 label1 class1 one labelone")
 ZEROS = _keys("0 label0 class0 zero labelzero")
 FEATURES = _keys("features width")
 
+WITH_PARTS = (
+    _keys("model backbone basemodel llm layer polarity chattemplate template")
+    | STATE_INDICES
+    | POSITIONS
+    | TRANSFORMS
+    | INVERSIONS
+    | SCALINGS
+    | SHIFTS
+)
+"""Objects whose parts state what their own key does."""
 ASIDE = _keys(
     "loss lossfn lossfunction criterion metric metrics eval evaluation validation val test results "
     "result auroc accuracy stats statistics sampling samplingparams samplingparameters generation "

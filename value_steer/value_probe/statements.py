@@ -77,26 +77,22 @@ def same_model(name: str | None) -> str | None:
 
 
 def _reader(entry: _Entry) -> Reader | None:
+    """Who reads an entry: by its key, else by words of it, else by what only one kind can be."""
+    text = entry.value.strip().lower() if isinstance(entry.value, str) else ""
+    is_address = "://" in text
     is_aside = not say.ASIDE.isdisjoint(plain_key(name) for name in entry.names[:-1])
-    if is_aside and entry.key in say.ELSEWHERE_TOO:
-        return None
-    is_address = isinstance(entry.value, str) and "://" in entry.value
-    if is_address and entry.key == "site":
+    if (is_aside and entry.key in say.ELSEWHERE_TOO) or (is_address and entry.key == "site"):
         return None
     exact = next((read for names, read in READERS if entry.key in names), None)
-    if exact is not None or entry.key in say.HARMLESS or is_aside:
+    if exact is not None or entry.key in say.HARMLESS or is_address:
         return exact
-    name, value = entry.names[-1] if entry.names else "", entry.value
+    # {"target_layer": {"index": ...}} is known by the outer name.
+    names = entry.names[-2 if entry.key in say.PARTS else -1 :]
     # "modelDepth" and "model_depth" are of two words.
-    words = " ".join(re.findall(r"[A-Z]?[a-z]+|[A-Z]+|\d+", name)).lower()
-    if is_address:
-        return None
-    near = (read for has, lacks, read in NEAR if has.search(words) and not lacks.search(words))
-    meant = (
-        read
-        for pattern, read in VALUES
-        if isinstance(value, str) and pattern.fullmatch(value.strip().lower())
-    )
+    words = " ".join(re.findall(r"[A-Z]?[a-z]+|[A-Z]+|\d+", " ".join(names))).lower()
+    rules = NEAR[:1] if is_aside else NEAR
+    near = (read for has, lacks, read in rules if has.search(words) and not lacks.search(words))
+    meant = (read for pattern, read in VALUES if pattern.fullmatch(text) and not is_aside)
     return next(near, None) or next(meant, None)
 
 
