@@ -86,7 +86,9 @@ def _transformed(at: str, value: object, found: Statements) -> None:
 
 
 def _inverted(at: str, value: object, found: Statements) -> None:
-    is_neutral = value is None or value is False or (type(value) in {int, float} and value == 1)
+    # The sign of a score that is not turned is 1; a flip that did not happen is 0.
+    unit = 1 if at.lower().endswith("sign") else 0
+    is_neutral = value is None or value is False or (type(value) in {int, float} and value == unit)
     if not is_neutral and not _is_one_of(value, say.NOTHING | say.UPRIGHT):
         found.problems.append(
             f"{at} = {shown(value)}: the head's score is turned; turn the sign of its last layer, "
@@ -97,7 +99,7 @@ def _inverted(at: str, value: object, found: Statements) -> None:
 def _rescaled(at: str, value: object, found: Statements) -> None:
     # As a flag it says that layers have a bias; their tensors say which.
     is_neutral = value is None or isinstance(value, bool) or _is_one_of(value, say.NOTHING)
-    unit = 0 if any(plain_key(name) in say.SHIFTS for name in at.split(".")) else 1
+    unit = 0 if say.SHIFT.search(at.lower()) else 1
     if not is_neutral and not (type(value) in {int, float} and value == unit):
         found.problems.append(
             f"{at} = {shown(value)}: the head's state or score is shifted or scaled, and is not "
@@ -244,7 +246,7 @@ READERS: tuple[tuple[frozenset[str], Reader], ...] = (
     (say.EVENTS, _event),
     (say.LABELS, _labels),
     (say.ONES, _one),
-    (say.ZEROS, _zero),
+    (say.ZEROS | say.NEGATIVES, _zero),
     (say.TOKENS, _token),
     (say.MODELS, _model),
     (say.TEMPLATES, _template),
@@ -257,11 +259,13 @@ READERS: tuple[tuple[frozenset[str], Reader], ...] = (
 
 NEAR: tuple[tuple[re.Pattern[str], re.Pattern[str], Reader], ...] = (
     (say.NEAR_LAYER, say.NOT_LAYER, _layer),
+    (say.NEAR_POSITIVE, say.NOT_STATED, _positive),
     (say.NEAR_POSITION, say.NOT_POSITION, _position),
     (say.NEAR_TRANSFORM, say.NOT_STATED, _transformed),
     (say.NEAR_INVERSION, say.NOT_STATED, _inverted),
     (say.NEAR_POLARITY, say.NOT_STATED, _scores),
-    (say.NEAR_POSITIVE, say.NOT_STATED, _positive),
+    (say.NEAR_NEGATIVE, say.NOT_STATED, _zero),
+    (say.NEAR_EVENT, say.NOT_EVENT, _event),
     (say.NEAR_SCALING, say.NOT_SCALING, _rescaled),
     (say.NEAR_WIDTH, say.NOT_WIDTH, _counted),
 )

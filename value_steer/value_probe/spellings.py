@@ -97,8 +97,12 @@ OUTPUT_KEYS = _keys("outputactivation finalactivation")
 POSITIVES = _keys("positive targetclass predict measures positives")
 INVERSIONS = _keys("invert inverted inverse flip flipped negate negated sign reversed reverse")
 UPRIGHT = _keys("+ +1 1 positive plus")
-SCALINGS = _keys("temperature logitscale scale gain std var sigma")
+SCALINGS = _keys(
+    "temperature temp t platt scaling scalefactor multiplier logitscale scale gain std var sigma"
+)
 SHIFTS = _keys("bias logitbias offset shift mean mu intercept")
+SHIFT = re.compile(r"bias|offset|shift|mean|\bmu\b|intercept")
+NEGATIVES = _keys("negative negativeclass negativelabel neglabel negclass")
 ONES = _keys("1 label1 class1 one labelone")
 ZEROS = _keys("0 label0 class0 zero labelzero")
 FEATURES = _keys("features width")
@@ -144,31 +148,46 @@ HARMLESS = _keys(
 _COUNTS = "num|n|count|counts|total|max|min|size|sizes|dims|dropout|rate|lr|prob|loss|weight|decay"
 NOT_STATED = re.compile(rf"\b(?:{_COUNTS}|metric|acc|auroc|auc|f1|precision|recall|samples?)\b")
 NEAR_LAYER = re.compile(
-    r"(?<!p)(?<!multi)(?<!multi )layer|\b(?:depth|modules?|hook\w*|sites?|blocks?|resid\w*|"
+    r"(?<!p)(?<!multi)(?<!multi )layer|\b(?:depth|modules?|hook\w*|sites?|blocks?|resid\w*|tap|"
     r"activations? from|"
     r"(?:reads?|taken|captured|extracted) from|hidden states? (?:from|at))\b"
 )
 NOT_LAYER = re.compile(
     r"\b(?:num|n|counts?|sizes?|dims|dropout|head layers|eps|epsilon|max depth|python|versions?)\b"
 )
-NEAR_POSITION = re.compile(r"pool|aggregat|\b(?:agg|reduc\w*|positions?|pos|which tokens?|where)\b")
-NOT_POSITION = re.compile(rf"\b(?:{_COUNTS}|embeddings?|plateau|prompt position)\b")
+NEAR_POSITION = re.compile(
+    r"pool|aggregat|\b(?:agg|reduc\w*|positions?|pos|which tokens?|where|"
+    r"tokens? (?:selection|strategy|choice|used|rule))\b"
+)
+NOT_POSITION = re.compile(
+    rf"\b(?:{_COUNTS}|embeddings?|plateau|class|label|event|prompt position)\b"
+)
 NEAR_TRANSFORM = re.compile(
-    r"normali[sz]|standardi[sz]|whiten|\b(?:pca|(?:feature|activation|hidden|input|state)s? "
+    r"normali[sz]|standardi[sz]|whiten|scaler|^(?:mean )?cent(?:er|re)(?:e?d)?$|^z ?score|"
+    r"\b(?:pca|(?:feature|activation|hidden|input|state)s? "
     r"(?:mean|std|scale|shift|offset|norm))\b"
 )
-NEAR_INVERSION = re.compile(r"\binver[ts]|\bflip|\bnegate|\brevers|\b(?:score|logit|output) sign\b")
+NEAR_INVERSION = re.compile(
+    r"\binver[ts]|\bflip|\bnegate|\brevers|\b(?:one|1) minus\b|^complement|^multiply|"
+    r"\b(?:score|logit|output) sign\b"
+)
 NEAR_POLARITY = re.compile(
     r"polarity|\b(?:(?:target|positive) (?:class|label)|(?:one|1|high\w*) (?:is|means)|"
     r"(?:score|output|logit|head) (?:means|meaning|measures|predicts?))\b"
 )
-NEAR_POSITIVE = re.compile(r"\b(?:positive|predicts?|measures?)\b")
+NEAR_POSITIVE = re.compile(r"\b(?:positive|predicts?|measures?|pos (?:class|label|event))\b")
+NEAR_NEGATIVE = re.compile(r"\b(?:negative|neg|zero|0) (?:class|label|event|is|means)\b")
+NEAR_EVENT = re.compile(r"\b(?:event|class|label|target|outcome|means)\b")
+NOT_EVENT = re.compile(
+    r"\b(?:neg|negative|zero|0|source|names?|sets?|columns?|fields?|files?|datasets?|judge|model)\b"
+)
 NEAR_SCALING = re.compile(
     r"temperature|\b(?:logit|score|output) (?:scale|bias|shift|offset|mean|std)\b"
 )
 NOT_SCALING = re.compile(r"\b(?:sampl\w*|gen\w*|decod\w*|judge|teacher|softmax)\b")
 NEAR_WIDTH = re.compile(
-    r"\b(?:(?:input|feature|embed\w*|state) (?:dims?|size|width)|(?:n|num|in) features)\b"
+    r"\b(?:(?:input|in|feature|embed\w*|state) (?:dims?|size|width)|"
+    r"(?:n|num|in) features|d in)\b"
 )
 NOT_WIDTH = re.compile(r"\b(?:out|output|patch|batch)\b")
 
