@@ -87,6 +87,12 @@ def test_a_layer_of_the_head_is_not_left_out(
     assert not (tmp_path / "v.pt").exists()
 
 
+def test_two_heads_are_no_chain(tmp_path: Path) -> None:
+    """Though their shapes fit."""
+    with pytest.raises(CheckpointError, match=r"several heads \(score, v_head\)"):
+        converted(tmp_path / "m.pt", {"score.weight": LAST, "v_head.weight": SQUARE}, "tanh")
+
+
 @pytest.mark.parametrize(
     ("head", "model"),
     [

@@ -63,13 +63,15 @@ def refuse_neighbours(
         width: Of the states that the first of these reads.
 
     Raises:
-        CheckpointError: Names what would have been left out.
+        CheckpointError: Names what would have been left out, or the heads if there are several.
     """
+    places = {_place(name) for name in head}
+    if len(places) > 1:
+        found = named(f"{parent}{own}" for parent, own in places)
+        msg = f"{file} holds several heads ({found}); save the right one alone"
+        raise CheckpointError(msg)
     # The head's own parent says nothing: model.dense and model.score are neighbours.
-    name = next(iter(head))
-    parts = name.split(".")
-    at = next((i for i, part in enumerate(parts) if part in HEADS), 0)
-    parent = "".join(f"{part}." for part in parts[:at])
+    parent = next(iter(places))[0]
     others = {n.removeprefix(parent): t for n, t in tensors.items() if n not in head}
     backbone = {n.partition(".")[0] for n in others if _BACKBONE.match(n)}
     odd = [n for n, t in others.items() if _touches(t.shape, width) and not _is_of(backbone, n)]
@@ -79,6 +81,13 @@ def refuse_neighbours(
             "layers alone, under numbers that give their order"
         )
         raise CheckpointError(msg)
+
+
+def _place(name: str) -> tuple[str, str]:
+    """What stands before the name of a head's module, and that name; both empty without one."""
+    parts = name.split(".")
+    at = next((i for i, part in enumerate(parts) if part in HEADS), None)
+    return ("", "") if at is None else ("".join(f"{part}." for part in parts[:at]), parts[at])
 
 
 def _touches(shape: Sequence[int], width: int) -> bool:
