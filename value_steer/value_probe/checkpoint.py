@@ -127,7 +127,7 @@ def card_of(
     architecture: Architecture | None,
     hidden_size: int,
 ) -> HeadCard | None:
-    """The card of weights that were read, from inside their file or from beside it.
+    """The card of weights that were read, with what else their file says of them.
 
     Args:
         file: The weights' file, for messages.
@@ -137,8 +137,25 @@ def card_of(
         hidden_size: Of the weights.
 
     Raises:
-        CheckpointError: A card cannot be trusted.
+        CheckpointError: A card cannot be trusted, or the file itself says otherwise.
     """
+    card = _card_of(file, stored, beside, architecture, hidden_size)
+    values = {name: value for name, value in stored.stated.items() if name != "format"}
+    if not values:
+        return card
+    source = f"{file} (beside its tensors)"
+    own = published.card_of_values(values, source, hidden_size, architecture)
+    return own if card is None else published.joined(card, own, source)
+
+
+def _card_of(
+    file: Path,
+    stored: Stored,
+    beside: Beside | None,
+    architecture: Architecture | None,
+    hidden_size: int,
+) -> HeadCard | None:
+    """The card from inside the weights' file or from beside it."""
     inside = None
     if stored.card is not None:
         source = f"{file} (metadata)"

@@ -13,18 +13,19 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import torch
 
+from value_steer.calibration.prompts import training_prompts_file
 from value_steer.errors import CheckpointError
 from value_steer.value_probe.arrays import read_npz
 from value_steer.value_probe.card import HeadCard, Polarity
 from value_steer.value_probe.checkpoint import built, card_of, save_value_head
 from value_steer.value_probe.foreign import Layers, layers_of
 from value_steer.value_probe.head import Architecture
-from value_steer.value_probe.layout import plain_numbers, require_finite, unwrapped
-from value_steer.value_probe.pickle_text import Odd
+from value_steer.value_probe.layout import named, plain_numbers, require_finite, unwrapped
 from value_steer.value_probe.spellings import ACTIVATION_KEYS, OUTPUT_KEYS
-from value_steer.value_probe.statements import plain_key, polarity_of
+from value_steer.value_probe.statements import plain_key, polarity_of, statements
 from value_steer.value_probe.stored import SAFETENSORS, Stored, parse, parse_pickled
 from value_steer.value_probe.tie import read_tied
+from value_steer.value_probe.training_file import split
 
 if TYPE_CHECKING:
     import os
@@ -32,9 +33,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from value_steer.value_probe.foreign import Layer
+    from value_steer.value_probe.chain import Layer
     from value_steer.value_probe.head import ValueHead
-    from value_steer.value_probe.stored import Weights
 
 Activation: TypeAlias = Literal["tanh", "relu", "tanh-relu"]
 """What follows the inner layers: of two, of two, of three."""
@@ -82,6 +82,7 @@ def convert_head(
     """
     file = Path(source)
     _require_suffix(file)
+    _require_untrained(file, Path(out))
     body, beside = read_tied(file)
     stored, classes = _stored(file, body)
     tensors = plain_numbers(file, unwrapped(stored.weights))
@@ -93,7 +94,8 @@ def convert_head(
     if card.hidden_size != size:
         msg = f"{file} reads hidden states of {size}, its sidecar says {card.hidden_size}"
         raise CheckpointError(msg)
-    stated = {p for p in (scores, card.scores, _of_classes(classes)) if p is not None}
+    stated = {p for p in (scores, card.scores) if p is not None} | _of_classes(classes)
+    _require_activation(file, card, found, activation)
     card = replace(
         card,
         scores=_only(file, stated),
@@ -119,36 +121,46 @@ def _require_suffix(file: Path) -> None:
         raise CheckpointError(msg)
 
 
+def _require_untrained(file: Path, out: Path) -> None:
+    """The list of training prompts there is of another head; calibration would believe it."""
+    listed = training_prompts_file(out)
+    if listed.exists() and file.resolve() != out.resolve():
+        msg = (
+            f"{listed} lists the prompts that the head {out} was trained on, and the converted one "
+            "was not; give another --out, or move both away"
+        )
+        raise CheckpointError(msg)
+
+
 def _stored(file: Path, body: bytes) -> tuple[Stored, Sequence[str]]:
     """The tensors, and the names of the two classes if there are some."""
     if file.suffix == SAFETENSORS:
         return parse(file, body), ()
     if file.suffix != ".npz":
-        return Stored(_state_dict(file, parse_pickled(file, body)), None), ()
+        weights, values = split(file, parse_pickled(file, body))
+        return Stored(weights, None, values), ()
     arrays = read_npz(file, body)
     stated = [arrays.pop(key) for key in ("classes_", "classes") if key in arrays]
-    classes = [str(name) for array in stated for name in array.reshape(-1)]
+    classes = [name for array in stated for name in array.reshape(-1).tolist()]
     text = next((name for name, array in arrays.items() if array.dtype.kind not in "fiu"), None)
-    if text is not None or len(classes) not in (0, 2):
-        msg = f"{file}: {text or 'classes_'}: expected numbers, and two classes"
+    # scikit-learn sorts them; numbers in another order were turned, and perhaps the weights not.
+    is_pair = len(stated) == 1 and len(set(classes)) == len(classes) == 2
+    is_turned = is_pair and not isinstance(classes[0], str) and classes != sorted(classes)
+    if text is not None or (stated and not is_pair) or is_turned:
+        msg = (
+            f"{file}: {text or 'classes_'}: expected numbers, and classes_ of two classes as "
+            "scikit-learn has them"
+        )
         raise CheckpointError(msg)
-    weights: Weights = {n: torch.from_numpy(a.astype("float64")) for n, a in arrays.items()}
-    return Stored(weights, None), classes
+    weights = {n: torch.from_numpy(a.astype("float64")) for n, a in arrays.items()}
+    return Stored({**weights}, None), [str(name) for name in classes]
 
 
-def _state_dict(file: Path, content: object) -> Weights:
-    """The state dict in a checkpoint, in which it may lie beside other things."""
-    found = content if isinstance(content, dict) else {}
-    inner = next((found[key] for key in _INNER if isinstance(found.get(key), dict)), found)
-    weights = {str(k): v for k, v in inner.items() if isinstance(v, (torch.Tensor, Odd))}
-    if not weights:
-        msg = f"{file} holds no state dict; save the tensors under their names"
-        raise CheckpointError(msg)
-    return weights
-
-
-def _of_classes(classes: Sequence[str]) -> Polarity | None:
-    return polarity_of(classes[1]) if classes else None
+def _of_classes(classes: Sequence[str]) -> set[Polarity]:
+    """What the second of two classes says, and the first, which is its opposite."""
+    zero, one = (polarity_of(name) for name in classes) if classes else (None, None)
+    opposite = {p for p in Polarity if zero is not None and p is not zero}
+    return opposite | ({one} if one is not None else set())
 
 
 def _only(file: Path, stated: set[Polarity]) -> Polarity:
@@ -160,6 +172,18 @@ def _only(file: Path, stated: set[Polarity]) -> Polarity:
         )
         raise CheckpointError(msg)
     return next(iter(stated))
+
+
+def _require_activation(
+    file: Path, card: HeadCard, found: Layers, activation: Activation | None
+) -> None:
+    """What is stated to follow the inner layers, if something is, is what was asked for."""
+    own = set((activation or "").split("-"))
+    for at, names in statements(card.meta).activations:
+        if activation is not None and len(found.layers) > 1 and names - _NO_ACTIVATIONS != own:
+            said = named(names)
+            msg = f"{file}: {at} says {said}, --activation {activation}; correct the wrong one"
+            raise CheckpointError(msg)
 
 
 def _without_activations(card: HeadCard) -> Mapping[str, str | int | float | bool | None]:
@@ -207,5 +231,4 @@ def _filled(tensor: Tensor, shape: Sequence[int]) -> Tensor:
 
 _SUFFIXES = (".npz", SAFETENSORS, ".pt", ".pth", ".bin")
 _OBJECTS = (".joblib", ".pkl", ".pickle")
-_INNER = ("state_dict", "model_state_dict", "model", "head", "value_head", "probe", "module")
-"""Under which a training run's checkpoint keeps the state dict."""
+_NO_ACTIVATIONS = frozenset({"dropout", "none", "identity", "linear", "sigmoid"})

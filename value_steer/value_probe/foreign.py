@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from value_steer.errors import CheckpointError
+from value_steer.value_probe.chain import HEADS, chain, refuse_neighbours
 from value_steer.value_probe.layout import named
 from value_steer.value_probe.limits import MAX_HIDDEN_SIZE
 
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    Layer: TypeAlias = tuple[Tensor, Tensor]
-    """Weight ``[out, in]`` and bias ``[out]`` in double precision."""
+    from value_steer.value_probe.chain import Layer
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +42,23 @@ def layers_of(file: Path, tensors: Mapping[str, Tensor]) -> Layers:
         tensors: Arrays of numbers under their names, without the prefixes of wrappers.
 
     Raises:
-        CheckpointError: They are no chain of linear layers; says what they are.
+        CheckpointError: They are no chain of linear layers whose order is certain, or some that
+            look like layers of it lie beside it; says what they are.
     """
+    if not tensors:
+        msg = f"{file} holds no tensors; save the layers' weights under their names"
+        raise CheckpointError(msg)
     names = {name.removesuffix("_"): name for name in tensors}
     if "coef" in names:
+        if len(names) < len(tensors):
+            twice = tensors.keys() - set(names.values())
+            msg = f"{file} has {named(twice)} and the same with _ at the end; keep the right one"
+            raise CheckpointError(msg)
         return _regression(file, {name: tensors[own] for name, own in names.items()})
-    chosen = {name: t for name, t in tensors.items() if not _HEADS.isdisjoint(name.split("."))}
+    chosen = {name: t for name, t in tensors.items() if not HEADS.isdisjoint(name.split("."))}
     chosen = chosen or {**tensors}
-    layers = _one_logit(file, _chain(file, chosen))
+    layers = _one_logit(file, chain(file, chosen))
+    refuse_neighbours(file, tensors, chosen.keys(), layers[0][0].shape[1])
     left_out = tuple(name for name in tensors if name not in chosen)
     sizes = " to ".join(str(w.shape[1]) for w, _ in layers)
     return Layers(tuple(layers), f"{len(layers)} linear layers of {sizes} to 1", left_out)
@@ -79,30 +87,7 @@ def _regression(file: Path, arrays: Mapping[str, Tensor]) -> Layers:
         coef = coef / arrays["scale"]
     if "mean" in arrays:
         bias = bias - coef @ arrays["mean"]
-    return Layers(((coef, bias),), "a logistic regression")
-
-
-def _chain(file: Path, tensors: Mapping[str, Tensor]) -> list[Layer]:
-    bases = {name.rpartition(".")[0] for name in tensors}
-    expected = {_joined(base, part) for base in bases for part in ("weight", "bias")}
-    weights = [_joined(base, "weight") for base in sorted(bases, key=_natural)]
-    flat = [name for name in weights if name not in tensors or tensors[name].ndim != 2]
-    if flat or not tensors.keys() <= expected:
-        msg = (
-            f"{file} is no chain of linear layers: {named(flat or tensors.keys() - expected)}. A "
-            "norm, an attention or a convolution has no counterpart; train a value head instead"
-        )
-        raise CheckpointError(msg)
-    layers: list[Layer] = []
-    for name in weights:
-        weight = tensors[name]
-        bias = tensors.get(name.removesuffix("weight") + "bias", weight.new_zeros(len(weight)))
-        fits = not layers or layers[-1][0].shape[0] == weight.shape[1]
-        if bias.shape != weight.shape[:1] or not fits:
-            msg = f"{file}: {name} has shape {tuple(weight.shape)}, which fits no chain of layers"
-            raise CheckpointError(msg)
-        layers.append((weight, bias))
-    return layers
+    return Layers(tuple(_one_logit(file, [(coef, bias)])), "a logistic regression")
 
 
 def _one_logit(file: Path, layers: list[Layer]) -> list[Layer]:
@@ -118,16 +103,3 @@ def _one_logit(file: Path, layers: list[Layer]) -> list[Layer]:
         # The softmax of two classes gives the second one sigmoid(z1 - z0).
         weight, bias = weight[1:] - weight[:1], bias[1:] - bias[:1]
     return [*inner, (weight, bias)]
-
-
-def _joined(base: str, part: str) -> str:
-    return f"{base}.{part}" if base else part
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    """In the order in which people count: ``fc2`` before ``fc10``."""
-    return [(int(p), "") if p.isdecimal() else (-1, p) for p in re.split(r"(\d{1,9})", name)]
-
-
-_HEADS = {"v_head", "value_head", "score", "reward_head", "regression_head", "classifier"}
-"""Modules of TRL, OpenRLHF and transformers that hold the head of a whole model."""

@@ -28,7 +28,7 @@ from value_steer.value_probe.card import CalibrationCurve, HeadCard
 from value_steer.value_probe.card_json import KEYS, is_plain
 from value_steer.value_probe.fingerprint import SettingsFingerprint
 from value_steer.value_probe.head import Architecture
-from value_steer.value_probe.statements import Statements, statements
+from value_steer.value_probe.statements import Statements, same_model, statements
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -61,13 +61,60 @@ def read_card(
         return None
     if not isinstance(body, dict) or "format" in body or body.keys() <= KEYS:
         return None
+    card = card_of_values(body, source, hidden_size, architecture)
+    logger.info("%s is in another package's form; understood of it: %s", source, _understood(card))
+    return card
+
+
+def card_of_values(
+    body: Mapping[str, Any],
+    source: str,
+    hidden_size: int,
+    architecture: Architecture | None = None,
+) -> HeadCard:
+    """The card that another package's values make.
+
+    Args:
+        body: Plain values, and objects and lists of them.
+        source: Where they came from, for messages.
+        hidden_size: As for :func:`read_card`.
+        architecture: As for :func:`read_card`.
+
+    Raises:
+        CheckpointError: As for :func:`read_card`.
+    """
     try:
-        card = _card(body, hidden_size, architecture)
+        return _card(body, hidden_size, architecture)
     except (CalibrationError, RecursionError) as error:
         msg = f"{source}: {error}; correct it or remove it"
         raise CheckpointError(msg) from error
-    logger.info("%s is in another package's form; understood of it: %s", source, _understood(card))
-    return card
+
+
+def joined(card: HeadCard, own: HeadCard, source: str) -> HeadCard:
+    """A card, and what another one says where it says nothing.
+
+    Raises:
+        CheckpointError: The two contradict each other; names what of.
+    """
+    pairs = {
+        "hidden sizes": (card.hidden_size, own.hidden_size),
+        "polarities": (card.scores, own.scores),
+        "thresholds": (card.threshold, own.threshold),
+        "curves": (card.curves or None, own.curves or None),
+        "models": (same_model(card.backbone), same_model(own.backbone)),
+    }
+    several = [what for what, (a, b) in pairs.items() if None not in (a, b) and a != b]
+    if several:
+        msg = f"{source} states other {', '.join(several)} than the card; keep the right ones"
+        raise CheckpointError(msg)
+    return replace(
+        card,
+        scores=card.scores or own.scores,
+        threshold=own.threshold if card.threshold is None else card.threshold,
+        curves=card.curves or own.curves,
+        backbone=card.backbone or own.backbone,
+        meta={**own.meta, **card.meta},
+    )
 
 
 def refuse_contradictions(

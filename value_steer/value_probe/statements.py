@@ -1,64 +1,66 @@
 """What a card states of its head, whatever words it uses.
 
-A key that states layer, position, pooling, polarity, activation, width, model or template is
-understood or refused; none of them counts as absent. Keys are compared without case, dashes and
-underscores, at any depth.
+A key that states layer, position, pooling, polarity, inversion, scaling, activation, width, model
+or template is understood or refused; none of them counts as absent. Keys are compared without case,
+dashes and underscores, at any depth; one that is not known counts by its words, and by a value that
+can mean nothing else.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import deque
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from value_steer.records.codec import parse_json
 from value_steer.records.fields import shown
 from value_steer.value_probe import spellings as say
-from value_steer.value_probe.card import Polarity
+from value_steer.value_probe.readers import (
+    NEAR,
+    READERS,
+    VALUES,
+    Statements,
+    plain_key,
+    polarity_of,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
-    Reader: TypeAlias = "Callable[[str, object, Statements], None]"
+    from value_steer.value_probe.readers import Reader
+
+__all__ = ["Statements", "plain_key", "polarity_of", "same_model", "statements"]
 
 
-@dataclass(slots=True)
-class Statements:
-    """What was understood.
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """An entry of a JSON object.
 
     Attributes:
-        scores: Polarities that are stated.
-        models: Backbones that are stated.
-        templates: Chat templates that are stated: SHA-256 in hex, a name, or ``"none"``.
-        widths: Hidden sizes that are stated.
-        activations: Where activations are stated, and their names.
-        problems: What was not understood or cannot be served, one line each.
+        at: Its dotted place, for messages.
+        names: Its own name after those of the objects that it is in.
+        key: Its plain key, or that of the object that it is a part of.
+        value: What it holds.
     """
 
-    scores: set[Polarity] = field(default_factory=set)
-    models: list[str] = field(default_factory=list)
-    templates: list[str] = field(default_factory=list)
-    widths: set[int] = field(default_factory=set)
-    activations: list[tuple[str, frozenset[str]]] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    at: str
+    names: tuple[str, ...]
+    key: str
+    value: Any
 
 
 def statements(body: Mapping[str, Any]) -> Statements:
     """Read all that a JSON object states; what contradicts itself is a problem."""
     found = Statements()
-    for at, key, value in _entries(body):
-        reader = next((read for names, read in _READERS if key in names), None)
-        if reader is None and say.LAYER.search(key) and key not in say.COUNTS_OF_LAYERS:
-            reader = _layer
+    for entry in _entries(body):
+        reader = _reader(entry)
         if reader is not None:
-            reader(at, value, found)
+            reader(entry.at, entry.value, found)
     several = {
         "polarities": {scores.value for scores in found.scores},
         "hidden sizes": {str(width) for width in found.widths},
-        # A path and a name in a hub may mean the same model.
-        "models": {model.rstrip("/").rpartition("/")[2].lower() for model in found.models},
+        "models": {str(same_model(model)) for model in found.models},
         "templates": {*found.templates},
     }
     found.problems += [
@@ -69,35 +71,51 @@ def statements(body: Mapping[str, Any]) -> Statements:
     return found
 
 
-def polarity_of(words: str) -> Polarity | None:
-    """What a high score means, from words such as ``P(unsafe)``; ``None`` if that is not known."""
-    word = words.strip().lower()
-    if word in say.OURS:
-        return Polarity(word)
-    if compared := say.HIGHER.fullmatch(word):
-        word = say.COMPARED.get(compared.group(1), compared.group(1))
-    elif event := say.PROBABILITY.fullmatch(word):
-        word = event.group(1)
-    return say.WORDS.get(re.sub(r"[\s_-]+", "_", word.strip()))
+def same_model(name: str | None) -> str | None:
+    """What a path and a name in a hub have in common if they mean the same model."""
+    return None if name is None else name.rstrip("/").rpartition("/")[2].lower()
 
 
-def _entries(body: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
-    """Dotted place, plain key and value of all entries, those of inner objects included."""
-    waiting: deque[tuple[str, str, Any]] = deque([("", "", body)])
+def _reader(entry: _Entry) -> Reader | None:
+    """Who reads an entry: by its key, else by words of it, else by what only one kind can be."""
+    text = entry.value.strip().lower() if isinstance(entry.value, str) else ""
+    is_address = "://" in text
+    is_aside = not say.ASIDE.isdisjoint(plain_key(name) for name in entry.names[:-1])
+    if (is_aside and entry.key in say.ELSEWHERE_TOO) or (is_address and entry.key == "site"):
+        return None
+    exact = next((read for names, read in READERS if entry.key in names), None)
+    if exact is not None or entry.key in say.HARMLESS or is_address:
+        return exact
+    # {"target_layer": {"index": ...}} is known by the outer name.
+    names = entry.names[-2 if entry.key in say.PARTS else -1 :]
+    # "modelDepth" and "model_depth" are of two words.
+    words = " ".join(re.findall(r"[A-Z]?[a-z]+|[A-Z]+|\d+", " ".join(names))).lower()
+    rules = NEAR[:1] if is_aside else NEAR
+    near = (read for has, lacks, read in rules if has.search(words) and not lacks.search(words))
+    meant = (read for pattern, read in VALUES if pattern.fullmatch(text) and not is_aside)
+    return next(near, None) or next(meant, None)
+
+
+def _entries(body: Mapping[str, Any]) -> Iterator[_Entry]:
+    """All entries, those of inner objects included."""
+    waiting: deque[tuple[str, tuple[str, ...], str, Any]] = deque([("", (), "", body)])
     while waiting:
-        at, parent, value = waiting.popleft()
+        at, outer, parent, value = waiting.popleft()
         pairs = value.items() if isinstance(value, dict) else enumerate(value)
         for name, held in pairs:
             inner = _listed(held)
             place = f"{at}.{_cut(str(name))}" if at else _cut(str(name))
             # In the card of a head that was saved again, names have dots.
-            key = parent if isinstance(name, int) else plain_key(name)
             # {"model": {"name": ...}} states a model, {"layer": {"index": ...}} a layer.
-            key = parent if key in say.PARTS and parent in say.WITH_PARTS else key
+            is_part = isinstance(name, int) or (
+                parent in say.WITH_PARTS and plain_key(name) in say.PARTS
+            )
+            names = outer if is_part else (*outer, *str(name).split("."))
+            key = parent if is_part else plain_key(str(name))
             if isinstance(value, dict) and (not isinstance(inner, dict) or key in say.LABELS):
-                yield place, key, inner
+                yield _Entry(place, names, key, inner)
             if isinstance(inner, (dict, list)):
-                waiting.append((place, key, inner))
+                waiting.append((place, names, key, inner))
 
 
 def _listed(value: object) -> object:
@@ -110,181 +128,9 @@ def _listed(value: object) -> object:
         return value
 
 
-def _layer(at: str, value: object, found: Statements) -> None:
-    only = value[0] if isinstance(value, list) and len(value) == 1 else value
-    if not _is_one_of(only, say.FINAL) and not (type(only) is int and only == -1):
-        found.problems.append(f'{at} = {shown(value)}: must be "final" or -1, {_OTHER}')
-
-
-def _position(at: str, value: object, found: Statements) -> None:
-    is_last = type(value) is int and value == -1
-    if value is not None and not _is_one_of(value, say.EACH_TOKEN) and not is_last:
-        found.problems.append(f'{at} = {shown(value)}: must be "none" or "last", {_OTHER}')
-
-
-def _norm(at: str, value: object, found: Statements) -> None:
-    if value is not True and not _is_one_of(value, say.POST_NORM):
-        found.problems.append(f'{at} = {shown(value)}: must be "post_norm", {_OTHER}')
-
-
-def _transformed(at: str, value: object, found: Statements) -> None:
-    if (
-        value is not None
-        and value is not False
-        and not _is_one_of(value, say.NOTHING | say.POST_NORM)
-    ):
-        found.problems.append(
-            f"{at} = {shown(value)}: the head reads a transformed state, and lm_head's is given "
-            "to it; fold the transformation into its first layer, see value-steer convert"
-        )
-
-
-def _scores(at: str, value: object, found: Statements) -> None:
-    if value is None:
-        return
-    polarity = polarity_of(value) if isinstance(value, str) else None
-    if polarity is None:
-        found.problems.append(
-            f'{at} = {shown(value)}: write "p_good" or "p_undesirable", by what a high score means'
-        )
-    else:
-        found.scores.add(polarity)
-
-
-def _event(at: str, value: object, found: Statements) -> None:
-    """A key that may state a polarity, or something else altogether."""
-    if not isinstance(value, str):
-        return
-    text = value.strip().lower()
-    words = set(re.split(r"[^a-z]+", text))
-    is_event = (say.PROBABILITY.fullmatch(text) and "(" in text) or say.HIGHER.fullmatch(text)
-    if words & say.WORDS.keys() or is_event:
-        _scores(at, value, found)
-
-
-def _token(at: str, value: object, found: Statements) -> None:
-    """A key that may state a position, or count tokens."""
-    if _is_one_of(value, say.ELSEWHERE):
-        _position(at, value, found)
-
-
-def _labels(at: str, value: object, found: Statements) -> None:
-    """Names of the labels 0 and 1, as a list or a mapping in either direction."""
-    if isinstance(value, list):
-        ones = value[1:] if len(value) == 2 else value
-    elif isinstance(value, dict):
-        ones = [v for k, v in value.items() if k.lower() in {"1", "label_1"}]
-        ones += [k for k, v in value.items() if type(v) is int and v == 1]
-    else:
-        ones = [value]
-    if len(ones) == 1:
-        _event(at, ones[0], found)
-    else:
-        names = (str(name).lower() for name in value) if isinstance(value, (dict, list)) else ()
-        if not say.WORDS.keys().isdisjoint(names):
-            found.problems.append(f'{at}: which label is 1? state "scores"')
-
-
-def _better(good: Polarity, bad: Polarity) -> Reader:
-    def read(at: str, value: object, found: Statements) -> None:
-        if isinstance(value, bool):
-            found.scores.add(good if value else bad)
-        else:
-            _scores(at, value, found)
-
-    return read
-
-
-def _model(at: str, value: object, found: Statements) -> None:
-    if isinstance(value, str):
-        found.models.append(value)
-    elif value is not None:
-        found.problems.append(f"{at} = {shown(value)}: must be the name of the model")
-
-
-def _template(at: str, value: object, found: Statements) -> None:
-    if value is None or value is False:
-        found.templates.append("none")
-    elif isinstance(value, str):
-        is_text = "{{" in value or "{%" in value
-        found.templates.append(hashlib.sha256(value.encode()).hexdigest() if is_text else value)
-    else:
-        found.problems.append(f"{at} = {shown(value)}: must be the template, its SHA-256 or name")
-
-
-def _width(at: str, value: object, found: Statements) -> None:
-    if type(value) is int and value > 0:
-        found.widths.add(value)
-    elif value is not None:
-        found.problems.append(f"{at} = {shown(value)}: must be a whole number from 1 on")
-
-
-def _activation(at: str, value: object, found: Statements) -> None:
-    names = value if isinstance(value, list) else [value]
-    words = {word for name in names for word in re.findall("[a-z0-9]+", str(name).lower())}
-    if value is not None:
-        found.activations.append((at, frozenset(words)))
-
-
-def _output(at: str, value: object, found: Statements) -> None:
-    if value is not None and not _is_one_of(value, say.OUTPUTS):
-        found.problems.append(f"{at} = {shown(value)}: a head's last layer is followed by sigmoid")
-
-
-def _is_one_of(value: object, words: frozenset[str]) -> bool:
-    return isinstance(value, str) and re.sub(r"[\s_-]+", "_", value.strip().lower()) in words
-
-
-def plain_key(name: str) -> str:
-    """A key as :mod:`value_steer.value_probe.spellings` has it; of a dotted name the last part."""
-    return re.sub(r"[\s_-]+", "", name.rpartition(".")[2]).lower()
-
-
 def _cut(text: str) -> str:
+    text = text if text.isascii() and text.isprintable() else shown(text)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 _SHOWN = 60
-_OTHER = (
-    "or the head reads another tensor than lm_head does and cannot be served; train one on the "
-    "final post-norm state"
-)
-
-_READERS: tuple[tuple[frozenset[str], Reader], ...] = (
-    (say.STATE_INDICES, _layer),
-    (
-        say.POSITIONS,
-        _position,
-    ),
-    (say.NORMS, _norm),
-    (
-        say.TRANSFORMS,
-        _transformed,
-    ),
-    (
-        say.SCORES,
-        _scores,
-    ),
-    (say.BETTER, _better(*Polarity)),
-    (say.WORSE, _better(*reversed(Polarity))),
-    (say.EVENTS, _event),
-    (say.LABELS, _labels),
-    (say.TOKENS, _token),
-    (
-        say.MODELS,
-        _model,
-    ),
-    (
-        say.TEMPLATES,
-        _template,
-    ),
-    (say.WIDTHS, _width),
-    (
-        say.ACTIVATION_KEYS,
-        _activation,
-    ),
-    (
-        say.OUTPUT_KEYS,
-        _output,
-    ),
-)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
@@ -18,6 +18,7 @@ from value_steer.value_probe.pickle_text import DamagedError, NotPlainError, Odd
 from value_steer.value_probe.pickled import read_pickled
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
     from typing import TypeAlias
 
@@ -38,10 +39,12 @@ class Stored:
     Attributes:
         weights: Its tensors, in whatever precision they are.
         card: Text of the card inside, which only ``.safetensors`` has.
+        stated: What else the file says beside its tensors.
     """
 
     weights: Weights
     card: str | None
+    stated: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_bytes(file: Path, most: int = MAX_HEAD_BYTES) -> bytes:
@@ -83,12 +86,11 @@ def parse(file: Path, body: bytes) -> Stored:
     if file.suffix != SAFETENSORS:
         return Stored(_state_dict(file, body), None)
     try:
-        weights, card = _safetensors(body)
+        return _safetensors(body)
     # The library raises RuntimeError for shapes that no memory has the addresses for.
     except (SafetensorError, ValueError, RuntimeError, OverflowError) as error:
         msg = f"{file} is truncated or no safetensors file ({error}); copy or export it again"
         raise CheckpointError(msg) from error
-    return Stored(weights, card)
 
 
 def parse_pickled(file: Path, body: bytes) -> object:
@@ -119,7 +121,7 @@ def _state_dict(file: Path, body: bytes) -> Weights:
     return {str(key): value for key, value in state.items()}
 
 
-def _safetensors(body: bytes) -> tuple[Weights, str | None]:
+def _safetensors(body: bytes) -> Stored:
     length = int.from_bytes(body[:8], "little")
     if not 8 <= 8 + length <= len(body) or length > MAX_HEADER_BYTES:
         msg = f"a header of {length} bytes"
@@ -136,8 +138,18 @@ def _safetensors(body: bytes) -> tuple[Weights, str | None]:
     }
     # The library cannot build all the types that it knows; to these it is not asked.
     weights: Weights = {**odd} if odd else {**safetensors_load(body)}
-    card = metadata.get(CARD_KEY) if isinstance(metadata, dict) else None
-    return weights, card if isinstance(card, str) else None
+    stated = {**metadata} if isinstance(metadata, dict) else {}
+    card = stated.pop(CARD_KEY, None)
+    values = {name: _value(text) for name, text in stated.items()}
+    return Stored(weights, card if isinstance(card, str) else None, values)
+
+
+def _value(text: object) -> object:
+    """What a text of the metadata stands for: all values there are texts."""
+    try:
+        return parse_json(text) if isinstance(text, str) else text
+    except ValueError:
+        return text
 
 
 _DTYPES = ("F64", "F32", "F16", "BF16", "I64", "I32", "U8", "BOOL")
