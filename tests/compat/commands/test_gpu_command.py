@@ -164,6 +164,7 @@ def test_tests_of_two_gpus_are_not_expected_of_one(machine: Machine) -> None:
         "test_tensor_parallel_ranks_agree",
         "test_tensor_parallel_ranks_agree_on_every_token",
         "test_two_engines_steer_as_one_does",
+        "test_each_of_several_answers_says_what_became_of_it",
         "test_a_scheduler_that_takes_no_token_back_is_refused",
         "test_plain_vllm_schedules_as_the_lane_says[two-ranks]",
     }

@@ -89,15 +89,16 @@ def test_the_proxy_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     assert any("/helper/" in one for one in asked)
 
 
-def test_an_empty_proxy_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Whatever the environment says."""
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+def test_an_empty_proxy_is_not_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """pip ignores an option without a value in its files, so what the environment says holds."""
     monkeypatch.setenv("UV_HTTP_RETRIES", "0")
     with indexing(Index(FILES)) as served:
-        text = f"[global]\nindex-url = {served.address.replace('127.0.0.1', 'localhost')}\n"
+        address = served.address.replace("127.0.0.1", "localhost")
+        text = f"[global]\nindex-url = {address}\nproxy =\n"
+        assert "helper==2.0" in locked(monkeypatch, tmp_path, text)
+        monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
         with pytest.raises(InfraError):
             locked(monkeypatch, tmp_path, text)
-        assert "helper==2.0" in locked(monkeypatch, tmp_path, f"{text}proxy =\n")
 
 
 def test_no_index_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
