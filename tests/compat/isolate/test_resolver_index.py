@@ -90,7 +90,7 @@ def test_the_proxy_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
 
 
 def test_an_empty_proxy_is_not_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """pip ignores an option without a value in its files, so what the environment says holds."""
+    """An option without a value holds for pip neither: what the environment says does."""
     monkeypatch.setenv("UV_HTTP_RETRIES", "0")
     with indexing(Index(FILES)) as served:
         address = served.address.replace("127.0.0.1", "localhost")
