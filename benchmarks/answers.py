@@ -105,7 +105,10 @@ async def _measure(settings: Settings, folder: Path) -> list[Round]:
             stack.enter_context(_serving(model, [*steering, *more], folder / name))
             for name, more in (("hidden.log", ()), ("shown.log", _SHOWN))
         ]
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=600)) as session:
+        # A connection that is kept may be closed by the server just when it is used again.
+        connector = aiohttp.TCPConnector(limit=0, force_close=True)
+        timeout = aiohttp.ClientTimeout(total=600)
+        async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
             for server in servers:
                 await server.come_up(session)
             for server in servers * 2:  # what is done once is done before it counts
