@@ -177,7 +177,7 @@ def _outcomes(engine: Engine, batch: list[Request]) -> list[dict[str, Any]]:
     told = []
     for answer in answers:
         outcome = outcomes[answer.request_id]
-        del outcome["request_id"]
+        del outcome["request_id"], outcome["arrived"]
         told.append({**outcome, "tokens": answer.tokens, "stop": answer.stop_reason})
     return told
 
