@@ -132,7 +132,7 @@ def test_every_answer_is_read_whole_or_not_at_all() -> None:
     lines = (Path(__file__).parent / "answers.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
 
-    assert len(rows) >= 731
+    assert len(rows) >= 743
     assert [row for row in rows if _reads(row["text"]) != row["reads"]] == []
 
 
@@ -251,6 +251,10 @@ KINDS: list[tuple[str, str, float | None]] = [
     (r"(-\infty, 3)", "x < 3", None),
     (r"30^\circ", r"\frac{\pi}{6}", None),
     (r"\emptyset", r"\varnothing", 1.0),
+    (r"\log x", r"\ln x", None),
+    (r"\ln x", r"\ln x", 1.0),
+    (r"\frac{0}{0}", r"\frac{1}{0}", None),
+    ("5", "5‰", None),
 ]
 
 

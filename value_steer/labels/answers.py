@@ -43,9 +43,11 @@ tausend mil mille lakh lakhs crore crores тысяч тысячи миллион
 miljarder milion miliony milionów bilion bilhões bilhão juta ribu triệu tỷ
 squared cubed factorial choose mod or e ! halves thirds quarters fourths fifths sixths
 sevenths eighths ninths tenths hundredths thousandths
+‰ permille bps bp
 repeating recurring periodic (repeating) (recurring) repeating. recurring. point einhalb
 """  # noqa: RUF001
 _LEFT = re.compile(r"[\w\s.,+\-×*/^(){}']*")  # noqa: RUF001  (what an equation may begin with)
+_BASES = frozenset({"binary", "octal", "hexadecimal", "hex"})
 _DENIALS = frozenset({"not", "nicht", "pas", "non", "não", "не", "never"})
 _PHRASES = ("up to", "or equal to", "divisible by", "absolute value of")
 _JOINS, _SIGNS, _AFTER = (
@@ -64,6 +66,7 @@ one two three four five six seven eight nine ten eleven twelve dozen hundred tho
 _GLUED = re.compile(r"[A-Za-z]+(?:_?\{?\d+\}?|[₀-₉]+)|[-+]?\d[\d.,/]*[^\W\d_]+\.?")
 """A name with a number in it, as ``log2``, or a number that its unit touches, as ``5ft``."""
 _ASSIGNING = frozenset({"=", ":=", "≈"})
+_ARROWS = frozenset({"->", "=>", "→", "⇒"})
 _COPULAS, _OF = frozenset(_COPULA_WORDS.split()), frozenset(_OF_WORDS.split())
 _STOPS = (".", ",", ";", ":", "?")
 _TRAILING = ".,;:?\"'»”’"  # noqa: RUF001  (marks as they are typeset)
@@ -90,7 +93,7 @@ _BROKEN = re.compile(
     r"|\d\s+(?!or\b|and\b)[A-Za-z]+\s+\d"  # a measure of two parts: 3 h 20 min
     r"|\d'|\d_|\d\.\d+\.|\.\(|\\overline|\d[eE][-+]?\d|\d:\d"  # a number in a form of its own
     r"|/\s*\d+\s*(?:[A-Za-z(]|\\(?!right|cdot|times|,|;|:|!|\s|\})[A-Za-z])"  # 1/2x: of which?
-    r"|\.\.\.|…|\\[lc]?dots|\\approx|≈|%|/\s*0+(?![\d.])"  # no one value, or none
+    r"|\.\.\.|…|\\[lc]?dots|\\approx|≈|%|/\s*0+(?![\d.])|\\[dt]?frac\s*(?:\{[^{}]*\}|\d)\s*(?:\{0+\}|0|\{?\\infty)"  # no one value, or none
     r"|\^\{?\s*(?:th|st|nd|rd)\b|\\[bp]?mod(?![a-z])"
     r"|\([A-Z]\)\s|[$]\d.*[$]\d"  # a choice and its value; two answers
 )
@@ -202,7 +205,7 @@ def _joined(tokens: list[str], at: int, token: str) -> str | None:
         token = f"{token} %"
     elif after and _goes_on(after):
         return None
-    if _is_one_of_several(tokens[:at]):
+    if _is_one_of_several(tokens[:at]) or _is_in_a_base(tokens[max(0, at - 12) : at]):
         return None
     # What stands before it in the same clause, the nearest last.
     before = tokens[max(0, at - 3) : at]
@@ -220,6 +223,16 @@ def _is_one_of_several(before: list[str]) -> bool:
         return before[-4] in _ASSIGNING and _DIGIT.search(before[-3]) is not None
     joined = before[-3].casefold() in _JOINS and _DIGIT.search(before[-4]) is not None
     return joined and before[-5:-4] != [] and before[-5] in _ASSIGNING
+
+
+def _is_in_a_base(before: list[str]) -> bool:
+    """Whether digits are those of another base than ten: in base 8 it is 17."""
+    ends = [place for place, one in enumerate(before) if one.endswith((".", "?", "!"))]
+    words = [_stripped(one).casefold() for one in before[ends[-1] + 1 if ends else 0 :]]
+    if not _BASES.isdisjoint(words):
+        return True
+    named = zip(["", *words], words, words[1:], strict=False)
+    return any(b == "base" and a != "log" and c.isdecimal() and c != "10" for a, b, c in named)
 
 
 def _goes_on(after: list[str]) -> bool:
@@ -255,7 +268,8 @@ def _after(before: list[str], token: str) -> str | None:
     else:
         counted = two in _OF or any(_DIGIT.search(word) for word in words)
         powered = (two == "to" and last == "the") or (last in {"of", "in", "than"} and counted)
-        parts = powered or (_DIGIT.search(two) is not None and last not in _COPULAS)
+        counted = _DIGIT.search(two) is not None
+        parts = powered or (counted and (last not in _COPULAS or last in _ARROWS))
     return None if parts else token
 
 

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("value_steer")
 
-_RULES = 4
+_RULES = 5
 """Changes with how answers are found and compared."""
 
 _RELATION = re.compile(r"[<>≤≥]|\\(?:leq?|geq?|lt|gt)(?![a-zA-Z])")
+_LOGARITHM = re.compile(r"\\(?:ln|log)(?![a-zA-Z])")
 _RADIANS = re.compile(r"π|\\pi(?![a-zA-Z])")
 
 
@@ -98,7 +99,7 @@ def _same(reference: Number, answer: Number) -> bool | None:
         share = values[units.index("%")]
         bare = values[units.index("")]
         return bare in {share, share / 100}
-    if all(units) and units[0] != units[1]:
+    if (all(units) or "‰" in units) and units[0] != units[1]:
         return None  # 1 m is 100 cm, which would take a table of units to know
     return values[0] == values[1]
 
@@ -108,8 +109,11 @@ def _unlike(reference: Answer, answer: Answer) -> bool:
     relations = [_RELATION.search(one.text) is not None for one in (reference, answer)]
     degrees = any(one.number is not None and one.number.unit == "°" for one in (reference, answer))
     unsolved = [is_unsolved(one.text) for one in (reference, answer)]
+    # The parser takes the one for the other, or does not, by what else there is.
+    bases = [_LOGARITHM.findall(one.text) for one in (reference, answer)]
     return (
         unsolved[0] != unsolved[1]
+        or set(bases[0]) != set(bases[1])
         or relations[0] != relations[1]
         or (degrees and any(_RADIANS.search(one.text) for one in (reference, answer)))
     )
