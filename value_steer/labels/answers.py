@@ -93,7 +93,8 @@ _BROKEN = re.compile(
     r"|\d\s+(?!or\b|and\b)[A-Za-z]+\s+\d"  # a measure of two parts: 3 h 20 min
     r"|\d'|\d_|\d\.\d+\.|\.\(|\\overline|\d[eE][-+]?\d|\d:\d"  # a number in a form of its own
     r"|/\s*\d+\s*(?:[A-Za-z(]|\\(?!right|cdot|times|,|;|:|!|\s|\})[A-Za-z])"  # 1/2x: of which?
-    r"|\.\.\.|…|\\[lc]?dots|\\approx|≈|%|/\s*0+(?![\d.])|\\[dt]?frac\s*(?:\{[^{}]*\}|\d)\s*(?:\{0+\}|0|\{?\\infty)"  # no one value, or none
+    r"|\.\.\.|…|\\[lc]?dots|\\approx|≈|%|/\s*0+(?![\d.])"  # no one value, or none
+    r"|\\[dt]?frac\s*(?:\{[^{}]*\}|\d)\s*(?:\{0+\}|0|\{?\\infty)"  # none either
     r"|\^\{?\s*(?:th|st|nd|rd)\b|\\[bp]?mod(?![a-z])"
     r"|\([A-Z]\)\s|[$]\d.*[$]\d"  # a choice and its value; two answers
 )
