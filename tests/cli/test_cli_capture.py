@@ -152,3 +152,33 @@ def test_bad_rows_stop_or_are_counted(
     streams = capsys.readouterr()
     assert "warning: 1 rows are left out; the first: prompts.jsonl: line 3" in streams.err
     assert streams.out.startswith("2 responses added to 2 prompts")
+
+
+@pytest.mark.usefixtures("asked")
+def test_an_engine_that_does_not_start_is_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What vLLM says of it stands in its own log; its trace is not ours to print."""
+
+    def fail(**_: Any) -> FakeEngine:
+        msg = "Engine core initialization failed.\nSee root cause above."
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr(sys.modules["vllm"], "LLM", fail)
+
+    assert cli.main(COMMAND.split()) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert "vLLM does not start with model (Engine core" in said[-1]
+    assert "--llm" in said[-1]
+
+
+def test_a_missing_chat_template_is_told_before_the_engine_starts(
+    asked: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Starting the engine takes minutes."""
+    Path("model/chat_template.jinja").unlink()
+
+    assert cli.main(COMMAND.removesuffix(" --raw").split()) == 2
+    assert not asked
+    assert "no chat template" in capsys.readouterr().err

@@ -17,6 +17,7 @@ from value_steer.cli.progress import counter
 from value_steer.features import CacheSpec, FeatureCache
 from value_steer.features.cache import Origin
 from value_steer.features.capture import CapturePlan, capture, engine_options, sampling_settings
+from value_steer.features.engine import prompt_tokens
 from value_steer.features.prefill import PrefillSampling, mismatch, prefill
 from value_steer.features.space import require_space
 from value_steer.labels.datasets import load_prompts
@@ -69,7 +70,9 @@ def _prompts(options: Namespace) -> list[Prompt]:
 def _by_vllm(options: Namespace, prompts: list[Prompt]) -> int:
     vllm_engine = import_module("value_steer.cli.vllm_engine")
     hidden_size = read_model(options.model).hidden_size
-    spec = _spec(options, hidden_size, load_tokenizer(options.model), f"vllm {vllm_engine.VERSION}")
+    tokenizer = load_tokenizer(options.model)
+    prompt_tokens(tokenizer, prompts[0], chat=not options.raw)  # a missing template is told now
+    spec = _spec(options, hidden_size, tokenizer, f"vllm {vllm_engine.VERSION}")
     make_engine: EngineFactory = vllm_engine.EngineFactory(
         str(options.model),
         {"dtype": options.dtype, **options.llm, **engine_options(options.out, hidden_size)},

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import vllm
 from vllm import LLM, SamplingParams
 
+from value_steer.errors import ValueSteerError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -34,5 +36,19 @@ class EngineFactory:
     sampling: Mapping[str, Any]
 
     def __call__(self) -> tuple[Engine, Sampling]:
-        """The engine, and how it is to sample."""
-        return LLM(model=self.model, **self.options), SamplingParams(**self.sampling)
+        """The engine, and how it is to sample.
+
+        Raises:
+            ValueSteerError: vLLM does not start; its own log has the reason.
+        """
+        try:
+            engine = LLM(model=self.model, **self.options)
+        except ValueSteerError:
+            raise
+        except (RuntimeError, ValueError, TypeError) as error:
+            msg = (
+                f"vLLM does not start with {self.model} ({error}); the reason stands above in "
+                "vLLM's log; --llm takes further arguments of the engine"
+            )
+            raise ValueSteerError(msg) from error
+        return engine, SamplingParams(**self.sampling)
