@@ -40,7 +40,8 @@ def test_the_committed_token_follows_the_filtered_policy(
     With a share b of bad tokens in the policy, a good token t of probability q is the first good
     one among K draws with probability q (1 + b + ... + b^(K-1)), and none is with b^K.
     """
-    prompt, policy = max(_policies(plain), key=lambda row: _bad_share(row[1]))
+    # Where nearly all tokens are bad, few draws make little difference.
+    prompt, policy = min(_policies(plain), key=lambda row: abs(_bad_share(row[1]) - 0.5))
     vfd = {"value_head_path": recognising_head("mistral"), "threshold": 0.5}
     engine = pool.get(EngineSpec(vfd=vfd, options={"max_num_seqs": 64}))
     own = {"vfd_num_candidates": candidates}
@@ -56,7 +57,7 @@ def test_the_committed_token_follows_the_filtered_policy(
     boost = sum(bad**draw for draw in range(candidates))
     law = {token: q * boost for token, q in policy.items() if token not in BAD_TOKENS}
     law[BAD] = bad**candidates
-    assert bad > 0.2
+    assert 0.2 < bad < 0.8
     assert sum(law.values()) == pytest.approx(1.0)
     assert set(observed) <= set(law)
     assert _chi_square(observed, law) < _quantile(len(law) - 1)
