@@ -12,12 +12,8 @@ import argparse
 import asyncio
 import contextlib
 import json
-import os
 import random
-import signal
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,18 +21,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import aiohttp
 import psutil
 
+from benchmarks.api_server import ApiServer
 from benchmarks.decode_models import SIZES, build, random_head
 from compat.behaviour import facts
-from compat.behaviour.engines import ENVIRONMENT, WORKER
+from compat.behaviour.engines import WORKER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_MODULE = "vllm.entrypoints.openai.api_server"
-_BOOT_SECONDS = 300
+    import aiohttp
+
 _ROWS = 16
 _PROMPT_WORDS = 32
 _SHOWN = ("--middleware", "value_steer.http.Steering")
@@ -100,36 +96,35 @@ async def _measure(settings: Settings, folder: Path) -> list[Round]:
     section = {"value_head_path": head, "threshold": 1.0}  # it objects to nothing
     config = json.dumps({"abstain": {**section, "threshold": 0.0}, "vfd": section})
     steering = ["--worker-cls", WORKER, "--additional-config", config]
-    with contextlib.ExitStack() as stack:
+    async with contextlib.AsyncExitStack() as stack:
         servers = [
             stack.enter_context(_serving(model, [*steering, *more], folder / name))
             for name, more in (("hidden.log", ()), ("shown.log", _SHOWN))
         ]
-        # A connection that is kept may be closed by the server just when it is used again.
-        connector = aiohttp.TCPConnector(limit=0, force_close=True)
-        timeout = aiohttp.ClientTimeout(total=600)
-        async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
-            for server in servers:
-                await server.come_up(session)
-            for server in servers * 2:  # what is done once is done before it counts
-                told = await _ask(server, session, settings)
-            assert told == settings.answers, "an answer carries no outcome"
-            return [await _round(servers, session, settings, i) for i in range(settings.rounds)]
+        sessions = [await stack.enter_async_context(server.session()) for server in servers]
+        asked = list(zip(servers, sessions, strict=True))
+        for server, session in asked:
+            await server.come_up(session)
+        for _, session in asked * 2:  # what is done once is done before it counts
+            told = await _ask(session, settings)
+        assert told == settings.answers, "an answer carries no outcome"
+        return [await _round(asked, settings, i) for i in range(settings.rounds)]
 
 
 async def _round(
-    servers: list[_Server], session: aiohttp.ClientSession, settings: Settings, number: int
+    asked: list[tuple[_Server, aiohttp.ClientSession]], settings: Settings, number: int
 ) -> Round:
     used, took = [0.0, 0.0], [0.0, 0.0]
     for which in (0, 1) if number % 2 else (1, 0):
-        before, began = servers[which].processor_seconds(), time.perf_counter()
-        await _ask(servers[which], session, settings)
+        server, session = asked[which]
+        before, began = server.processor_seconds(), time.perf_counter()
+        await _ask(session, settings)
         took[which] = time.perf_counter() - began
-        used[which] = servers[which].processor_seconds() - before
+        used[which] = server.processor_seconds() - before
     return Round((used[0], used[1]), (took[0], took[1]))
 
 
-async def _ask(server: _Server, session: aiohttp.ClientSession, settings: Settings) -> int:
+async def _ask(session: aiohttp.ClientSession, settings: Settings) -> int:
     """How many answers said what became of them."""
     draw = random.Random(5)  # noqa: S311  (test data)
 
@@ -142,54 +137,15 @@ async def _ask(server: _Server, session: aiohttp.ClientSession, settings: Settin
             "seed": seed,
             "stream": settings.stream,
         }
-        async with session.post(f"{server.url}/v1/completions", json=body) as reply:
+        async with session.post("/v1/completions", json=body) as reply:
             reply.raise_for_status()
             return b'"value_steer"' in await reply.read()
 
     return sum(await asyncio.gather(*map(one, range(settings.answers))))
 
 
-class _Server:
-    """A server in processes of its own."""
-
-    def __init__(self, model: Path, more: Sequence[str], log: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
-        self._log = log
-        arguments = [
-            *("--model", str(model), "--served-model-name", "tiny"),
-            *("--host", "127.0.0.1", "--port", str(port), "--uvicorn-log-level", "warning"),
-            *("--dtype", "float32", "--max-model-len", "256", "--max-num-seqs", str(_ROWS)),
-            *("--enforce-eager", "--generation-config", "vllm"),
-            *("--num-gpu-blocks-override", "256", *more),
-        ]
-        own = {"VLLM_ENABLE_V1_MULTIPROCESSING": "1"}
-        with log.open("wb") as said:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", _MODULE, *arguments],
-                stdout=said,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **ENVIRONMENT, **own},
-                start_new_session=True,
-            )
-
-    async def come_up(self, session: aiohttp.ClientSession) -> None:
-        """Wait until it answers.
-
-        Raises:
-            SystemExit: It does not; the text ends with the tail of its log.
-        """
-        end = time.monotonic() + _BOOT_SECONDS
-        while time.monotonic() < end and self._process.poll() is None:
-            with contextlib.suppress(aiohttp.ClientConnectionError):
-                async with session.get(f"{self.url}/health") as reply:
-                    if reply.status == 200:
-                        return
-            await asyncio.sleep(0.5)
-        msg = f"the server did not come up\n{self._log.read_text(errors='replace')[-10_000:]}"
-        raise SystemExit(msg)
+class _Server(ApiServer):
+    """A server, and what it uses."""
 
     def processor_seconds(self) -> float:
         """What it and its engine have used."""
@@ -197,19 +153,11 @@ class _Server:
         times = [one.cpu_times() for one in (server, *server.children(recursive=True))]
         return float(sum(one.user + one.system for one in times))
 
-    def end(self) -> None:
-        """Stop it, and kill what is left of it after a while."""
-        self._process.send_signal(signal.SIGINT)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(30)
-        with contextlib.suppress(ProcessLookupError):  # nothing is left
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-
 
 @contextlib.contextmanager
 def _serving(model: Path, more: Sequence[str], log: Path) -> Iterator[_Server]:
-    server = _Server(model, more, log)
+    limits = ("--max-num-seqs", str(_ROWS), "--num-gpu-blocks-override", "256")
+    server = _Server(model, log, [*limits, *more])
     try:
         yield server
     finally:

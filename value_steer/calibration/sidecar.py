@@ -27,6 +27,7 @@ from value_steer.trajectories import read_header, read_trajectories
 from value_steer.value_probe import CalibrationCurve, HeadCard, Polarity, load_value_head
 from value_steer.value_probe.checkpoint import save_value_head
 from value_steer.value_probe.digest import weights_digest
+from value_steer.value_probe.statements import same_model
 
 if TYPE_CHECKING:
     import os
@@ -274,8 +275,7 @@ def _require_unseen(
 
 def _differ(backbone: str | None, model: str | None) -> bool:
     """Whether two models have different names; a path and a name in a hub may mean the same."""
-    names = {one.rstrip("/").rpartition("/")[2].lower() for one in (backbone, model) if one}
-    return len(names) > 1
+    return len({same_model(one) for one in (backbone, model) if one}) > 1
 
 
 def _weaker(reason: str, strict: bool) -> None:  # noqa: FBT001  (an option, passed on)
