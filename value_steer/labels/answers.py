@@ -269,8 +269,8 @@ def _after(before: list[str], token: str) -> str | None:
     else:
         counted = two in _OF or any(_DIGIT.search(word) for word in words)
         powered = (two == "to" and last == "the") or (last in {"of", "in", "than"} and counted)
-        counted = _DIGIT.search(two) is not None
-        parts = powered or (counted and (last not in _COPULAS or last in _ARROWS))
+        links = last in _COPULAS and last not in _ARROWS
+        parts = powered or (_DIGIT.search(two) is not None and not links)
     return None if parts else token
 
 
