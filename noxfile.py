@@ -291,6 +291,19 @@ def soak(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def flakes(session: nox.Session) -> None:
+    """The suite of one release many times; names what fails at times: ``-- 0.28 --times 20``."""
+    machine(session, "flakes")
+
+
+@nox.session(default=False)
+def kills(session: nox.Session) -> None:
+    """Kill processes of the real server under load: ``-- --trials 40 --seed 0``."""
+    install_vllm(session)
+    session.run("python", "-m", "benchmarks.kills", *session.posargs)
+
+
+@nox.session(default=False)
 def recheck(session: nox.Session) -> None:
     """Ask the package index whether what was tested has been yanked, and withdraw it."""
     machine(session, "recheck")

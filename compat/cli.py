@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING
 
 from compat.cell.services import Services
 from compat.checkout import ROOT
-from compat.commands import bisect, gpu, jobs, registry, release, releases, report, run, sweep
+from compat.commands import (
+    bisect,
+    flakes,
+    gpu,
+    jobs,
+    registry,
+    release,
+    releases,
+    report,
+    run,
+    sweep,
+)
 from compat.console import Progress
 from compat.errors import CompatError, ExitCode
 from value_steer.cli.arguments.types import PATH
@@ -19,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 REGISTRY = ROOT / "validated_versions.json"
-_COMMANDS = (run, sweep, releases, jobs, registry, release, report, bisect, gpu)
+_COMMANDS = (run, sweep, releases, jobs, registry, release, report, bisect, gpu, flakes)
 
 
 def main(argv: Sequence[str] | None = None, services: Services | None = None) -> int:

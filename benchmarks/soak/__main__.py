@@ -17,15 +17,13 @@ from typing import TYPE_CHECKING
 
 from benchmarks.soak import report
 from benchmarks.soak.drive import Drive
-from benchmarks.soak.record import Record
+from benchmarks.soak.record import Record, commit
 from benchmarks.soak.schedule import catalogue, without_steering
 from benchmarks.soak.serving import SoakServer
-from compat import git
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_ROOT = Path(__file__).parent.parent.parent
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -37,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(argv)
     settings = {name: value for name, value in vars(options).items() if name != "out"}
-    record = Record(options.seed, _commit(), settings)
+    record = Record(options.seed, commit(), settings)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     ended: list[int] = []
     try:
@@ -104,11 +102,6 @@ async def _soak(options: argparse.Namespace, record: Record) -> None:
 def _seconds(options: argparse.Namespace) -> float:
     given = (options.hours or 0) * 3600 + (options.minutes or 0) * 60
     return given or (math.inf if options.requests else 60.0)
-
-
-def _commit() -> str:
-    commit = git.text(_ROOT, "rev-parse", "HEAD") or "no commit"
-    return commit + (" and changes" if git.text(_ROOT, "status", "--porcelain") else "")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,16 +7,19 @@ import math
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.soak import gates
 from benchmarks.soak.comparison import difference, left, pair_of, unjudged
 from benchmarks.soak.schedule import CYCLE
+from compat import git
 
 if TYPE_CHECKING:
     from benchmarks.soak.client import Answer
     from benchmarks.soak.schedule import Order, Template
 
+_ROOT = Path(__file__).parent.parent.parent
 SHOWN = 50
 """Failures of a kind that are written out; all are counted."""
 
@@ -171,3 +174,9 @@ class Record:
             for change, end in zip(self.changes, ends, strict=True)
             if change.sent <= answer.ended and end >= answer.started
         ]
+
+
+def commit() -> str:
+    """The commit of this checkout, and whether files of it are changed."""
+    head = git.text(_ROOT, "rev-parse", "HEAD") or "no commit"
+    return head + (" and changes" if git.text(_ROOT, "status", "--porcelain") else "")

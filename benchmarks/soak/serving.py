@@ -23,7 +23,7 @@ from compat.behaviour.messages import LATE
 from compat.behaviour.server import KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import aiohttp
 
@@ -44,13 +44,24 @@ class SoakServer(ApiServer):
         log: Receives its output.
         blocks: Size of the cache.
         plain: Whether it is one without value-steer.
+        more: Further arguments of the server.
+        sections: Of its ``additional_config``, beside those of the modes.
 
     Attributes:
         failures: Lines of its log that tell of a failure, as far as it was read.
         is_asynchronous: Whether the log says that the outputs of its steps are promises.
     """
 
-    def __init__(self, folder: Path, log: Path, blocks: int, *, plain: bool) -> None:
+    def __init__(  # noqa: PLR0913  (most have a default)
+        self,
+        folder: Path,
+        log: Path,
+        blocks: int,
+        *,
+        plain: bool = False,
+        more: Sequence[str] = (),
+        sections: Mapping[str, object] | None = None,
+    ) -> None:
         self.failures: list[str] = []
         self.is_asynchronous = False
         self._read = 0
@@ -61,7 +72,8 @@ class SoakServer(ApiServer):
             # Without it vLLM's CPU forgets all seeds in a batch that has one greedy row.
             "--use-fp64-gumbel",
             *("--block-size", "16", "--num-gpu-blocks-override", str(blocks)),
-            *([] if plain else _steering(model, folder)),
+            *([] if plain else _steering(model, folder, sections or {})),
+            *more,
         ]
         super().__init__(model, log, arguments, _found(folder))
 
@@ -84,7 +96,7 @@ class SoakServer(ApiServer):
     def usage(self) -> list[Usage]:
         """What its processes use, the API server first."""
         found = []
-        for name, process in self._processes():
+        for name, process in self.processes():
             with contextlib.suppress(psutil.NoSuchProcess), process.oneshot():  # just ended
                 times, resident = process.cpu_times(), process.memory_info().rss
                 found.append(Usage(name, resident, times.user + times.system))
@@ -97,7 +109,7 @@ class SoakServer(ApiServer):
             TimeoutError: One does not say.
         """
         told = {}
-        for name, process in self._processes():
+        for name, process in self.processes():
             path = self._folder / f"{process.pid}.json"
             path.unlink(missing_ok=True)
             process.send_signal(census.SIGNAL)
@@ -111,8 +123,13 @@ class SoakServer(ApiServer):
             told[name] = json.loads(path.read_bytes())
         return told
 
-    def _processes(self) -> list[tuple[str, psutil.Process]]:
-        """Those that serve."""
+    def family(self) -> list[psutil.Process]:
+        """All of its processes."""
+        server = psutil.Process(self._process.pid)
+        return [server, *server.children(recursive=True)]
+
+    def processes(self) -> list[tuple[str, psutil.Process]]:
+        """Those that serve, by name."""
         server = psutil.Process(self._process.pid)
         named = [("API server", server)]
         for process in server.children(recursive=True):
@@ -146,10 +163,10 @@ async def metrics(session: aiohttp.ClientSession) -> dict[str, float]:
     return found
 
 
-def _steering(model: Path, folder: Path) -> list[str]:
+def _steering(model: Path, folder: Path, sections: Mapping[str, object]) -> list[str]:
     head = str(heads.token_recognising(model, folder / "head.safetensors"))
     section = {"value_head_path": head, "threshold": 0.5}
-    config = json.dumps({"abstain": section, "vfd": section})
+    config = json.dumps({"abstain": section, "vfd": section, **sections})
     return [
         *("--worker-cls", WORKER, "--additional-config", config),
         *("--middleware", "value_steer.http.Steering"),

@@ -69,7 +69,7 @@ class Attempt:
             InfraError: The network, Docker or the disk failed.
         """
         try:
-            self.prepared = self._prepare()
+            self.prepared = self.prepare()
             with steps.opened(self._target, self._built, self.prepared) as bench:
                 self._observe(bench)
         except ResolveError as error:
@@ -89,7 +89,14 @@ class Attempt:
         suite, control = self._report("suite"), self._report("control")
         return {mode: verdict.judge(self._expected, suite, control, mode) for mode in modes}
 
-    def _prepare(self) -> Prepared:
+    def prepare(self) -> Prepared:
+        """Install what the target needs, or find it installed.
+
+        Raises:
+            InfraError: The network, Docker or the disk failed.
+            ResolveError: pip finds no fitting packages.
+            InstallError: pip finds them and cannot install them, or the index serves another file.
+        """
         target, isolation = self._target, self._target.isolation
         recipe = recipes.recipe(target.candidate, target.lane, target.rules)
         log = target.out / "lock.log"

@@ -121,6 +121,17 @@ def behaviour(bench: Bench, timeout: float, *, side_by_side: bool) -> Completed:
     )
 
 
+def suite(bench: Bench, name: str, timeout: float) -> Completed:
+    """Run the behavioural suite alone; its report is ``NAME.xml``, its log lies beside it."""
+    report = f"--junitxml={bench.box.inside(bench.out / f'{name}.xml')}"
+    return bench.box.run(
+        ["python", "-m", "pytest", *_pytest_arguments("."), report, "-o", "junit_family=xunit2"],
+        log=bench.out / f"{name}.log",
+        timeout=timeout,
+        env=bench.environment,
+    )
+
+
 def _pytest_arguments(root: str) -> list[str]:
     folder = SUITE.as_posix()
     options = ["-c", f"{folder}/pytest.ini", "--rootdir", root, "-p", "no:cacheprovider", "-v"]

@@ -57,7 +57,14 @@ def add(menu: Menu) -> None:
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
-    """How a cell is run."""
+    """How a cell is run and what becomes of it."""
+    add_cell(command)
+    command.add_argument("--force", action="store_true", help="run it whatever evidence there is")
+    command.add_argument("--discard", action="store_true", help="remove the environment at the end")
+
+
+def add_cell(command: argparse.ArgumentParser) -> None:
+    """Which cell of a release it is, and where it is run."""
     add_place(command)
     command.add_argument(
         "--runner",
@@ -74,8 +81,6 @@ def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--python", type=_python, help="make a virtual environment of this Python, such as 3.12"
     )
-    command.add_argument("--force", action="store_true", help="run it whatever evidence there is")
-    command.add_argument("--discard", action="store_true", help="remove the environment at the end")
 
 
 def _python(text: str) -> str:

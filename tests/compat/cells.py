@@ -47,6 +47,7 @@ class FakeIsolation:
     returncodes: dict[str, int] = field(default_factory=dict)
     timeouts: tuple[str, ...] = ()
     failing: tuple[str, ...] = ()
+    flaky: tuple[str, str] = ("", "")
     control_passes: bool = False
     facts: str = json.dumps(FACTS)
     killed: bool = False
@@ -122,6 +123,8 @@ class FakeBox:
             runner = self.isolation.builds or asked
             self._report("suite", runner)
             self._report("control", runner)
+        if step.startswith("flakes") and step not in self.isolation.timeouts:
+            self._report(step, "v1")
         if step == "bench":
             name = f"decode-tiny{'-async' if '--asynchronous' in argv else ''}.json"
             (self.mounts.out / name).write_text(self.isolation.measured, encoding="utf-8")
@@ -141,6 +144,7 @@ class FakeBox:
             classname = path.removesuffix(".py").replace("/", ".")
             case = ET.SubElement(suite, "testcase", classname=classname, name=name, time="0.1")
             failing = any(part in test["id"] for part in self.isolation.failing)
+            failing |= step == self.isolation.flaky[0] and self.isolation.flaky[1] in test["id"]
             if failing or (dead and not self.isolation.control_passes):
                 ET.SubElement(case, "failure", message="no")
         root = ET.Element("testsuites")

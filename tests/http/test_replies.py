@@ -299,3 +299,14 @@ def test_what_is_not_known_is_not_touched(
     reply = asyncio.run(server.ask(path, method=method))
 
     assert (reply.status, reply.headers, reply.body) == (status, plain, body)
+
+
+@pytest.mark.parametrize("body", [b"null", b"[]", b'"gone"', b"3"])
+def test_a_body_that_is_no_object_holds_no_answer(
+    body: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """VLLM's server says ``null`` to a request that it gives up when it is ended."""
+    reply = ask(Server(knowing(chatcmpl_a=abstained("e")), JSON, [body]))
+
+    assert reply.body == body
+    assert caplog.text == ""

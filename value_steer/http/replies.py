@@ -104,6 +104,8 @@ class Reply:
         """JSON with the outcomes in it; the very same bytes if there are none."""
         try:
             value = json.loads(text)
+            if not isinstance(value, dict):  # null, for a request that the server gave up
+                return text
             ends = places(value)
             found = await asyncio.gather(*(self._find(end.names, end.answer) for end in ends))
             for end, outcome in zip(ends, found, strict=True):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from compat import cli
-from compat.cell import pipeline
+from compat.cell import flakes, pipeline
 from compat.cell.services import Services
 from compat.isolate import Choice, images, resolver
 from compat.registry import recheck, static
@@ -31,6 +31,7 @@ GOOD: dict[str, dict[str, str | None]] = {
     "run": {"version": "0.28", "--isolation": "venv", "--fragment": "f.json", "--out": "out"},
     "gpu": {"--dry-run": None, "--vllm": "0.28", "--wheels": "wheels", "--out": "out"},
     "sweep": {"versions": "0.28", "--out": "out"},
+    "flakes": {"version": "0.28", "--times": "2", "--out": "out"},
     "discover": {"--candidates": "new.json"},
     "static": {},
     "lock": {"versions": "0.28", "--out": "out"},
@@ -73,6 +74,7 @@ def services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Services:
         (package, "build"),
         (derive, "write"),
         (sweep, "run"),
+        (flakes, "find"),
         (page, "render"),
         (story, "told"),
     ):

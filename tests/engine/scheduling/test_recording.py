@@ -269,7 +269,7 @@ def test_the_first_line_says_which_heads_spoke(
 ) -> None:
     """Each by the weights of its file, and by what it was taken to score."""
     host = SimpleNamespace(fingerprint=lambda model: SettingsFingerprint(model=model))
-    monkeypatch.setitem(recording.open_recorder.__globals__, "_host", lambda: host)
+    monkeypatch.setattr(recording, "_host", lambda: host)
     config: Any = SimpleNamespace(
         additional_config=_settings(tmp_path, share=0.5),
         instance_id="ab12c",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from tests.engine.simulation.check import check
 from tests.engine.simulation.traces import Ask, Trace, drawn
 
-TRACES = 3_000
+TRACES = int(os.environ.get("VALUE_STEER_TRACES", "3000"))
 PARTS = 6
 
 

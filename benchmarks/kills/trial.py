@@ -1,0 +1,173 @@
+"""One kill: a server under load, a signal to one of its processes, and what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import aiohttp
+import psutil
+
+from benchmarks.soak import client
+from benchmarks.soak.comparison import difference, left, unjudged
+
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from benchmarks.soak.client import Answer
+    from benchmarks.soak.schedule import Template
+    from benchmarks.soak.serving import SoakServer
+
+STREAMS = 48
+_MOST = 2000
+_LONGEST_LOAD = 3.0
+_SERVER_ERROR = 500
+_ABORTED = "abort"
+"""Why an answer ended that vLLM gave up when it was ended itself."""
+PATIENCE = 20.0
+"""Seconds in which clients may hear of the end, and processes may go; vLLM's own do not always."""
+
+
+@dataclass
+class Outcome:
+    """What came of a kill.
+
+    Attributes:
+        whole: Answers that came to their end, and are the ones that are given alone.
+        told: Requests whose clients got an error.
+        cut: Answers that ended early, and did not pretend to be whole.
+        untold: Whole ones that came without what became of them, since nobody was left to ask.
+        controls: Answers of the control group.
+        waiting: Clients that had not heard of the end by then.
+        remaining: Processes that were still there.
+        broken: Promises that did not hold.
+    """
+
+    whole: int = 0
+    told: int = 0
+    cut: int = 0
+    untold: int = 0
+    controls: int = 0
+    waiting: int = 0
+    remaining: int = 0
+    broken: list[str] = field(default_factory=list)
+
+
+async def alone(session: aiohttp.ClientSession, templates: Sequence[Template]) -> dict[int, Answer]:
+    """Every answer, one at a time; a request of the control group is asked again."""
+    found = {}
+    for template in templates:
+        answer = await client.ask(session, template.body, None)
+        while is_control(answer):  # another request id is drawn
+            answer = await client.ask(session, template.body, None)
+        found[template.number] = answer
+    return found
+
+
+async def kill(  # noqa: PLR0913  (a trial has that many parts)
+    server: SoakServer,
+    session: aiohttp.ClientSession,
+    victim: str,
+    number: signal.Signals,
+    expected: Mapping[int, Answer],
+    templates: Sequence[Template],
+    seed: int,
+) -> Outcome:
+    """Load a server, send one of its processes a signal, and wait for what comes of it.
+
+    Args:
+        server: Serves, and has no request.
+        session: A client of it.
+        victim: What its process is called; ``all``: each of them.
+        number: Of the signal.
+        expected: The answers that are given alone.
+        templates: What is asked.
+        seed: Chooses the requests and the moment.
+    """
+    draw = random.Random(f"kill/{seed}")  # noqa: S311  (no secret)
+    outcome = Outcome()
+    family = server.family()
+    victims = [p for name, p in server.processes() if victim in (name, "all")]
+    asked = iter([draw.choice(templates) for _ in range(_MOST)])
+    gone = asyncio.Event()
+    streams = [
+        asyncio.create_task(_stream(session, asked, gone, expected, outcome))
+        for _ in range(STREAMS)
+    ]
+    await asyncio.sleep(draw.uniform(0.05, _LONGEST_LOAD))
+    started = time.monotonic()
+    for process in victims:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
+    _, late = await asyncio.wait(streams, timeout=PATIENCE)
+    for stream in late:
+        stream.cancel()
+    await asyncio.gather(*streams, return_exceptions=True)
+    outcome.waiting = len(late)
+    while remaining := [p for p in family if _is_alive(p)]:
+        if time.monotonic() - started > PATIENCE:
+            break
+        await asyncio.sleep(0.1)
+    outcome.remaining = len(remaining)
+    return outcome
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    return False
+
+
+async def _stream(
+    session: aiohttp.ClientSession,
+    asked: Iterator[Template],
+    gone: asyncio.Event,
+    expected: Mapping[int, Answer],
+    outcome: Outcome,
+) -> None:
+    """Ask one request after the other until the server is gone."""
+    for template in asked:
+        if gone.is_set():
+            return
+        try:
+            answer = await client.ask(session, template.body, None)
+        except (aiohttp.ClientError, ValueError):
+            outcome.cut += 1
+            gone.set()
+            return
+        if answer.status >= _SERVER_ERROR:
+            outcome.told += 1
+            gone.set()
+        else:
+            _judge(template, expected[template.number], answer, outcome)
+
+
+def _judge(template: Template, expected: Answer, answer: Answer, outcome: Outcome) -> None:
+    """What is given out as an answer is one, or the beginning of one that does not say it ended."""
+    if is_control(answer):
+        outcome.controls += 1
+        return
+    if answer.finish == _ABORTED:
+        answer = replace(answer, finish=None)
+    if left(answer):
+        outcome.cut += 1
+    elif answer.told is None and expected.told is not None:
+        outcome.untold += 1
+        expected = replace(expected, told=None)
+    else:
+        outcome.whole += 1
+    why = difference(expected, answer)
+    if why is None and answer.told is not None:
+        why = unjudged(answer)
+    if why is not None:
+        outcome.broken.append(f"template {template.number} ({template.kind}): {why}")
+
+
+def is_control(answer: Answer) -> bool:
+    """Whether a request was of the control group, which is judged and not acted on."""
+    return answer.told is not None and answer.told["outcome"] == "control"
