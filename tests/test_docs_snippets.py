@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ from compat.cli import build_parser
 from tests.snippets import DOCUMENTS, ROOT, Command, commands, run_elsewhere, snippets
 from value_steer import compat_check
 from value_steer.cli.parser import SUBCOMMANDS, build
+from value_steer.contracts.rows import SURFACES
+from value_steer.contracts.surface import Runner
 
 if TYPE_CHECKING:
     import argparse
@@ -71,6 +74,18 @@ def test_commands_are_accepted(document: Path, monkeypatch: pytest.MonkeyPatch) 
     wrong = [c for c in commands(document) if c.program in CHECKED and not accepted(c)]
 
     assert wrong == []
+
+
+def test_the_readme_counts_the_contracts_as_they_are() -> None:
+    """What the checker prints of the release that its example is about."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (vllm,) = re.findall(r"^vLLM (\S+), abstain and vfd: ", text, re.MULTILINE)
+    told = {runner: int(count) for runner, count in re.findall(r"(v\d): all (\d+) contracts", text)}
+
+    assert told == {
+        runner.value: sum(runner in s.runners and s.is_asked_of(vllm) for s in SURFACES)
+        for runner in Runner
+    }
 
 
 def test_every_subcommand_is_described() -> None:

@@ -80,6 +80,17 @@ def _called(script: str) -> list[str]:
     ]
 
 
+def _allowed(workflow: str) -> re.Pattern[str]:
+    """The paths that a workflow's proposal may touch."""
+    (allowed,) = [
+        step.inputs["allowed"]
+        for job in workflows.jobs(workflow)
+        for step in job.steps
+        if step.uses == "$/.github/actions/propose"
+    ]
+    return re.compile(str(allowed))
+
+
 @pytest.mark.parametrize("job", JOBS)
 def test_every_session_that_a_job_calls_exists(job: Job) -> None:
     """A renamed session would otherwise be noticed on the next schedule."""
@@ -217,12 +228,7 @@ def test_what_a_job_takes_up_another_has_left(name: str) -> None:
 @pytest.mark.parametrize("name", ["compat-discover", "compat-matrix"])
 def test_a_proposal_may_touch_what_is_derived_and_nothing_else(name: str) -> None:
     """Data that people review, never what is run or says who may run it."""
-    (allowed,) = [
-        re.compile(str(step.inputs["allowed"]))
-        for job in workflows.jobs(name)
-        for step in job.steps
-        if step.uses == "$/.github/actions/propose"
-    ]
+    allowed = _allowed(name)
     derived = ["validated_versions.json", "README.md", "pyproject.toml", "matrix/actions.json"]
     derived += ["docs/compatibility.md"]
     derived += [path.relative_to(ROOT).as_posix() for path in (ROOT / "evidence").iterdir()]
@@ -233,6 +239,19 @@ def test_a_proposal_may_touch_what_is_derived_and_nothing_else(name: str) -> Non
 
     assert [path for path in derived if not allowed.fullmatch(path)] == []
     assert [path for path in others if allowed.fullmatch(path)] == []
+
+
+def test_a_new_release_comes_with_what_its_source_says() -> None:
+    """Tests demand it of every candidate, so without it the pull request could not be merged."""
+    (job,) = [job for job in workflows.jobs("compat-discover") if job.name == "discover"]
+    called = [name for step in job.steps for name in _called(step.run)]
+    conditions = {name: s.body.get("if") for s in job.steps for name in _called(s.run)}
+
+    assert called.index("matrix") < called.index("static") < called.index("derive")
+    # A broken contract fails the step; the proposal tells of it.
+    assert conditions["static"] == conditions["derive"]
+    for name in ("candidates", "actions", "upstream"):
+        assert _allowed("compat-discover").fullmatch(f"matrix/{name}.json")
 
 
 @pytest.mark.parametrize("name", ["compat-discover", "compat-matrix"])

@@ -6,14 +6,13 @@ import asyncio
 import contextlib
 import random
 import time
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import aiohttp
 import psutil
 
+from benchmarks.kills.outcome import Outcome, is_control, judge
 from benchmarks.soak import client
-from benchmarks.soak.comparison import difference, left, unjudged
 
 if TYPE_CHECKING:
     import signal
@@ -27,35 +26,8 @@ STREAMS = 48
 _MOST = 2000
 _LONGEST_LOAD = 3.0
 _SERVER_ERROR = 500
-_ABORTED = "abort"
-"""Why an answer ended that vLLM gave up when it was ended itself."""
 PATIENCE = 20.0
 """Seconds in which clients may hear of the end, and processes may go; vLLM's own do not always."""
-
-
-@dataclass
-class Outcome:
-    """What came of a kill.
-
-    Attributes:
-        whole: Answers that came to their end, and are the ones that are given alone.
-        told: Requests whose clients got an error.
-        cut: Answers that ended early, and did not pretend to be whole.
-        untold: Whole ones that came without what became of them, since nobody was left to ask.
-        controls: Answers of the control group.
-        waiting: Clients that had not heard of the end by then.
-        remaining: Processes that were still there.
-        broken: Promises that did not hold.
-    """
-
-    whole: int = 0
-    told: int = 0
-    cut: int = 0
-    untold: int = 0
-    controls: int = 0
-    waiting: int = 0
-    remaining: int = 0
-    broken: list[str] = field(default_factory=list)
 
 
 async def alone(session: aiohttp.ClientSession, templates: Sequence[Template]) -> dict[int, Answer]:
@@ -144,30 +116,4 @@ async def _stream(
             outcome.told += 1
             gone.set()
         else:
-            _judge(template, expected[template.number], answer, outcome)
-
-
-def _judge(template: Template, expected: Answer, answer: Answer, outcome: Outcome) -> None:
-    """What is given out as an answer is one, or the beginning of one that does not say it ended."""
-    if is_control(answer):
-        outcome.controls += 1
-        return
-    if answer.finish == _ABORTED:
-        answer = replace(answer, finish=None)
-    if left(answer):
-        outcome.cut += 1
-    elif answer.told is None and expected.told is not None:
-        outcome.untold += 1
-        expected = replace(expected, told=None)
-    else:
-        outcome.whole += 1
-    why = difference(expected, answer)
-    if why is None and answer.told is not None:
-        why = unjudged(answer)
-    if why is not None:
-        outcome.broken.append(f"template {template.number} ({template.kind}): {why}")
-
-
-def is_control(answer: Answer) -> bool:
-    """Whether a request was of the control group, which is judged and not acted on."""
-    return answer.told is not None and answer.told["outcome"] == "control"
+            judge(template, expected[template.number], answer, outcome)

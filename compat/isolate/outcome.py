@@ -40,6 +40,10 @@ _RESOLVE = re.compile(
     r"|No solution found"  # uv's words
     r"|resolution-too-deep|Could not find a version that satisfies"
 )
+# vLLM's CPU builds demand it, and other indexes than PyTorch's do not have it.
+_TORCH_OF_CPU = re.compile(
+    r"(?:No matching distribution found for|there is no version of) (torch==[^\s+]+\+cpu)\b"
+)
 
 Failure: TypeAlias = InfraError | ResolveError | InstallError
 
@@ -73,6 +77,13 @@ def failure(what: str, log: Path) -> Failure:
     where = f"see {log}"
     if trouble := _INFRA.search(text):
         msg = f"{what} failed because of this machine or its network ({trouble[0]}); {where}"
+        return InfraError(msg)
+    if missing := _TORCH_OF_CPU.search(text):
+        msg = (
+            f"{what}: {missing[1]} is on no index that pip is configured for; PyTorch's own has "
+            "it: set PIP_EXTRA_INDEX_URL to the address that PyTorch's installation page gives for "
+            f"pip and CPU; {where}"
+        )
         return InfraError(msg)
     if _RESOLVE.search(text):
         return ResolveError(f"{what}: pip finds no fitting packages: {_error(text)}; {where}")

@@ -103,7 +103,12 @@ def test_what_was_only_read_is_told_as_that() -> None:
         "contracts in its source, v1 abstain: all 60 hold",
         "contracts in its source, v1 vfd: 1 of 60 do not hold (sampler)",
     ]
-    assert told[3].startswith("reproduce: ")
+    assert told[3] == "reproduce: nox -s compat -- 0.28.0 (in a checkout)"
+
+
+def test_no_lane_is_named_for_a_release_that_none_has_run() -> None:
+    """It may have no build for a CPU; the machine that is asked knows its own lane."""
+    assert told_of("0.33.0").endswith("reproduce: nox -s compat -- 0.33.0 (in a checkout)")
 
 
 @pytest.fixture

