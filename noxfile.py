@@ -28,7 +28,7 @@ PYTHONS = nox.project.python_versions(GROUPS)
 os.environ.setdefault("PYENV_VERSION", ":".join(PYTHONS))
 # Tests that need no torch, which for another Python is 5 GB. One that imports it fails here.
 LIGHT_TESTS = (
-    *(f"tests/{name}" for name in ("compat", "contracts", "records", "registry")),
+    *(f"tests/{name}" for name in ("actions", "compat", "contracts", "records", "registry")),
     *(
         f"tests/test_{name}.py"
         for name in ("budgets", "compat_check", "distributions", "propose", "versions", "workflows")
@@ -37,6 +37,7 @@ LIGHT_TESTS = (
 PARALLEL = ("--numprocesses", "auto", "--dist", "worksteal")
 SAMPLE = "0.28.0"  # of vLLM, where one release stands for all
 AXE = "axe-core@4.14.1"  # what finds a page's barriers; used in tests alone
+EXPRESSIONS = "@actions/expressions@0.3.61"  # GitHub's own reader of `${{ … }}`; in tests alone
 GITHUB = Path(".github")
 # What each of GitHub's schemas describes, as check-jsonschema names them.
 GITHUB_SCHEMAS = {
@@ -54,6 +55,22 @@ CANDIDATES = json.loads(Path("matrix/candidates.json").read_text(encoding="utf-8
 def install(session: nox.Session, group: str) -> None:
     """Install a dependency group of pyproject.toml."""
     session.install(*nox.project.dependency_groups(GROUPS, group))
+
+
+def npm_install(session: nox.Session, package: str) -> Path:
+    """Install a package of npm's into a folder of the session, and return that."""
+    folder = session.create_tmp()
+    session.run(
+        "npm",
+        "install",
+        "--ignore-scripts",
+        "--no-save",
+        "--prefix",
+        folder,
+        package,
+        external=True,
+    )
+    return Path(folder).resolve()
 
 
 def machine(session: nox.Session, *command: str) -> None:
@@ -105,6 +122,21 @@ def fuzz(session: nox.Session) -> None:
     install(session, "test")
     session.install("--no-deps", "-e", ".")
     session.run("python", "-W", "ignore", "-m", "tests.fuzz", *session.posargs)
+
+
+@nox.session(default=False)
+def mutants(session: nox.Session) -> None:
+    """Change the core line by line and see whether a test fails: ``-- --survivors`` shows more."""
+    install(session, "test")
+    session.install("--no-deps", "-e", ".", "mutmut==3.8.1")
+    env = {
+        "OMP_NUM_THREADS": "1",  # a forked child would wait for threads that only its parent has
+        "PYTHONPATH": str(Path("tests", "mutation").resolve()),
+        "PYTEST_ADDOPTS": "-p quickest_first",
+        "VALUE_STEER_TRACES": "240",  # what they find they find soon
+    }
+    session.run("mutmut", "run", env=env)
+    session.run("python", "-m", "tests.mutation.report", *session.posargs)
 
 
 @nox.session(python=PYTHONS, default=False)
@@ -270,6 +302,15 @@ def rehearse(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def actions(session: nox.Session) -> None:
+    """The jobs of a workflow, from its file: ``-- compat-matrix --cells 0.28.0-cpu-default``."""
+    install(session, "compat")
+    session.env["VALUE_STEER_EXPRESSIONS"] = str(npm_install(session, EXPRESSIONS))
+    session.run("pytest", "tests/actions")
+    session.run("python", "-m", "tests.actions", *session.posargs)
+
+
+@nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Speed of steered decoding against plain vLLM; options after --, e.g. -- --size large."""
     install_vllm(session, "matplotlib>=3.9")
@@ -325,11 +366,7 @@ def report(session: nox.Session) -> None:
 def page(session: nox.Session) -> None:
     """The compatibility page in a real Chromium: keyboard, phone, dark, no script, axe."""
     install(session, "page")
-    folder = session.create_tmp()
-    session.run(
-        "npm", "install", "--ignore-scripts", "--no-save", "--prefix", folder, AXE, external=True
-    )
-    axe = Path(folder, "node_modules", "axe-core", "axe.min.js").resolve()
+    axe = npm_install(session, AXE) / "node_modules" / "axe-core" / "axe.min.js"
     session.env["VALUE_STEER_AXE"] = str(axe)
     session.run("pytest", "tests/compat/report/test_browser.py", *session.posargs)
 

@@ -69,7 +69,7 @@ class Job:
     @property
     def steps(self) -> list[Step]:
         """Its steps, in order."""
-        return _steps(self.body, self.where)
+        return steps_of(self.body, self.where)
 
     @property
     def needs(self) -> set[str]:
@@ -99,7 +99,7 @@ class Job:
 
 def workflow(name: str) -> dict[str, Yaml]:
     """A workflow."""
-    return _load(GITHUB / "workflows" / f"{name}.yml")
+    return load(GITHUB / "workflows" / f"{name}.yml")
 
 
 def names() -> list[str]:
@@ -122,7 +122,7 @@ def every_step() -> list[Step]:
     own = [
         step
         for path in sorted((GITHUB / "actions").glob("*/action.yml"))
-        for step in _steps(mapping(_load(path)["runs"]), f"{path.parent.name}/action.yml")
+        for step in steps_of(mapping(load(path)["runs"]), f"{path.parent.name}/action.yml")
     ]
     return [step for job in every_job() for step in job.steps] + own
 
@@ -144,13 +144,15 @@ def texts(value: Yaml) -> list[str]:
     return [str(entry) for entry in value] if isinstance(value, list) else [str(value)]
 
 
-def _steps(body: dict[str, Yaml], where: str) -> list[Step]:
+def steps_of(body: dict[str, Yaml], where: str) -> list[Step]:
+    """The steps of a job or of an action, in order."""
     steps = body["steps"]
     assert isinstance(steps, list)
     return [Step(f"{where}, step {i}", mapping(step)) for i, step in enumerate(steps, 1)]
 
 
-def _load(path: Path) -> dict[str, Yaml]:
-    # Every scalar is a text: YAML 1.1 would read the key `on` as true.
+def load(path: Path) -> dict[str, Yaml]:
+    """A file, with every scalar as a text."""
+    # YAML 1.1 would read the key `on` as true.
     loader = yaml.BaseLoader
     return mapping(yaml.load(path.read_text(encoding="utf-8"), loader))  # noqa: S506  (texts only)
