@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 import pytest
 
 from tests.contracts.contract_trees import MemoryTree
@@ -28,6 +30,11 @@ def sources(**files: str) -> Sources:
         "from vllm.b import Y as X",
         "try:\n    from vllm.b import X\nfinally:\n    pass",
         "if sys.version_info > (3, 9):\n    from vllm.b import X",
+        "if fast:\n    pass\nelse:\n    from vllm.b import X",
+        "try:\n    pass\nexcept ImportError:\n    from vllm.b import X",
+        "try:\n    pass\nfinally:\n    from vllm.b import X",
+        "with quiet():\n    from vllm.b import X",
+        "if TYPE_CHECKING:\n    pass\nelse:\n    from vllm.b import X",
     ],
 )
 def test_a_name_is_followed_to_where_it_is_defined(a: str) -> None:
@@ -38,11 +45,11 @@ def test_a_name_is_followed_to_where_it_is_defined(a: str) -> None:
 
 
 def test_a_package_hands_on_names_of_its_modules() -> None:
-    """A relative import in an ``__init__.py`` begins at its own folder."""
+    """A relative import in an ``__init__.py`` begins at its own folder, and leads to it."""
     tree = MemoryTree(
         {
-            "vllm/p/__init__.py": "from .q import X\nfrom ..top import Y\nfrom . import Z",
-            "vllm/p/q.py": "X = 1",
+            "vllm/p/__init__.py": "from .q import X\nfrom ..top import Y",
+            "vllm/p/q.py": "X = 1\nfrom . import Y",
             "vllm/top/__init__.py": "Y = 2",
         }
     )
@@ -50,12 +57,16 @@ def test_a_package_hands_on_names_of_its_modules() -> None:
 
     assert found.find("vllm/p/__init__.py", "X").module.path == "vllm/p/q.py"
     assert found.find("vllm/p/__init__.py", "Y").module.path == "vllm/top/__init__.py"
+    assert found.find("vllm/p/q.py", "Y").module.path == "vllm/top/__init__.py"
 
 
-def test_a_member_may_be_inherited_from_another_file() -> None:
+@pytest.mark.parametrize(
+    "head", ["from vllm.b import B\nclass X(B):", "from .b import B\nclass X(B[int]):"]
+)
+def test_a_member_may_be_inherited_from_another_file(head: str) -> None:
     """A class has the members of its base classes, its own first."""
     found = sources(
-        a="from vllm.b import B\nclass X(B):\n    def own(self): ...",
+        a=f"{head}\n    def own(self): ...",
         b="class A:\n    def deep(self): ...\nclass B(A):\n    def own(self): ...",
     )
 
@@ -84,11 +95,29 @@ def test_a_stub_of_a_base_class_is_not_inherited() -> None:
         found.find("vllm/a.py", "X.m")
 
 
-def test_a_base_from_outside_of_the_package_is_passed_over() -> None:
-    """Nothing is read but vLLM, and a foreign base hides no member of the next one."""
-    text = "from abc import ABC\nclass B:\n    m = 1\nclass X(nn.Module, ABC, B): ..."
+def test_a_base_that_is_no_class_of_the_package_is_passed_over() -> None:
+    """Nothing is read but vLLM, and neither a foreign base nor a variable hides the next one."""
+    text = (
+        "from abc import ABC\nV = made()\nclass B:\n    m = 1\nclass X(nn.Module, ABC, V, B): ..."
+    )
 
     assert sources(a=text).find("vllm/a.py", "X.m").name == "m"
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("class A: ...\nclass B(A): ...\nclass C(A): ...\nclass X(B, C): ...", "ABCX"),
+        ("class X(A): ...\nclass A(X): ...", "AX"),
+    ],
+    ids=["two ways", "a circle"],
+)
+def test_a_base_is_looked_into_once(text: str, names: str) -> None:
+    """However many ways lead to it."""
+    found = sources(a=text)
+    lineage = islice(found.lineage(found.find("vllm/a.py", "X")), 9)
+
+    assert sorted(symbol.name for symbol in lineage) == list(names)
 
 
 @pytest.mark.parametrize(
@@ -107,6 +136,12 @@ def test_a_base_from_outside_of_the_package_is_passed_over() -> None:
         ("from vllm.gone import B\nclass X(B): ...", "X.m", FileMissingError),
         ("from vllm.b import B\nclass X(B): ...", "X.m", SymbolMissingError),
         ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    X = 1", "X", SymbolMissingError),
+        ("if TYPE_CHECKING:\n    if new:\n        X = 1", "X", SymbolMissingError),
+        (
+            "if TYPE_CHECKING:\n    if TYPE_CHECKING: ...\n    else: X = 1",
+            "X",
+            SymbolMissingError,
+        ),
         ("X: int", "X", SymbolMissingError),
     ],
 )
@@ -114,6 +149,12 @@ def test_what_is_not_found_is_told_apart(a: str, symbol: str, error: type[Except
     """A file that is not there, a name that is not there, and a file that is not Python differ."""
     with pytest.raises(error):
         sources(a=a, b="").find("vllm/a.py", symbol)
+
+
+def test_what_is_not_python_is_told_with_its_line() -> None:
+    """The reader of the message finds the place."""
+    with pytest.raises(FileUnreadableError, match=r"^vllm/a\.py cannot be parsed: .*a\.py, line 2"):
+        sources(a="X = 1\ndef (").find("vllm/a.py", "X")
 
 
 def test_a_missing_file_is_missing() -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LIST = 'DEFAULT_V2_MODEL_RUNNER_ARCHITECTURES = frozenset({"Qwen3", "Llama"})\n'
+NOTHING_LISTED = "DEFAULT_V2_MODEL_RUNNER_ARCHITECTURES = frozenset()\n"
 ANY = "any(a in DEFAULT_V2_MODEL_RUNNER_ARCHITECTURES for a in self.names)"
 LISTED = ("Llama", "Qwen3")
 ASKS = """
@@ -42,6 +43,8 @@ class VllmConfig:
             RunnerDefault(Rule.DENSE, LISTED),
         ),
         (f"{LIST}{ASKS}        return self.surprise()\n", RunnerDefault(Rule.UNKNOWN)),
+        (f"{LIST}{ASKS}        self.surprise()\n", RunnerDefault(Rule.UNKNOWN)),
+        (f"{NOTHING_LISTED}{ASKS}        return {ANY}\n", RunnerDefault(Rule.UNKNOWN)),
         (f"{ASKS}        return True\n", RunnerDefault(Rule.UNKNOWN)),
         (
             "class VllmConfig:\n    def use_v2_model_runner(self):\n        return True\n",
@@ -51,6 +54,11 @@ class VllmConfig:
             "class VllmConfig:\n    def use_v2_model_runner(self):\n        return other()\n",
             RunnerDefault(Rule.UNKNOWN),
         ),
+        (
+            "class VllmConfig:\n    def use_v2_model_runner(self):\n        if on: return True\n",
+            RunnerDefault(Rule.UNKNOWN),
+        ),
+        ("class VllmConfig:\n    use_v2_model_runner = True\n", RunnerDefault(Rule.UNKNOWN)),
         ("class VllmConfig(:", RunnerDefault(Rule.UNKNOWN)),
     ],
 )
@@ -78,3 +86,19 @@ def test_rules(source: str, expected: RunnerDefault, tmp_path: Path) -> None:
 def test_of_an_architecture(default: RunnerDefault, architecture: str, answer: str) -> None:
     """A condition that the architecture does not settle is told."""
     assert default.of(architecture) == answer
+
+
+@pytest.mark.parametrize(
+    ("default", "told"),
+    [
+        (RunnerDefault(Rule.V1), "v1"),
+        (RunnerDefault(Rule.LISTED, LISTED), "v2 for listed architectures (Llama, Qwen3)"),
+        (
+            RunnerDefault(Rule.LISTED, LISTED, unquantized=True),
+            "v2 for listed architectures, if dense and not quantized (Llama, Qwen3)",
+        ),
+    ],
+)
+def test_a_rule_is_told_with_its_condition_and_its_list(default: RunnerDefault, told: str) -> None:
+    """A reader sees for which models it holds."""
+    assert str(default) == told

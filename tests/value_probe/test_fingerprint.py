@@ -67,9 +67,13 @@ def test_a_difference_is_one_warning(caplog: pytest.LogCaptureFixture) -> None:
         differences = check_settings(CARD, serving, "additional_config.vfd", strict=False)
 
     assert [line.split(":")[0] for line in differences] == ["model", "engine"]
-    assert len(caplog.records) == 1
-    assert "additional_config.vfd: the head's calibration" in caplog.text
-    assert "model: calibrated with some/model, serving other" in caplog.text
+    (message,) = caplog.messages
+    assert message == (
+        "additional_config.vfd: the head's calibration was made under other settings and its "
+        f"guarantee may not hold here: {'; '.join(differences)}; recalibrate the head for what is "
+        "served"
+    )
+    assert differences[0].startswith("model: calibrated with some/model, serving other")
 
 
 def test_strict_refuses_a_difference() -> None:

@@ -12,12 +12,13 @@ from compat.cell.junit import CaseOutcome, CaseResult, SuiteReport
 from compat.cell.reports import CollectedTest
 from compat.cell.verdict import LONGEST_REASON, Judgement, clean, early, judge
 from compat.errors import ReportError, UsageError
-from value_steer.registry.model import Cause, Control, Depth, Verdict
+from value_steer.registry.model import Cause, Control, Depth, TestCounts, Verdict
 
 MODES = ("abstain",)
 BOOT = CollectedTest("t.py::test_boots", MODES, Depth.BOOTS, "scheduling", detects_dead=False)
 FIRES = CollectedTest("t.py::test_fires", MODES, Depth.FIRES, "eos_fires", detects_dead=True)
 EQUAL = CollectedTest("t.py::test_equal", MODES, Depth.EQUAL, None, detects_dead=True)
+OTHER = CollectedTest("t.py::test_other", MODES, Depth.FIRES, None, detects_dead=True)
 REFUSES = CollectedTest("t.py::test_refuses", MODES, Depth.FIRES, None, detects_dead=False)
 EXPECTED = (BOOT, FIRES, EQUAL, REFUSES)
 
@@ -52,31 +53,69 @@ def test_a_complete_run_is_a_pass() -> None:
     assert (judgement.verdict, judgement.cause, judgement.reason) == (Verdict.PASSED, None, None)
     assert (judgement.depth, judgement.runner) == (Depth.EQUAL, "v1")
     assert (judgement.negative_control, judgement.swallowed_errors) == (Control.FIRED, 0)
-    assert (judgement.counts.expected, judgement.counts.executed) == (4, 4)
+    assert judgement.counts == TestCounts(4, 4, 4, 0, 0, 0, (), ())
+
+
+def test_the_counts_are_those_of_the_report() -> None:
+    """Each end is counted by itself; what failed was executed, what was skipped or is absent not.
+
+    A test that nobody expected and a sentinel that did not pass are named.
+    """
+    plain = [
+        CollectedTest(f"t.py::test_{n}", MODES, Depth.EQUAL, None, detects_dead=False)
+        for n in range(10)
+    ]
+    ends = dict(zip(plain, [P] * 4 + [F] * 3 + [E, S], strict=False))
+    judgement = judged(
+        report(ALL_PASSED | ends | {FIRES: E, OTHER: P}), expected=(*EXPECTED, *plain)
+    )
+
+    assert judgement.counts == TestCounts(
+        expected=14,
+        executed=12,
+        passed=7,
+        failed=3,
+        errors=2,
+        skipped=1,
+        sentinels_missing=("eos_fires",),
+        unexpected=("t.py::test_other",),
+    )
 
 
 @pytest.mark.parametrize(
-    ("ends", "cause", "depth"),
+    ("ends", "cause", "depth", "reason"),
     [
-        ({EQUAL: F}, Cause.BEHAVIOUR, Depth.FIRES),
-        ({EQUAL: E}, Cause.BEHAVIOUR, Depth.FIRES),
-        ({REFUSES: F}, Cause.BEHAVIOUR, Depth.BOOTS),
-        ({FIRES: F, EQUAL: F}, Cause.BEHAVIOUR, Depth.BOOTS),
-        ({BOOT: F}, Cause.BOOT, Depth.IMPORTS),
-        ({BOOT: E, FIRES: E, EQUAL: E, REFUSES: E}, Cause.BOOT, Depth.IMPORTS),
-        ({EQUAL: F, REFUSES: S}, Cause.BEHAVIOUR, Depth.BOOTS),
+        ({EQUAL: F}, Cause.BEHAVIOUR, Depth.FIRES, f"1 of 4 tests failed: {EQUAL.id}"),
+        ({EQUAL: E}, Cause.BEHAVIOUR, Depth.FIRES, f"1 of 4 tests failed: {EQUAL.id}"),
+        ({REFUSES: F}, Cause.BEHAVIOUR, Depth.BOOTS, f"1 of 4 tests failed: {REFUSES.id}"),
+        (
+            {FIRES: F, EQUAL: F},
+            Cause.BEHAVIOUR,
+            Depth.BOOTS,
+            f"2 of 4 tests failed: {FIRES.id}, {EQUAL.id}",
+        ),
+        ({BOOT: F}, Cause.BOOT, Depth.IMPORTS, f"1 of 4 tests failed: {BOOT.id}"),
+        (
+            dict.fromkeys(EXPECTED, E),
+            Cause.BOOT,
+            Depth.IMPORTS,
+            f"4 of 4 tests failed: {BOOT.id}, {FIRES.id}, {EQUAL.id} and 1 more",
+        ),
+        ({EQUAL: F, REFUSES: S}, Cause.BEHAVIOUR, Depth.BOOTS, f"1 of 4 tests failed: {EQUAL.id}"),
     ],
 )
 def test_a_failed_test_is_a_failure(
-    ends: dict[CollectedTest, CaseOutcome], cause: Cause, depth: Depth
+    ends: dict[CollectedTest, CaseOutcome], cause: Cause, depth: Depth, reason: str
 ) -> None:
-    """The cause is boot only if plain vLLM did not boot, and the depth stops before the failure."""
+    """The cause is boot only if plain vLLM did not boot, and the depth stops before the failure.
+
+    The reason names what failed, three tests at most.
+    """
     judgement = judged(report(ALL_PASSED | ends))
 
     assert (judgement.verdict, judgement.cause) == (Verdict.FAILED, cause)
     assert judgement.depth is depth
-    assert judgement.reason is not None
-    assert "tests failed" in judgement.reason
+    assert judgement.reason == reason
 
 
 def test_a_failure_counts_even_where_the_control_has_no_report() -> None:
@@ -93,27 +132,62 @@ def test_swallowed_errors_are_a_failure() -> None:
 
     assert (judgement.verdict, judgement.cause) == (Verdict.FAILED, Cause.BEHAVIOUR)
     assert judgement.swallowed_errors == 2
+    assert judgement.reason == "2 errors were swallowed while tests passed"
 
 
-OTHER = CollectedTest("t.py::test_other", MODES, Depth.FIRES, None, detects_dead=True)
 NO_SENTINEL = replace(FIRES, sentinel=None)
+SILENT = "the suite does not state the errors swallowed"
+NO_RUNNER = "the suite does not state one runner"
 INCOMPLETE: dict[str, tuple[SuiteReport, tuple[CollectedTest, ...], str]] = {
-    "all skipped": (report(dict.fromkeys(EXPECTED, S)), EXPECTED, "4 tests were skipped"),
-    "one skipped": (report(ALL_PASSED | {REFUSES: S}), EXPECTED, "1 tests were skipped"),
-    "nothing ran": (report({}), EXPECTED, "4 tests did not run"),
-    "one missing": (report({BOOT: P, FIRES: P, EQUAL: P}), EXPECTED, "1 tests did not run"),
-    "nothing expected": (report({}), (), "no test is expected"),
-    "one too many": (report(ALL_PASSED | {OTHER: P}), EXPECTED, "unexpected tests ran"),
+    "all skipped": (
+        report(dict.fromkeys(EXPECTED, S)),
+        EXPECTED,
+        f"4 tests were skipped: {BOOT.id}, {FIRES.id}, {EQUAL.id} and 1 more"
+        "; sentinels missing: eos_fires, scheduling",
+    ),
+    "three skipped": (
+        report(ALL_PASSED | {FIRES: S, EQUAL: S, REFUSES: S}),
+        EXPECTED,
+        f"3 tests were skipped: {FIRES.id}, {EQUAL.id}, {REFUSES.id}; sentinels missing: eos_fires",
+    ),
+    "one skipped": (
+        report(ALL_PASSED | {REFUSES: S}),
+        EXPECTED,
+        f"1 tests were skipped: {REFUSES.id}",
+    ),
+    "nothing ran": (
+        report({}),
+        EXPECTED,
+        f"4 tests did not run: {BOOT.id}, {FIRES.id}, {EQUAL.id} and 1 more"
+        "; sentinels missing: eos_fires, scheduling",
+    ),
+    "one missing": (
+        report({BOOT: P, FIRES: P, EQUAL: P}),
+        EXPECTED,
+        f"1 tests did not run: {REFUSES.id}",
+    ),
+    "nothing expected": (
+        report({}),
+        (),
+        "no test is expected; sentinels missing: eos_fires, scheduling"
+        f"; the negative control ran other tests: {EQUAL.id}, {FIRES.id}",
+    ),
+    "one too many": (
+        report(ALL_PASSED | {OTHER: P}),
+        EXPECTED,
+        f"unexpected tests ran: {OTHER.id}",
+    ),
     "no sentinel": (SUITE, (BOOT, NO_SENTINEL, EQUAL, REFUSES), "sentinels missing: eos_fires"),
     "no lane": (
         SUITE,
         (replace(BOOT, sentinel=None), FIRES, EQUAL, REFUSES),
         "sentinels missing: scheduling",
     ),
-    "no count": (report(ALL_PASSED, swallowed_errors=""), EXPECTED, "errors swallowed"),
-    "negative count": (report(ALL_PASSED, swallowed_errors="-1"), EXPECTED, "errors swallowed"),
-    "no runner": (report(ALL_PASSED, runner=""), EXPECTED, "one runner"),
-    "two runners": (report(ALL_PASSED, runner="v1+v2"), EXPECTED, "one runner"),
+    "no count": (report(ALL_PASSED, swallowed_errors=""), EXPECTED, SILENT),
+    "negative count": (report(ALL_PASSED, swallowed_errors="-1"), EXPECTED, SILENT),
+    "no runner": (report(ALL_PASSED, runner=""), EXPECTED, NO_RUNNER),
+    "two runners": (report(ALL_PASSED, runner="v1+v2"), EXPECTED, NO_RUNNER),
+    "no property": (SuiteReport(SUITE.cases, {}), EXPECTED, f"{SILENT}; {NO_RUNNER}"),
 }
 
 
@@ -124,31 +198,31 @@ def test_an_incomplete_run_is_no_evidence(name: str) -> None:
     judgement = judged(suite, expected=expected)
 
     assert (judgement.verdict, judgement.cause) == (Verdict.NO_EVIDENCE, None)
-    assert judgement.reason is not None
-    assert reason in judgement.reason
+    assert judgement.reason == reason
 
 
 @pytest.mark.parametrize(
-    ("control", "reason", "value"),
+    ("control", "reason"),
     [
-        (report({FIRES: F, EQUAL: P}), "did not fire: t.py::test_equal", Control.NOT_FIRED),
-        (report({FIRES: F, EQUAL: E}), "did not fire: t.py::test_equal", Control.NOT_FIRED),
-        (report({FIRES: F, EQUAL: S}), "did not fire: t.py::test_equal", Control.NOT_FIRED),
-        (report({FIRES: F}), "did not fire: t.py::test_equal", Control.NOT_FIRED),
-        (report({}), "did not fire", Control.NOT_FIRED),
-        (report({FIRES: F, EQUAL: F, BOOT: F}), "ran other tests", Control.NOT_FIRED),
-        (ReportError("control.xml: malformed"), "has no report", Control.NOT_RUN),
+        (report({FIRES: F, EQUAL: P}), f"did not fire: {EQUAL.id}"),
+        (report({FIRES: F, EQUAL: E}), f"did not fire: {EQUAL.id}"),
+        (report({FIRES: F, EQUAL: S}), f"did not fire: {EQUAL.id}"),
+        (report({FIRES: F}), f"did not fire: {EQUAL.id}"),
+        (report({}), f"did not fire: {FIRES.id}, {EQUAL.id}"),
+        (report({FIRES: F, EQUAL: F, BOOT: F}), f"ran other tests: {BOOT.id}"),
+        (ReportError("control.xml: malformed"), "has no report: control.xml: malformed"),
     ],
 )
 def test_a_suite_that_misses_a_dead_plugin_is_no_evidence(
-    control: SuiteReport | ReportError, reason: str, value: Control
+    control: SuiteReport | ReportError, reason: str
 ) -> None:
     """Every test of the control has to fail in its body; a broken fixture proves nothing."""
     judgement = judged(control=control)
+    ran = isinstance(control, SuiteReport)
 
-    assert (judgement.verdict, judgement.negative_control) == (Verdict.NO_EVIDENCE, value)
-    assert judgement.reason is not None
-    assert reason in judgement.reason
+    assert judgement.verdict is Verdict.NO_EVIDENCE
+    assert judgement.negative_control is (Control.NOT_FIRED if ran else Control.NOT_RUN)
+    assert judgement.reason == f"the negative control {reason}"
 
 
 def test_a_suite_without_a_control_is_no_evidence() -> None:
@@ -161,6 +235,7 @@ def test_a_suite_without_a_control_is_no_evidence() -> None:
         Verdict.NO_EVIDENCE,
         Control.NOT_FIRED,
     )
+    assert judgement.reason == "the negative control has no test"
 
 
 def test_a_run_without_a_report_is_no_evidence() -> None:
@@ -172,18 +247,40 @@ def test_a_run_without_a_report_is_no_evidence() -> None:
     assert judgement.depth is Depth.IMPORTS
 
 
-def test_modes_are_judged_apart() -> None:
-    """A failure in one mode leaves the other's verdict alone; a test without a mode is in both."""
-    vfd = CollectedTest("t.py::test_vfd", ("vfd",), Depth.FIRES, "vfd_candidate_filters", True)  # noqa: FBT003
-    shared = CollectedTest("t.py::test_shared", (), Depth.BOOTS, None, detects_dead=False)
-    expected = (*EXPECTED, vfd, shared)
-    suite = report(ALL_PASSED | {vfd: F, shared: P})
-    control = report({FIRES: F, EQUAL: F, vfd: F})
+VFD = CollectedTest("t.py::test_vfd", ("vfd",), Depth.FIRES, "vfd_candidate_filters", True)  # noqa: FBT003
+SHARED = CollectedTest("t.py::test_shared", (), Depth.BOOTS, "scheduling", detects_dead=True)
+BOTH = (*EXPECTED, VFD, SHARED)
+BOTH_PASSED = dict.fromkeys(BOTH, P)
+BOTH_FIRED = {FIRES: F, EQUAL: F, VFD: F, SHARED: F}
 
-    abstain = judge(expected, suite, control, "abstain")
-    assert (abstain.verdict, abstain.counts.expected) == (Verdict.PASSED, 5)
-    steered = judge(expected, suite, control, "vfd")
-    assert (steered.verdict, steered.counts.expected) == (Verdict.FAILED, 2)
+
+@pytest.mark.parametrize(
+    ("ends", "dead", "abstain", "vfd"),
+    [
+        ({}, {}, Verdict.PASSED, Verdict.PASSED),
+        ({VFD: F}, {}, Verdict.PASSED, Verdict.FAILED),
+        ({EQUAL: F}, {}, Verdict.FAILED, Verdict.PASSED),
+        ({SHARED: F}, {}, Verdict.FAILED, Verdict.FAILED),
+        ({}, {VFD: P}, Verdict.PASSED, Verdict.NO_EVIDENCE),
+        ({}, {EQUAL: P}, Verdict.NO_EVIDENCE, Verdict.PASSED),
+        ({}, {SHARED: P}, Verdict.NO_EVIDENCE, Verdict.NO_EVIDENCE),
+    ],
+)
+def test_modes_are_judged_apart(
+    ends: dict[CollectedTest, CaseOutcome],
+    dead: dict[CollectedTest, CaseOutcome],
+    abstain: Verdict,
+    vfd: Verdict,
+) -> None:
+    """A failure or a silent control of one mode leaves the other's verdict alone.
+
+    A test without a mode is in both.
+    """
+    suite, control = report(BOTH_PASSED | ends), report(BOTH_FIRED | dead)
+    first, second = (judge(BOTH, suite, control, mode) for mode in ("abstain", "vfd"))
+
+    assert (first.verdict, first.counts.expected) == (abstain, 5)
+    assert (second.verdict, second.counts.expected) == (vfd, 2)
 
 
 def test_a_mode_without_sentinels_cannot_be_judged() -> None:
@@ -227,8 +324,10 @@ def test_an_early_end_has_no_counts() -> None:
     """What ends before the suite says how far it got and why."""
     judgement = early(Verdict.FAILED, Cause.IMPORT, "no module\nnamed x", Depth.INSTALLS)
 
+    assert (judgement.verdict, judgement.cause) == (Verdict.FAILED, Cause.IMPORT)
     assert (judgement.reason, judgement.depth) == ("no module named x", Depth.INSTALLS)
-    assert (judgement.counts.expected, judgement.negative_control) == (0, Control.NOT_RUN)
+    assert judgement.counts == TestCounts(0, 0, 0, 0, 0, 0, (), ())
+    assert judgement.negative_control is Control.NOT_RUN
     assert (judgement.runner, judgement.swallowed_errors) == (None, None)
 
 
@@ -249,10 +348,22 @@ def test_a_reason_names_no_place_of_this_machine(text: str, line: str) -> None:
     assert clean(text) == line
 
 
-@given(st.text(max_size=2000))
-def test_a_reason_is_one_short_line(text: str) -> None:
+@pytest.mark.parametrize(
+    ("length", "kept"),
+    [(LONGEST_REASON - 1, "x"), (LONGEST_REASON, "x"), (LONGEST_REASON + 1, "…")],
+)
+def test_a_reason_that_was_cut_says_so(length: int, kept: str) -> None:
+    """What fits is told whole; what does not ends in an ellipsis and is as long as may be."""
+    line = clean("x" * length)
+
+    assert len(line) == min(length, LONGEST_REASON)
+    assert line == "x" * (len(line) - 1) + kept
+
+
+@given(st.text(max_size=100), st.integers(1, 100))
+def test_a_reason_is_one_short_line(text: str, times: int) -> None:
     """Whatever a tool printed, the reason fits a row."""
-    line = clean(text)
+    line = clean(text * times)
 
     assert len(line) <= LONGEST_REASON
     assert len(line.splitlines()) <= 1
