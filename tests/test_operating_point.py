@@ -47,22 +47,39 @@ def test_the_configuration_outranks_the_card(asked: dict[str, object], threshold
     assert resolve_abstain_threshold(settings, card) == pytest.approx(threshold)
 
 
-def test_a_missing_curve_says_which_ones_exist() -> None:
+@pytest.mark.parametrize(
+    ("asked", "curves", "message"),
+    [
+        ({"target_rate": 0.1}, (REWARD,), r"target_rate = 0\.1: .* \(it carries: abstain_reward\)"),
+        ({"abstain_reward": 0.4}, (), r"abstain_reward = 0\.4: .* \(it carries: none\)"),
+        (
+            {"target_rate": 0.1},
+            (REWARD, CURVE),
+            r"target_rate = 0\.1: .* \(it carries: abstain_reward, alpha\)",
+        ),
+    ],
+)
+def test_a_missing_curve_says_which_ones_exist(
+    asked: dict[str, object], curves: tuple[CalibrationCurve, ...], message: str
+) -> None:
     """A rate cannot be had from a head that was calibrated for rewards."""
-    settings = _abstain(target_rate=0.1)
+    card = HeadCard(hidden_size=8, threshold=0.7, curves=curves)
 
-    with pytest.raises(CalibrationError, match=r"target_rate = 0.1.*it carries: abstain_reward"):
-        resolve_abstain_threshold(
-            settings, HeadCard(hidden_size=8, threshold=0.7, curves=(REWARD,))
-        )
+    with pytest.raises(CalibrationError, match=rf"^additional_config\.abstain\.{message}"):
+        resolve_abstain_threshold(_abstain(**asked), card)
 
 
 def test_no_threshold_anywhere_is_an_error() -> None:
     """There is no default threshold to abstain by."""
     settings = _abstain()
 
-    with pytest.raises(SettingsError, match="set threshold, abstain_reward or target_rate"):
+    with pytest.raises(SettingsError) as caught:
         resolve_abstain_threshold(settings, HeadCard(hidden_size=8))
+
+    assert str(caught.value) == (
+        "additional_config.abstain: no threshold; set threshold, abstain_reward or target_rate, "
+        "or use a head whose sidecar has a calibrated threshold"
+    )
 
 
 @pytest.mark.parametrize(
@@ -108,5 +125,10 @@ def test_a_level_without_calibration_is_refused() -> None:
 
 def test_no_threshold_at_all_is_refused() -> None:
     """Neither the configuration nor the head says where to object."""
-    with pytest.raises(SettingsError, match="set threshold or alpha"):
+    with pytest.raises(SettingsError) as caught:
         resolve_vfd_threshold(VfdSettings(Path("head")), BARE)
+
+    assert str(caught.value) == (
+        "additional_config.vfd: no threshold; set threshold or alpha, or use a head whose sidecar "
+        "has a calibrated threshold"
+    )

@@ -89,6 +89,12 @@ def test_the_fallbacks_choose_by_value_and_probability() -> None:
     assert least_penalised(candidates, [0.8, 0.1, 0.1, 0.1], weight=0.0).token == 7
 
 
+def test_no_fallback_is_chosen_where_a_candidate_has_no_probability() -> None:
+    """It would be compared with the others by another rule."""
+    with pytest.raises(ValueError, match="shorter"):
+        least_penalised([Candidate(5, 0.9), Candidate(6, 0.1)], [0.8], weight=1.0)
+
+
 def test_nothing_is_below_the_threshold_of_a_control() -> None:
     """Not even what is no number; a head that is broken acts on no request of the control group."""
     values = torch.tensor([0.0, 1.0, math.nan])

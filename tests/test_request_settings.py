@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -93,7 +93,7 @@ def test_a_request_brings_its_own_threshold(value: object, threshold: object) ->
 )
 def test_a_wrong_request_is_refused_by_key(extra_args: Mapping[str, object]) -> None:
     """A misspelled key is never served as if it were absent."""
-    with pytest.raises(SettingsError, match=f"extra_args.*{next(iter(extra_args))}"):
+    with pytest.raises(SettingsError, match=f"^extra_args.*{next(iter(extra_args))}"):
         parse_request(extra_args)
 
 
@@ -122,6 +122,8 @@ def test_numbers_and_flags_may_come_as_text(
         {"steering_vector": [0.1]},
         {"steer_vector_request": {"id": 1}},
         {"steer": '{"layers": [1]}'},
+        {"steer": ' {"layers": [1]}'},
+        {"steer": "[0.1, 0.2]"},
         {"steer": {"layers": [1]}},
         {"steered": True},
         {"abstain_in_another_way": 1, "vfd": 2},
@@ -178,6 +180,7 @@ def told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> N
         ("vfdNumCandidates", "vfd_num_candidates"),
         ("abtain_threshold", "abstain_threshold"),
         ("steerThreshold", "abstain_threshold or vfd_threshold"),
+        ("steer-threshold", "abstain_threshold or vfd_threshold"),
         ("abstain_alpha", "vfd_alpha"),
     ],
 )
@@ -190,7 +193,17 @@ def test_a_key_that_looks_like_ours_is_named_once(
 
     (message,) = caplog.messages
     assert message.endswith(f"if it was meant for it, write {meant}")
-    assert "is no key of value-steer and is left alone" in message
+    assert message.startswith("extra_args.")
+    assert f"{key if key.isidentifier() else repr(key)} is no key of value-steer" in message
+
+
+@pytest.mark.parametrize(("before", "refused"), [(99, True), (100, False)])
+def test_of_very_many_keys_the_first_are_looked_at(before: int, *, refused: bool) -> None:
+    """A slip behind them is another's key, since no request should cost its engine much."""
+    extra_args = {f"lora_{number}": 1 for number in range(before)} | {"vfd_treshold": 1}
+
+    with pytest.raises(SettingsError) if refused else nullcontext():
+        assert parse_request(extra_args) == RequestSettings()
 
 
 @pytest.mark.usefixtures("told")

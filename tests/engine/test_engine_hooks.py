@@ -31,9 +31,9 @@ class Sampler:
 class Model:
     """A host's model."""
 
-    def compute_logits(self, hidden_states: Tensor) -> Tensor:
+    def compute_logits(self, hidden_states: Tensor, scale: int = 2, shift: int = 0) -> Tensor:
         """Project."""
-        return hidden_states * 2
+        return hidden_states * scale + shift
 
 
 class Runner:
@@ -41,12 +41,16 @@ class Runner:
 
     Attributes:
         ran: The steps that it has run, ``None`` for a dummy one.
+        given: What it was given with each of them.
+        grammars: What it was given to sample with.
     """
 
     def __init__(self) -> None:
         self.sampler: Any = Sampler()
         self.model = Model()
         self.ran: list[Any] = []
+        self.given: list[Any] = []
+        self.grammars: list[Any] = []
 
     def get_model(self) -> Model:
         """The model."""
@@ -59,12 +63,12 @@ class Runner:
         dummy_run: bool = False,  # noqa: FBT001, FBT002  (as the host has it)
     ) -> None:
         """Run a step."""
-        del intermediate_tensors
+        self.given.append(intermediate_tensors)
         self.ran.append(None if dummy_run else scheduler_output)
 
     def sample_tokens(self, grammar_output: object) -> str:
         """Sample the step."""
-        del grammar_output
+        self.grammars.append(grammar_output)
         logits: str = self.sampler(logits=torch.zeros(1), sampling_metadata=None)
         return logits
 
@@ -104,6 +108,35 @@ def test_a_step_is_followed_from_its_first_call_to_its_last() -> None:
     assert (follower.told, runner.ran) == (["a step"], ["a step, corrected"])
 
 
+def test_a_step_is_run_with_all_that_the_host_gives_it() -> None:
+    """By position or by name, as its executors differ."""
+    runner = _runner()
+    installed = hooks.install(runner)
+    installed.calls.follow(Follower(installed.sampler))
+
+    runner.execute_model("a step", "of a stage")
+    runner.sample_tokens("a grammar")
+    runner.execute_model("another", intermediate_tensors="by name")
+    runner.sample_tokens(grammar_output="by name")
+    runner.execute_model("a third", None, False)  # noqa: FBT003
+
+    assert runner.given == ["of a stage", "by name", None]
+    assert runner.grammars == ["a grammar", "by name"]
+    assert runner.ran == ["a step, corrected", "another, corrected", "a third, corrected"]
+
+
+def test_what_was_put_in_is_known() -> None:
+    """And so is what it stands in for."""
+    runner = _runner()
+    sampler = runner.sampler
+
+    installed = hooks.install(runner)
+
+    assert installed.host_sampler is sampler
+    assert installed.sampler is runner.sampler
+    assert installed.tap is runner.model.compute_logits
+
+
 def test_warm_up_and_dummy_steps_go_through_unseen() -> None:
     """Before anybody follows, and with ``dummy_run`` by position or by name."""
     runner = _runner()
@@ -130,9 +163,14 @@ def test_a_batch_of_a_step_that_was_not_followed_is_refused() -> None:
     runner.sample_tokens(None)
     installed.calls.execute("past the seam")
 
-    with pytest.raises(SteeringError, match="was not told"):
+    with pytest.raises(SteeringError) as caught:
         runner.sample_tokens(None)
 
+    assert str(caught.value) == (
+        "a batch is sampled of which value-steer was not told, so it would be served unsteered: "
+        "this executor does not go through the model runner's execute_model and sample_tokens. "
+        "Run value-steer-compat to see which vLLM internal moved"
+    )
     installed.calls.follow(None)
     assert runner.sample_tokens(None) == "natural"
 
@@ -170,6 +208,14 @@ def test_unarmed_hooks_are_transparent() -> None:
     assert torch.equal(runner.model.compute_logits(torch.ones(2)), torch.full((2,), 2.0))
 
 
+def test_logits_are_computed_as_the_host_asks() -> None:
+    """Releases differ in what they give the model besides its hidden states."""
+    runner = _runner()
+    hooks.install(runner)
+
+    assert runner.model.compute_logits(torch.ones(1), 3, shift=4).item() == 7
+
+
 def test_an_armed_decision_sees_feature_and_logits_once() -> None:
     """The decider gets what compute_logits consumed and the logits, on one call only."""
     runner = _runner()
@@ -193,6 +239,7 @@ def test_the_decider_can_ask_what_else_the_sampler_was_given() -> None:
     sampler = hooks.install(runner).sampler
     batch, other = object(), object()
     found = []
+    assert sampler.arguments == ()
 
     def decide(sample: Callable[[], Any], logits: Tensor, feature: Tensor | None) -> Any:
         del logits, feature
@@ -216,12 +263,17 @@ def test_a_feature_is_never_used_twice() -> None:
     runner = _runner()
     seen: list[Tensor | None] = []
     sampler = hooks.install(runner).sampler
-    logits = runner.model.compute_logits(torch.ones(1, 3))
+    sampler.arm(_decider(seen))
+    runner.sampler(torch.ones(1), None)
+    feature = torch.ones(1, 3)
+    logits = runner.model.compute_logits(feature)
     for _ in range(2):
         sampler.arm(_decider(seen))
         runner.sampler(logits, None)
 
-    assert seen[3] is None
+    assert seen[1] is None
+    assert seen[3] is feature
+    assert seen[5] is None
 
 
 class Verifier:

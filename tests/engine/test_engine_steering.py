@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
+import time
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 
-from tests.engine.live import abstaining
+from tests.engine.live import defaults
 from tests.engine.schedules import Job, Params, Scheduler
-from value_steer.config import OnError
+from value_steer.config import AbstainAction, OnError
 from value_steer.engine.abstain import Abstainer
+from value_steer.engine.admission import AbstainDefaults, Admission, FilterDefaults, HeadDefaults
 from value_steer.engine.delivery.outbox import Outbox
-from value_steer.engine.delivery.report import Ending, report_of
+from value_steer.engine.delivery.report import Admitted, Ending, report_of
 from value_steer.engine.forcing.forced import Forcing
-from value_steer.engine.forcing.scripts import Scripts
+from value_steer.engine.forcing.scripts import Reasoning, Scripts
 from value_steer.engine.guard import Guard
 from value_steer.engine.requests import RequestTable
 from value_steer.engine.rows import Rows
@@ -24,6 +28,7 @@ from value_steer.engine.scoring import Heads
 from value_steer.engine.steering import Steering
 from value_steer.engine.streaks import Streaks
 from value_steer.errors import SteeringError
+from value_steer.value_probe import HeadCard
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,17 +52,24 @@ def _sampled(rows: int) -> Any:
 class Host:
     """Runs steps as a worker would: rows in scheduling order, token 5 sampled everywhere."""
 
-    def __init__(self, *, patience: int = 1, on_error: OnError = OnError.RAISE) -> None:
+    def __init__(
+        self,
+        *,
+        patience: int = 1,
+        on_error: OnError = OnError.RAISE,
+        scripts: Scripts = Scripts(),  # noqa: B008  (it is frozen)
+    ) -> None:
         self.scheduler = Scheduler()
         self.rows: list[str] = []
         self.outbox, self.ledger = Outbox(), Ledger()
         self.endings: dict[str, Ending] = {}
-        forcing = Forcing(Scripts(), torch.device("cpu"))
+        self.admitted: dict[str, Admitted] = {}
+        forcing = Forcing(scripts, torch.device("cpu"))
         self.steering = Steering(
-            table=RequestTable(abstaining(0.5)),
+            table=RequestTable(Admission(AbstainDefaults(defaults(0.5), 1, scripts=scripts))),
             rows=Rows(8, torch.device("cpu")),
             abstainer=Abstainer(
-                Heads([first_coordinate]),
+                Heads([first_coordinate, lambda hidden: hidden[:, 1]]),
                 Streaks(patience, 4, torch.device("cpu")),
                 lambda mask: mask,
                 forcing,
@@ -101,8 +113,14 @@ class Host:
         assert delivery is not None
         report = report_of(self.outbox.pass_on(given, delivery))
         assert report is not None
+        self.admitted = report.admitted
         self.ledger.take(report, given.req_ids)
         self.endings.update(report.endings)
+
+
+def _other(threshold: float) -> HeadDefaults:
+    """Of the second head of a mode."""
+    return HeadDefaults(1, threshold, HeadCard(HIDDEN))
 
 
 def test_a_row_ends_when_its_value_falls_below_the_threshold() -> None:
@@ -113,6 +131,32 @@ def test_a_row_ends_when_its_value_falls_below_the_threshold() -> None:
 
     assert host.step({"a": 0.1, "b": 0.9}) == [5, 5]
     assert host.step({"a": 0.1, "b": 0.9}) == [EOS, 5]
+
+
+def test_a_request_ends_with_a_stop_token_of_its_own() -> None:
+    """Whichever that is: token 0, or one of a vocabulary that no model has yet."""
+    host = Host()
+    tokens = {"a": 0, "b": 9, "c": 2**24 + 1}
+    for name, token in tokens.items():
+        host.add(name, eos_token_id=token)
+    host.step(dict.fromkeys(tokens, 0.9))
+
+    assert host.step(dict.fromkeys(tokens, 0.1)) == list(tokens.values())
+
+
+def test_each_request_is_scored_by_the_head_that_it_names() -> None:
+    """And has the threshold of that one; the others of the batch have theirs."""
+    host = Host()
+    named = AbstainDefaults(defaults(0.5), 1, {"other": _other(0.25)})
+    host.steering.table.admit = Admission(named)
+    names = {"a": "other", "b": None, "c": "other", "d": None}
+    for name, head in names.items():
+        host.add(name, extra_args={"steer_head": head} if head else None)
+    host.step(dict.fromkeys(names, 0.9))
+    host.steering.begin(host.scheduler.step(dict.fromkeys(names, 1)))
+    feature = torch.tensor([[0.1, 0.3], [0.4, 0.9], [0.9, 0.2], [0.6, 0.1]])
+
+    assert host.sample(feature) == [5, EOS, EOS, 5]
 
 
 def test_a_partial_prefill_is_not_judged() -> None:
@@ -137,13 +181,14 @@ def test_patience_waits_for_consecutive_tokens() -> None:
 
 
 def test_patience_counts_for_one_request_alone() -> None:
-    """Whoever gets the place of another begins to count anew."""
+    """Whoever gets the place of another begins to count anew, even at the position behind its."""
     host = Host(patience=2)
     host.add("a")
     host.step({"a": 0.9})
     host.step({"a": 0.1})
     host.scheduler.finish("a")
-    host.add("b")
+    host.add("b", min_tokens=2)
+    host.step({"b": 0.9})
     host.step({"b": 0.9})
 
     assert [host.step({"b": 0.1}) for _ in range(2)] == [[5], [EOS]]
@@ -194,22 +239,26 @@ def test_outcomes_tell_endings_apart() -> None:
     assert (outcomes["low"].response_tokens, outcomes["low"].value) == (1, 0.25)
     assert (outcomes["fine"].abstained, outcomes["fine"].value) == (False, 0.75)
     assert "abstain_threshold = 7" in str(outcomes["bad"].refused)
+    assert outcomes["bad"].threshold is None, "that which ends it is nobody's"
     assert (outcomes["off"].threshold, outcomes["off"].value) == (None, None)
     counters = host.ledger.counters
     assert (counters.abstained, counters.refused, counters.swallowed_errors) == (1, 1, 0)
 
 
 @pytest.mark.parametrize(
-    "feature", [None, torch.zeros(3, HIDDEN)], ids=["no feature", "wrong number of rows"]
+    ("feature", "seen"),
+    [(None, "none"), (torch.zeros(3, HIDDEN), "3")],
+    ids=["no feature", "wrong number of rows"],
 )
-def test_a_missing_feature_stops_the_step(feature: Tensor | None) -> None:
+def test_a_missing_feature_stops_the_step(feature: Tensor | None, seen: str) -> None:
     """A decision without its input is an error, not an unsteered token."""
     host = Host()
     host.add("a")
     host.step({"a": 0.9})
     host.steering.begin(host.scheduler.step({"a": 1}))
 
-    with pytest.raises(SteeringError, match="compute_logits"):
+    expected = f"compute_logits gave {seen} hidden states for 1 sampled rows"
+    with pytest.raises(SteeringError, match=expected):
         host.sample(feature)
 
 
@@ -235,6 +284,109 @@ def test_passthrough_serves_counts_and_logs_once(caplog: pytest.LogCaptureFixtur
 
     assert host.ledger.counters.swallowed_errors == 3
     assert len(caplog.records) == 1
+
+
+def test_the_scheduler_is_told_how_each_request_is_steered() -> None:
+    """Once, with the step that samples it first."""
+    host = Host()
+    scripts = Scripts(Reasoning(6, 7, (7,)))
+    host.steering.table.admit = Admission(
+        AbstainDefaults(defaults(0.5), 1, {"other": _other(0.25)}, scripts=scripts),
+        FilterDefaults(defaults(0.75), 4, {"other": _other(0.875)}),
+    )
+    asked: dict[str, dict[str, Any]] = {
+        "plain": {},
+        "named": {"extra_args": {"steer_head": "other", "steer_values": True}},
+        "thinks": {"extra_args": {"abstain_action": "end_thinking"}},
+        "endless": {"eos_token_id": None},
+        "wrong": {"extra_args": {"vfd_alpha": 3}},
+    }
+    for name, params in asked.items():
+        host.add(name, **params)
+    host.step(dict.fromkeys(asked, 0.9))
+
+    wrong = host.admitted.pop("wrong")
+    assert host.admitted == {
+        "plain": Admitted(0.5, 0.75),
+        "named": Admitted(0.25, 0.875, keeps_values=True, head=1, vfd_head=1),
+        "thinks": Admitted(0.5, 0.75, action=AbstainAction.END_THINKING),
+        "endless": Admitted(None, 0.75, unendable=True),
+    }
+    assert wrong == Admitted(refusal=wrong.refusal)
+    host.step(dict.fromkeys(asked, 0.9))
+    assert host.admitted == {}
+
+
+def test_a_control_is_told_apart() -> None:
+    """It is judged from its prompt on, never ended, and its thresholds are told all the same."""
+    host = Host()
+    host.steering.table.admit = replace(host.steering.table.admit, control_share=1.0)
+    host.add("a")
+
+    assert host.step({"a": 0.0}) == [5]
+    assert host.admitted == {"a": Admitted(0.5, control=True)}
+    assert host.step({"a": 0.0}) == [5]
+
+
+@pytest.mark.parametrize(
+    ("eos", "what"),
+    [
+        (1, "is ended at once"),
+        (0, "is ended at once"),
+        (None, "runs on unsteered, since it ignores its end"),
+    ],
+)
+def test_a_refusal_is_said_with_what_becomes_of_the_request(
+    eos: int | None, what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A worker can refuse nothing, and the client may not read why."""
+    host = Host()
+    host.add("a", eos_token_id=eos, extra_args={"steer_head": "other"})
+
+    assert host.step({"a": 0.9}) == [5 if eos is None else eos]
+    assert caplog.messages == [
+        f"request a {what}: extra_args.steer_head = 'other': this engine has none; "
+        "additional_config names them under heads"
+    ]
+
+
+def test_what_a_request_is_made_to_say_is_told_with_what_it_said_before() -> None:
+    """In response tokens, whatever its prompt was."""
+    host = Host(scripts=Scripts(message=(8, 9)))
+    host.add("a", extra_args={"abstain_action": "message"})
+    host.add("b")
+
+    given = [host.step({"a": value, "b": 0.9})[0] for value in (0.9, 0.9, 0.9, 0.1, 0.1, 0.1)]
+
+    assert given == [5, 5, 5, 8, 9, EOS]
+    assert host.endings == {"a": Ending.ABSTAINED}
+    outcome = host.ledger.close("a", host.endings["a"], 6, 0.0)
+    assert outcome is not None
+    assert (outcome.action, outcome.response_tokens) == ("message", 3)
+    assert outcome.judged == 3
+    assert outcome.value == pytest.approx(0.1)
+
+
+def test_the_time_of_the_hosts_own_sampling_is_not_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is counted is what steering costs."""
+    host = Host()
+    host.add("a")
+    clock = itertools.count(1000)
+    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
+    host.steering.begin(host.scheduler.step({"a": 3}))
+    host.rows = ["a"]
+
+    def sample() -> Any:
+        for _ in range(100):
+            time.perf_counter()
+        return _sampled(1)
+
+    host.steering(sample, torch.zeros(1, VOCABULARY), torch.zeros(1, HIDDEN))
+
+    delivery: Any = host.steering.delivery
+    assert delivery.report.seconds == 2
 
 
 def test_a_finished_request_is_forgotten() -> None:

@@ -51,6 +51,21 @@ def test_warnings_go_where_the_hosts_go(host: _Kept) -> None:
     assert host.said == ["an outcome did not come"]
 
 
+def test_a_record_is_said_by_one_handler(host: _Kept) -> None:
+    """By the host's, or by the root's where the host has none; never by both."""
+    ours, root = logging.getLogger("value_steer"), _Kept()
+    logging.getLogger().addHandler(root)
+    adopt_logging()
+    ours.warning("of a host that has a handler")
+    assert (host.said, root.said) == (["of a host that has a handler"], [])
+
+    ours.handlers, logging.getLogger("vllm").handlers = [], []
+    adopt_logging()
+    ours.warning("of a host that has none")
+
+    assert root.said == ["of a host that has none"]
+
+
 def test_what_an_operator_set_up_is_left_alone(host: _Kept) -> None:
     """A handler of their own."""
     own = _Kept()

@@ -136,6 +136,33 @@ def test_log_probabilities_follow_the_token() -> None:
     assert table.sampled_token_ranks.tolist() == [2, 8]
 
 
+def test_a_table_of_the_whole_vocabulary_follows_the_token() -> None:
+    """It speaks of every token in its own order, so one put in another's place changes nothing."""
+
+    def whole(*rows: list[float]) -> Any:
+        output = _output(*range(5, 5 + len(rows)))
+        output.logprobs = LogprobsLists(np.empty(0), np.array(rows), np.empty(0))
+        return output
+
+    box, score = Box(), {"a": Score(9, -0.25, 4)}
+    box.step(whole([0.0, 1.0], [2.0, 3.0]), first={"a", "b"}, scores=score)
+    box.step(whole([4.0, 5.0], [6.0, 7.0]), again={"a"}, scores=score)
+    assert box.given.logprobs.logprobs.tolist() == [[4.0, 5.0], [2.0, 3.0]]
+
+    sampled = whole([8.0, 9.0], [1.0, 0.0], [3.0, 2.0])
+    box.step(sampled)
+
+    assert box.given.logprobs.logprobs.tolist() == [[0.0, 1.0], [6.0, 7.0], [3.0, 2.0]]
+
+
+def test_a_candidate_without_a_table_needs_no_score() -> None:
+    """The batch it was sampled in had none."""
+    box = _begun()
+
+    assert box.step(_output(7, 8), again={"a"}, scores={"a": Score(7, -0.5, 2)}) == [[], [6]]
+    assert box.given.logprobs is None
+
+
 def test_a_candidate_that_is_tried_again_after_a_preemption_has_its_own_score() -> None:
     """The row was sampled anew, and the natural token is what its table speaks of."""
     box = Box()

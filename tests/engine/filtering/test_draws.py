@@ -124,12 +124,15 @@ def test_each_row_draws_from_its_own_distribution_and_randomness() -> None:
         Redraw("c", 0, 2, greedy=True),
         Redraw("b", 2, 5, greedy=False),
         Redraw("a", 3, 5, greedy=False),
+        Redraw("a", 3, 0, greedy=False),
     ]
 
-    greedy, by_request, by_row = redraw(source, wanted, own.__getitem__)
+    greedy, by_request, by_row, none = redraw(source, wanted, own.__getitem__)
 
     policies = probabilities(table.log())
     assert greedy == [2, 1, 0]
+    assert none == []
+    assert {type(token) for token in (*greedy, *by_request, *by_row)} == {int}
     assert by_request == _drawn(policies[2], 5, _generator(1))
     assert by_row == _drawn(policies[3], 5, _generator(2))
     assert torch.equal(own["a"].get_state(), _generator(1).get_state())

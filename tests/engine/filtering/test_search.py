@@ -94,11 +94,12 @@ def test_a_fallback_is_never_a_token_without_a_value_if_another_has_one() -> Non
     [
         (Fallback.ABSTAIN, {}, 0, True),
         (Fallback.ARGMIN, {}, 0, False),
+        (Fallback.ABSTAIN, {"stop_token": 0}, 0, True),
         (Fallback.ABSTAIN, {"stop_token": -1}, 0, False),
         (Fallback.ABSTAIN, {"constrained": True}, 0, False),
         (Fallback.ABSTAIN, {}, -1, False),
     ],
-    ids=["ends", "other fallback", "no stop token", "grammar", "too short"],
+    ids=["ends", "other fallback", "the first token", "no stop token", "grammar", "too short"],
 )
 def test_a_request_is_ended_only_where_it_can_be(
     kind: Fallback, changes: dict[str, Any], longer: int, ends: object

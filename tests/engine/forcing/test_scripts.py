@@ -31,7 +31,7 @@ class Tokenizer:
 
     def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
         """The token ids of a text."""
-        assert not add_special_tokens
+        assert add_special_tokens is False
         return [WORDS[word] for word in text.split() if word in WORDS]
 
     def get_vocab(self) -> Mapping[str, int]:
@@ -51,6 +51,32 @@ def test_texts_become_tokens() -> None:
 
     assert scripts == Scripts(Reasoning(0, 7, (8, 9, 7)), (9,))
     assert scripts.tokens() == ((), (7,), (8, 9, 7), (9, STOP), (8, 9, 7, 9, STOP))
+
+
+@pytest.mark.parametrize("action", [AbstainAction.END, AbstainAction.END_THINKING])
+def test_what_is_not_configured_is_not_said(action: AbstainAction) -> None:
+    """A section is closed by its token alone, and there is no message."""
+    scripts = resolve_scripts(_settings(action=action), Tokenizer(), drafts=False)
+
+    assert scripts == Scripts(Reasoning(0, 7, (7,)), None)
+    assert not scripts.allows(AbstainAction.MESSAGE)
+
+
+@pytest.mark.parametrize("start", [None, "<unknown>"])
+def test_without_an_opening_token_a_response_begins_inside(start: str | None) -> None:
+    """There is none, or the vocabulary has not got it."""
+    settings = _settings(reasoning_start_token=start)
+
+    scripts = resolve_scripts(settings, Tokenizer(), drafts=False)
+
+    assert scripts.reasoning == Reasoning(None, 7, (7,))
+
+
+def test_a_message_may_be_as_long_as_is_said() -> None:
+    """And no longer, see below."""
+    scripts = resolve_scripts(_settings(message="it " * 1024), Tokenizer(), drafts=False)
+
+    assert scripts.message == (9,) * 1024
 
 
 @pytest.mark.parametrize(
@@ -97,6 +123,7 @@ def test_the_prompt_says_whether_a_response_begins_inside() -> None:
     [
         ({"message": "nothing known"}, r"abstain\.message: has 0 tokens"),
         ({"message": "it " * 1025}, r"abstain\.message: has 1025 tokens, not 1 to 1024"),
+        ({"reasoning_end_str": "nothing known"}, r"abstain\.reasoning_end_str: has 0 tokens"),
         ({"reasoning_end_str": "stop it"}, r"reasoning_end_str: must hold '</think>' once"),
         (
             {"action": AbstainAction.END_THINKING, "reasoning_end_token": "<end>"},

@@ -16,10 +16,12 @@ PROMPT, LONGEST = 4, 10
 class Host:
     """Notes what it sees while it schedules, and books one placeholder per row and step."""
 
-    def __init__(self) -> None:
+    def __init__(self, longest: int = LONGEST, *, name: str = "") -> None:
         self.requests: dict[str, Any] = {}
         self.running: list[Any] = []
-        self.max_model_len = LONGEST
+        self.max_model_len = longest
+        self.name = name
+        self.fails = False
         self.seen: list[tuple[int, list[int]]] = []
 
     def add_request(self, request: Any) -> None:
@@ -27,13 +29,16 @@ class Host:
         self.requests[request.request_id] = request
         self.running.append(request)
 
-    def schedule(self) -> Any:
+    def schedule(self, *args: Any, **kwargs: Any) -> Any:
         """Every request, one token."""
         self.seen.append((self.max_model_len, [r.max_tokens for r in self.running]))
+        if self.fails:
+            raise RuntimeError
         for request in self.running:
             request.num_computed_tokens += 1
             request.num_output_placeholders += 1
-        return SimpleNamespace(num_scheduled_tokens=dict.fromkeys(self.requests, 1))
+        tokens = dict.fromkeys(self.requests, 1)
+        return SimpleNamespace(num_scheduled_tokens=tokens, args=args, kwargs=kwargs)
 
     def update_from_output(self, step: Any, output: Any) -> str:
         """Book the tokens."""
@@ -44,19 +49,22 @@ class Host:
                 self.requests[name].num_output_placeholders -= len(given)
         return "what goes out"
 
-    def _preempt_request(self, request: Any) -> None:
+    def _preempt_request(self, request: Any, *args: Any, **kwargs: Any) -> None:
+        self.preempted = request, args, kwargs
         request.num_computed_tokens = 0
         self.running.remove(request)
 
-    def reset_prefix_cache(self) -> bool:
+    def reset_prefix_cache(self, *args: Any, **kwargs: Any) -> Any:
         """Preempt all."""
         for request in list(self.running):
             self._preempt_request(request)
-            request.discard_latest_async_tokens = True
-        return True
+            if hasattr(request, "discard_latest_async_tokens"):
+                request.discard_latest_async_tokens = True
+        return args, kwargs
 
-    def _free_request(self, request: Any) -> None:
+    def _free_request(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         del self.requests[request.request_id]
+        return request, args, kwargs
 
 
 class Late(LateScheduling, Host):
@@ -107,6 +115,91 @@ def test_a_request_that_got_no_token_takes_its_position_again() -> None:
     request.num_stale_output_tokens = 1
     scheduler.update_from_output(scheduler.schedule(), _output({"a": []}, repeated=["a"]))
     assert request.num_computed_tokens == before
+
+
+@pytest.mark.parametrize(
+    ("finished", "placeholders", "taken"),
+    [(False, 3, 1), (False, 0, 0), (True, 3, 0)],
+    ids=["runs", "was preempted meanwhile", "is over"],
+)
+def test_only_a_request_that_runs_on_takes_its_position_again(
+    placeholders: int, taken: int, *, finished: bool
+) -> None:
+    """One of its tokens in flight is none then, whatever else is."""
+    scheduler, request = _known()
+    step = scheduler.schedule()
+    before = request.num_computed_tokens
+    request.num_output_placeholders = placeholders
+    request.is_finished = lambda: finished
+
+    scheduler.update_from_output(step, _output({"a": []}, repeated=["a"]))
+
+    assert request.num_computed_tokens == before - taken
+    assert request.num_output_placeholders == placeholders - taken
+
+
+def test_the_host_is_called_as_it_is() -> None:
+    """Releases differ in what they give these, and in what they want back."""
+    scheduler = Late(7, name="of a release")
+    request = _request("a", discard_latest_async_tokens=False)
+    scheduler.add_request(request)
+
+    step = scheduler.schedule(1, throttle=2)
+    scheduler._preempt_request(request, 3.5, drop=True)
+
+    assert (scheduler.max_model_len, scheduler.name) == (7, "of a release")
+    assert (step.args, step.kwargs) == ((1,), {"throttle": 2})
+    assert scheduler.preempted == (request, (3.5,), {"drop": True})
+    reset: Any = scheduler.reset_prefix_cache(4, connector=5)
+    assert reset == ((4,), {"connector": 5})
+    assert scheduler._free_request(request, 6, delay=7) == (request, (6,), {"delay": 7})
+
+
+def test_a_scheduler_that_fails_is_left_as_it_was() -> None:
+    """Its limits are its own again."""
+    scheduler, request = _known(most=1)
+    scheduler.fails = True
+
+    with pytest.raises(RuntimeError):
+        scheduler.schedule()
+
+    assert scheduler.seen[-1] == (LONGEST + 1, [2])
+    assert (request.max_tokens, scheduler.max_model_len) == (1, LONGEST)
+
+
+def test_only_a_late_request_that_is_at_its_last_token_gets_more_room() -> None:
+    """Whoever is before it in the batch."""
+    scheduler, late = _known(most=4)
+    other = _request("b", 4)
+    scheduler.add_request(other)
+    scheduler.running.reverse()
+    scheduler.seen.clear()
+    for _ in range(2):
+        scheduler.update_from_output(scheduler.schedule(), _output({"a": [7], "b": [7]}))
+
+    assert [most for _, most in scheduler.seen] == [[4, 4], [4, 5]]
+    assert (late.max_tokens, other.max_tokens) == (4, 4)
+
+
+def test_a_host_that_counts_what_is_stale_is_left_to_it() -> None:
+    """From vLLM 0.27; its placeholders are its own."""
+    scheduler, request = _known(num_stale_output_tokens=0)
+    scheduler.schedule()
+    before = request.num_output_placeholders
+
+    scheduler._preempt_request(request)
+
+    assert request.num_output_placeholders == before == 2
+    assert scheduler._stale._stale == {}
+
+
+def test_a_reset_changes_nothing_of_a_request_that_its_host_knows_nothing_of() -> None:
+    """The mark with which a host drops the next token came and went."""
+    scheduler, request = _known()
+
+    scheduler.reset_prefix_cache()
+
+    assert not hasattr(request, "discard_latest_async_tokens")
 
 
 def test_a_request_gets_the_step_that_judges_its_last_token() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -56,12 +57,15 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 
 def _running(
-    good: list[float] | None, undesirable: list[float] | None, admitted: Admitted = CONTROL
+    good: list[float] | None,
+    undesirable: list[float] | None,
+    admitted: Admitted = CONTROL,
+    first: int = 0,
 ) -> Running:
-    """A request that was judged so, P(good) from its prompt on."""
+    """A request that was judged so, P(good) from this token of its response on."""
     ledger = Ledger()
     ledger.take(StepReport(admitted={"a": admitted}), ["a"])
-    for at, value in enumerate(good or (), len(PROMPT)):
+    for at, value in enumerate(good or (), len(PROMPT) + first):
         values = np.array([value], np.float32)
         ledger.take(StepReport(p_good=values, positions=np.array([at])), ["a"])
     for value in undesirable or ():
@@ -131,6 +135,18 @@ def test_a_value_after_the_last_token_decides_nothing(tmp_path: Path) -> None:
     assert [line["values"] for line in _lines(path)[1:]] == [[0.5, 0.25, 0.75]] * 2
 
 
+@pytest.mark.parametrize("values", [[0.5, 0.25], [0.5, 0.25, 0.75]])
+def test_an_answer_may_be_judged_from_its_first_token_on(
+    tmp_path: Path, values: list[float]
+) -> None:
+    """Where the engine does not judge prompts; its first place says so."""
+    recorder, path = _recorder(tmp_path)
+
+    recorder.record(_running(values, None, first=1), _request(3))
+
+    assert [(line["first"], line["values"]) for line in _lines(path)[1:]] == [(1, [0.5, 0.25])]
+
+
 @pytest.mark.parametrize(
     ("running", "request_"),
     [
@@ -140,6 +156,7 @@ def test_a_value_after_the_last_token_decides_nothing(tmp_path: Path) -> None:
         (_running([0.5, 0.5], [0.5]), _request(3)),
         (_running([0.5, np.nan, 0.5], [0.5, np.nan, 0.5]), _request(3)),
         (_running([np.nan, np.nan, 0.5], None), _request(3)),
+        (_running([0.5, 0.5], None, first=2), _request(3)),
         (_running(None, None), _request(2)),
         (_running([0.5] * 3, [0.5] * 3, Admitted(control=True, keeps_values=True)), _request(3)),
     ],
@@ -150,6 +167,7 @@ def test_a_value_after_the_last_token_decides_nothing(tmp_path: Path) -> None:
         "values are missing at the end",
         "a value amid them is no number",
         "the first ones are missing",
+        "judged too late",
         "never judged",
         "left alone",
     ],
@@ -195,8 +213,8 @@ def test_a_failing_write_ends_recording_and_no_request(
 
     assert made == [Recording(errors=1), Recording(), Recording()]
     assert path.read_bytes().startswith(whole)
-    (said,) = caplog.records
-    assert f"{path}: recording has ended" in said.getMessage()
+    why = error if isinstance(error, OSError) else "no room for a whole line"
+    assert caplog.messages == [f"{path}: recording has ended ({why})"]
 
 
 def test_a_file_that_was_taken_away_is_not_begun_anew(tmp_path: Path) -> None:
@@ -220,8 +238,20 @@ def test_a_file_has_no_more_than_it_may(tmp_path: Path, caplog: pytest.LogCaptur
     assert made == [*[Recording(1)] * count, *[Recording()] * (30 - count)]
     assert most - 600 < path.stat().st_size <= most
     assert len(_lines(path)) == count + 1
-    (said,) = caplog.records
-    assert "as many bytes as it may" in said.getMessage()
+    assert caplog.messages == [f"{path} has as many bytes as it may; recording has ended"]
+
+
+@pytest.mark.parametrize(("spare", "answers"), [(0, 1), (-1, 0)])
+def test_an_answer_may_take_what_is_left(tmp_path: Path, spare: int, answers: int) -> None:
+    """To the last byte."""
+    recorder, path = _recorder(tmp_path)
+    recorder.record(_running([0.5], None), _request(1))
+    size = path.stat().st_size
+    path.unlink()
+    recorder, path = _recorder(tmp_path, size + spare)
+
+    assert recorder.record(_running([0.5], None), _request(1)) == Recording(answers=answers)
+    assert len(_lines(path)) == 1 + answers
 
 
 def test_a_file_that_is_there_is_not_written_to(tmp_path: Path) -> None:
@@ -252,43 +282,100 @@ def test_the_ledger_counts_controls_and_what_became_of_them() -> None:
 
 def _settings(tmp_path: Path, **record: object) -> Any:
     head = ValueHead(4)
-    for name, scores in (("good.pt", Polarity.P_GOOD), ("bad.pt", None)):
+    cards = {"good": Polarity.P_GOOD, "bad": None, "opposite": Polarity.P_UNDESIRABLE}
+    for name, scores in cards.items():
         torch.manual_seed(len(name))
         for parameter in head.parameters():
             torch.nn.init.normal_(parameter)
-        save_value_head(tmp_path / name, head, HeadCard(hidden_size=4, scores=scores))
-    good, bad = str(tmp_path / "good.pt"), str(tmp_path / "bad.pt")
-    abstain = {"value_head_path": good, "threshold": 0.5, "min_tokens": 0, "patience": 3}
-    abstain["heads"] = {"bad": {"value_head_path": bad, "threshold": 0.5}}
-    vfd = {"value_head_path": bad, "threshold": 0.5}
+        card = HeadCard(hidden_size=4, scores=scores)
+        save_value_head(tmp_path / f"{name}.pt", head, card)
+    at = {
+        name: {"value_head_path": str(tmp_path / f"{name}.pt"), "threshold": 0.5} for name in cards
+    }
+    abstain: dict[str, object] = {**at["good"], "min_tokens": 0, "patience": 3}
+    abstain |= {
+        "scores": "p_undesirable",
+        "heads": {name: at[name] for name in ("bad", "opposite")},
+    }
+    vfd: dict[str, object] = {**at["bad"]}
     return {"abstain": abstain, "vfd": vfd, "record": {"directory": str(tmp_path), **record}}
 
 
 def test_the_first_line_says_which_heads_spoke(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each by the weights of its file, and by what it was taken to score."""
+    """Each by the weights of its file, and what it was taken to score: the operator knows best."""
+    config = _config(tmp_path, monkeypatch)
+
+    assert recording.open_recorder(config) is not None
+
+    (header,) = _lines(tmp_path / f"ab12c-{os.getpid()}.jsonl")
+    good, bad, opposite = (
+        weights_digest(load_value_head(tmp_path / f"{name}.pt"))
+        for name in ("good", "bad", "opposite")
+    )
+    assert (header["share"], header["settings"]["model"]) == (0.5, "the model")
+    told = [tuple(head.values()) for head in header["heads"]]
+    assert told == [
+        ("abstain", "", good, "p_undesirable", 0, 3),
+        ("abstain", "bad", bad, "p_good", 0, 3),
+        ("abstain", "opposite", opposite, "p_undesirable", 0, 3),
+        ("vfd", "", bad, "p_undesirable", 1, 1),
+    ]
+
+
+def _config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """That of an engine whose host is not here."""
     host = SimpleNamespace(fingerprint=lambda model: SettingsFingerprint(model=model))
-    monkeypatch.setattr(recording, "_host", lambda: host)
-    config: Any = SimpleNamespace(
+    monkeypatch.setitem(sys.modules, "value_steer.engine.host", host)
+    return SimpleNamespace(
         additional_config=_settings(tmp_path, share=0.5),
         instance_id="ab12c",
         model_config="the model",
     )
 
-    assert recording.open_recorder(config) is not None
 
-    (header,) = _lines(tmp_path / f"ab12c-{os.getpid()}.jsonl")
-    good, bad = (weights_digest(load_value_head(tmp_path / name)) for name in ("good.pt", "bad.pt"))
-    assert (header["share"], header["settings"]["model"]) == (0.5, "the model")
-    told = [tuple(head.values()) for head in header["heads"]]
-    assert told == [
-        ("abstain", "", good, "p_good", 0, 3),
-        ("abstain", "bad", bad, "p_good", 0, 3),
-        ("vfd", "", bad, "p_undesirable", 1, 1),
-    ]
+@pytest.mark.parametrize(
+    ("off", "missing", "heads"),
+    [
+        (("abstain",), False, 1),
+        (("abstain",), True, 1),
+        (("vfd",), False, 3),
+        (("vfd",), True, 3),
+        (("abstain", "vfd"), False, 0),
+    ],
+)
+def test_only_heads_that_speak_are_in_the_first_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    off: tuple[str, ...],
+    heads: int,
+    *,
+    missing: bool,
+) -> None:
+    """Not those of a mode that is turned off, or not there; without any nothing is recorded."""
+    config = _config(tmp_path, monkeypatch)
+    for mode in off:
+        if missing:
+            del config.additional_config[mode]
+        else:
+            config.additional_config[mode]["enabled"] = False
+    path = tmp_path / f"ab12c-{os.getpid()}.jsonl"
+
+    assert (recording.open_recorder(config) is None) is (heads == 0)
+    assert path.exists() is (heads > 0)
+    assert not heads or len(_lines(path)[0]["heads"]) == heads
+
+
+def test_an_engine_records_only_what_it_is_asked_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server's own configuration has no such section."""
+    config = _config(tmp_path, monkeypatch)
     del config.additional_config["record"]
+
     assert recording.open_recorder(config) is None
+    assert not list(tmp_path.glob("*.jsonl"))
 
 
 @pytest.mark.parametrize("kind", ["missing", "file", "read-only"])
@@ -302,7 +389,9 @@ def test_a_folder_that_cannot_be_used_is_named(
     if kind == "read-only":
         folder.mkdir()
         refuses = "cannot write to it (Read-only file system)"
-        monkeypatch.setattr(recording, "unwritable", lambda _: refuses)
+        monkeypatch.setattr(
+            recording, "unwritable", lambda path: refuses if path == folder else None
+        )
     settings = parse_settings(
         {"abstain": {"value_head_path": "x"}, "record": {"directory": str(folder), "share": 1}}
     )

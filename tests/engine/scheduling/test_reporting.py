@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from value_steer.engine.delivery.report import Admitted, Ending, Span, StepReport, attach
+from value_steer.engine.scheduling.mirror import Mirror
+from value_steer.engine.scheduling.recording import Recording
 from value_steer.engine.scheduling.reporting import SteeredScheduling
+from value_steer.errors import SettingsError
+from value_steer.value_probe import HeadCard, SettingsFingerprint, ValueHead, save_value_head
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Host:
     """Takes tokens up to a stop, and drops those of the time before a reset as releases do."""
 
-    def __init__(self) -> None:
-        self.vllm_config = SimpleNamespace(instance_id="reporting", additional_config={})
+    def __init__(self, additional_config: Any = None, *, instance: str = "reporting") -> None:
+        self.vllm_config = SimpleNamespace(
+            instance_id=instance, additional_config=additional_config or {}, model_config=None
+        )
         self.requests: dict[str, Any] = {}
         self.waiting: list[Any] = []
+        self.updated: list[Any] = []
+
+    def schedule(self, *args: Any, **kwargs: Any) -> Any:
+        """What it was asked with, which releases differ in."""
+        return SimpleNamespace(args=args, kwargs=kwargs)
 
     def update_from_output(self, step: Any, output: Any) -> None:
         """Give each request its tokens."""
-        del step
+        self.updated.append(step)
         for name, tokens in zip(output.req_ids, output.sampled_token_ids, strict=True):
             request: Any = self.requests[name]
             if getattr(request, "drop_stale_output", False):
@@ -47,11 +63,12 @@ class Host:
                 return tokens, True
         return tokens, False
 
-    def _preempt_request(self, request: Any) -> None:
-        self.waiting.append(request)
+    def _preempt_request(self, request: Any, *args: Any, **kwargs: Any) -> None:
+        self.waiting.append((request, args, kwargs))
 
-    def _free_request(self, request: Any) -> None:
+    def _free_request(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         del self.requests[request.request_id]
+        return request, args, kwargs
 
 
 class Steered(SteeredScheduling, Host):
@@ -151,3 +168,98 @@ def test_what_was_on_its_way_when_a_request_was_preempted_is_told_if_it_counts()
     (outcome,) = scheduler.ledger.outcomes()
     assert outcome.judged == 1
     assert not scheduler._preempted
+
+
+def test_the_host_is_called_as_it_is() -> None:
+    """Releases differ in what they give these, and in what they want back."""
+    scheduler, request = Steered({}, instance="another"), _request()
+    scheduler.requests["a"] = request
+
+    step = scheduler.schedule(1, throttle=2)
+    scheduler._preempt_request(request, 3.5, drop=True)
+    output = SimpleNamespace(req_ids=[], sampled_token_ids=[])
+    scheduler.update_from_output(step, output)
+
+    assert (step.args, step.kwargs) == ((1,), {"throttle": 2})
+    assert scheduler.vllm_config.instance_id == "another"
+    assert scheduler.waiting == [(request, (3.5,), {"drop": True})]
+    assert scheduler.updated == [step]
+    assert scheduler._free_request(request, 4, delay=5) == (request, (4,), {"delay": 5})
+
+
+def _finished(scheduler: Steered) -> Any:
+    """A request that runs for one step."""
+    request = _request()
+    scheduler.requests["a"] = request
+    _step(scheduler, [1], admitted={"a": Admitted(0.5, control=True)})
+    return request
+
+
+def test_what_became_of_requests_travels_with_the_next_message() -> None:
+    """Once; to whoever reads it, be it a worker in this process or elsewhere."""
+    scheduler = Steered(instance="news")
+    _finished(scheduler)
+    near, far = Mirror("news"), Mirror("of another process")
+    (outcome,) = scheduler.ledger.outcomes()
+
+    first, second = scheduler.schedule(), scheduler.schedule()
+    far.take(first)
+    far.take(second)
+
+    assert outcome.arrived == 3.5
+    assert near.outcomes() == far.outcomes() == [outcome]
+    assert near.counters == far.counters == scheduler.ledger.counters
+    assert not hasattr(second, "value_steer_news")
+    _finished(scheduler)
+    far.take(scheduler.schedule())
+    assert far.counters.finished == 2
+
+
+def test_a_request_that_no_worker_spoke_of_is_no_news() -> None:
+    """It was aborted before its first step."""
+    scheduler, request = Steered(), _request()
+    scheduler.requests["a"] = request
+    scheduler._free_request(request)
+
+    assert scheduler.ledger.outcomes() == []
+    assert not hasattr(scheduler.schedule(), "value_steer_news")
+
+
+def test_an_answer_is_recorded_when_its_request_is_over() -> None:
+    """With what was seen of it, by an engine that records; what comes of that is counted."""
+    scheduler = Steered()
+    recorded = []
+
+    def record(one: Any, request: Any) -> Recording:
+        recorded.append((one.admitted.control, request))
+        return Recording(answers=1)
+
+    scheduler._recorder = SimpleNamespace(record=record)  # type: ignore[assignment]
+    request = _finished(scheduler)
+    unknown = _request()
+    scheduler.requests["a"] = unknown
+    scheduler._free_request(unknown)
+
+    assert recorded == [(True, request)]
+    assert scheduler.ledger.counters.recorded == 1
+
+
+def test_an_engine_that_records_begins_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before its first request; one that cannot is not built."""
+    head = tmp_path / "head.pt"
+    save_value_head(head, ValueHead(4), HeadCard(hidden_size=4))
+    host = SimpleNamespace(fingerprint=lambda _: SettingsFingerprint())
+    monkeypatch.setitem(sys.modules, "value_steer.engine.host", host)
+    asked = {
+        "abstain": {"value_head_path": str(head), "threshold": 0.5},
+        "record": {"directory": str(tmp_path), "share": 1},
+    }
+
+    Steered(asked, instance="writes")
+
+    assert (tmp_path / f"writes-{os.getpid()}.jsonl").is_file()
+    asked["record"]["directory"] = str(tmp_path / "nowhere")
+    with pytest.raises(SettingsError, match="there is no such folder"):
+        Steered(asked, instance="writes")

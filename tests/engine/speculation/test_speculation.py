@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import random
+import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 
-from tests.engine.live import abstaining
+from tests.engine.live import abstaining, defaults
 from tests.engine.schedules import Job, Params, Scheduler
 from value_steer.config import OnError
 from value_steer.engine.abstain import Abstainer
+from value_steer.engine.admission import AbstainDefaults, Admission, HeadDefaults
 from value_steer.engine.delivery.outbox import Outbox
 from value_steer.engine.delivery.report import Ending, report_of
 from value_steer.engine.forcing.forced import Forcing
@@ -26,6 +29,7 @@ from value_steer.engine.speculation.judging import REJECTED, DraftJudge
 from value_steer.engine.speculation.steering import SpeculativeSteering
 from value_steer.engine.streaks import Streaks
 from value_steer.errors import SteeringError
+from value_steer.value_probe import HeadCard
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -74,19 +78,25 @@ class Host:
         values: Mapping[str, Sequence[float]],
         accepted: Mapping[str, int] | None = None,
         logits: torch.Tensor | None = None,
+        *,
+        prefill: Mapping[str, int] | None = None,
+        table: Any = None,
     ) -> dict[str, list[int]]:
         """Run a step in which each request has a row per value; token 5 is sampled everywhere.
 
         Args:
             values: What the head sees, by request: one value more than it has drafts.
-            accepted: Drafts that are accepted; of requests that are not named, all.
+            accepted: Drafts that are accepted; of requests that are not named, all; -1 where the
+                host discards the token of a partial prefill.
             logits: Of all rows.
+            prefill: Tokens of requests that are not run to the end of their prompts.
+            table: The host's log-probabilities.
 
         Returns:
             The tokens that come out.
         """
         drafts = {name: len(row) - 1 for name, row in values.items()}
-        self.steering.begin(self._message(drafts))
+        self.steering.begin(self._message(drafts, prefill or {}))
         self.rows = list(values)
         width = max(drafts.values()) + 1
         tokens = torch.full((len(values), width), REJECTED, dtype=torch.int32)
@@ -94,8 +104,9 @@ class Host:
             tokens[line, : (accepted or {}).get(name, count) + 1] = 5
         feature = torch.tensor([[value] for row in values.values() for value in row])
         logits = torch.zeros(len(feature), VOCABULARY) if logits is None else logits
-        output: Any = SimpleNamespace(sampled_token_ids=tokens, logprobs_tensors=None)
+        output: Any = SimpleNamespace(sampled_token_ids=tokens, logprobs_tensors=table)
         self.steering(lambda: output, logits, feature)
+        assert output.sampled_token_ids.dtype is torch.int32, "as the host has it"
         given = {
             name: [token for token in row if token != REJECTED]
             for name, row in zip(values, output.sampled_token_ids.tolist(), strict=True)
@@ -103,9 +114,10 @@ class Host:
         self._deliver(given, drafts)
         return given
 
-    def _message(self, drafts: Mapping[str, int]) -> Any:
+    def _message(self, drafts: Mapping[str, int], prefill: Mapping[str, int] | None = None) -> Any:
         jobs = self.scheduler.jobs
         tokens = {name: jobs[name].length - jobs[name].computed for name in drafts}
+        tokens |= prefill or {}
         message = self.scheduler.step(tokens)
         message.scheduled_spec_decode_tokens = {n: [5] * d for n, d in drafts.items() if d}
         for name, count in drafts.items():
@@ -130,6 +142,8 @@ class Host:
         self.ledger.take(report, out.req_ids)
         for name, tokens in given.items():
             job = self.scheduler.jobs[name]
+            if not tokens:
+                continue
             job.outputs += len(tokens) - 1
             job.computed += len(tokens) - 1
             self._rejected[name] = drafts[name] + 1 - len(tokens)
@@ -201,9 +215,11 @@ def test_drafts_change_nothing(seed: int, *, ahead: bool) -> None:
         if run == patience:
             break
     assert tokens == expected
-    outcome = host.ledger.close("a", None, len(tokens), 0.0)
+    outcome, other = (host.ledger.close(name, None, len(tokens), 0.0) for name in "ab")
     assert outcome is not None
+    assert other is not None
     assert outcome.values == pytest.approx(tuple(values[max(1, least) : len(tokens)]))
+    assert (other.judged, other.value) == (0, None), "it is not steered"
 
 
 def test_a_grammar_that_forbids_the_stop_token_lets_the_next_row_end() -> None:
@@ -256,8 +272,155 @@ def test_other_rows_than_the_step_has_stop_it() -> None:
     output: Any = SimpleNamespace(
         sampled_token_ids=torch.tensor([[5, 5]], dtype=torch.int32), logprobs_tensors=None
     )
-    with pytest.raises(SteeringError, match="1 hidden states for 2 sampled rows"):
+    with pytest.raises(SteeringError, match="gave 1 hidden states for 2 sampled rows"):
         host.steering(lambda: output, torch.zeros(2, VOCABULARY), torch.zeros(1, 1))
+    with pytest.raises(SteeringError, match="gave none hidden states for 2 sampled rows"):
+        host.steering(lambda: output, torch.zeros(2, VOCABULARY), None)
+
+
+def _table(lines: int) -> Any:
+    """What the host says of a step: of each place in its table of tokens, that token and 7."""
+    return SimpleNamespace(
+        logprob_token_ids=torch.tensor([[5, 7]] * lines),
+        logprobs=torch.tensor([[-9.0, -8.0]] * lines),
+        selected_token_ranks=torch.tensor([4] * lines),
+    )
+
+
+def test_a_stop_token_that_is_put_in_has_its_own_log_probability_and_rank() -> None:
+    """That of its row of the logits, at its place in the host's table; all else stays."""
+    host = Host()
+    host.add("a", logprobs=1, eos_token_id=0)
+    host.add("b", logprobs=1)
+    host.step({"a": [0.0], "b": [0.0]})
+    logits = torch.randn(5, VOCABULARY, generator=torch.Generator().manual_seed(0))
+    table = _table(6)
+
+    given = host.step({"a": [0.1, 0.9], "b": [0.9, 0.1, 0.1]}, logits=logits, table=table)
+
+    assert given == {"a": [0], "b": [5, EOS]}
+    untouched = _table(6)
+    changed = {0: (0, 0), 4: (3, EOS)}  # by place: the row of the logits, and the token
+    for place in range(6):
+        row, token = changed.get(place, (None, 5))
+        assert table.logprob_token_ids[place].tolist() == [token, 7]
+        if row is None:
+            assert table.logprobs[place].tolist() == untouched.logprobs[place].tolist()
+            assert table.selected_token_ranks[place] == 4
+            continue
+        own = logits[row].log_softmax(0)[token]
+        assert table.logprobs[place].tolist() == pytest.approx([float(own), -8.0])
+        assert table.selected_token_ranks[place] == (logits[row] >= logits[row, token]).sum()
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_table_that_names_no_token_is_left_alone(*, whole: bool) -> None:
+    """One of the whole vocabulary, in its own order; nor does it matter if there is none."""
+    host = Host()
+    host.add("a", logprobs=1)
+    host.step({"a": [0.0]})
+    table = SimpleNamespace(
+        logprob_token_ids=torch.empty(0),
+        logprobs=torch.zeros(2, VOCABULARY),
+        selected_token_ranks=torch.empty(0),
+    )
+
+    assert host.step({"a": [0.1, 0.1]}, table=table if whole else None) == {"a": [EOS]}
+    assert not table.logprobs.any()
+
+
+def test_each_request_is_scored_by_the_head_that_it_names() -> None:
+    """In each of its rows, however many the others have."""
+    host = Host()
+    named = {"other": HeadDefaults(1, THRESHOLD, HeadCard(1))}
+    host.steering.table.admit = Admission(AbstainDefaults(defaults(THRESHOLD), 1, named))
+    host.steering._judge._score = Heads([lambda f: f[:, 0], lambda f: 1.0 - f[:, 0]])
+    host.add("a", extra_args={"steer_head": "other"})
+    host.add("b")
+    host.step({"a": [0.0], "b": [0.0]})
+
+    assert host.step({"a": [0.1, 0.9], "b": [0.9, 0.9, 0.1]}) == {"a": [5, EOS], "b": [5, 5, EOS]}
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_partial_prefill_is_not_judged(*, ahead: bool) -> None:
+    """The host discards its token, which says nothing of how far the request is."""
+    host = Host(ahead=ahead)
+    host.steering.table.admit = abstaining(THRESHOLD, min_tokens=0)
+    host.add("a", extra_args={"steer_values": True})
+    host.add("b")
+    host.step({"a": [0.1], "b": [0.9]}, {"a": -1}, prefill={"a": 2})
+
+    assert host.step({"a": [0.7], "b": [0.9, 0.9]}) == {"a": [5], "b": [5, 5]}
+    assert host.step({"a": [0.9, 0.8], "b": [0.9]}) == {"a": [5, 5], "b": [5]}
+    assert host.step({"a": [0.3], "b": [0.1]}) == {"a": [EOS], "b": [EOS]}
+    outcome = host.ledger.close("a", Ending.ABSTAINED, 4, 0.0)
+    assert outcome is not None
+    assert outcome.values == pytest.approx((0.7, 0.9, 0.8, 0.3))
+
+
+@pytest.mark.parametrize("cause", ["preemption", "empty step"])
+def test_what_was_rejected_before_a_causeis_known_to_the_scheduler(cause: str) -> None:
+    """From then on it counts from where the request stands."""
+    host = Host(ahead=True)
+    host.add("a", extra_args={"steer_values": True})
+    host.step({"a": [0.0]})
+    host.step({"a": [0.9, 0.8, 0.7]}, {"a": 0})
+    host._rejected.clear()
+    if cause == "preemption":
+        host.scheduler.preempt("a")
+    else:
+        host.steering.begin(host._message({}))
+
+    assert host.step({"a": [0.6, 0.1]}) == {"a": [5, EOS]}
+    outcome = host.ledger.close("a", Ending.ABSTAINED, 4, 0.0)
+    assert outcome is not None
+    assert outcome.values == pytest.approx((0.9, 0.6, 0.1))
+
+
+def test_a_request_that_is_refused_ends_at_once() -> None:
+    """And says why."""
+    host = Host()
+    host.add("a", extra_args={"abstain_threshold": 7})
+
+    assert host.step({"a": [0.9]}) == {"a": [EOS]}
+    assert host.endings == {"a": Ending.REFUSED}
+
+
+def test_patience_counts_for_one_request_alone() -> None:
+    """Even where a request is judged first at the position behind its predecessor's last."""
+    host = Host(patience=2)
+    host.add("a")
+    host.step({"a": [0.9]})
+    host.step({"a": [0.1]})
+    host.scheduler.finish("a")
+    host.add("b", extra_args={"steer_values": True}, min_tokens=2)
+    host.step({"b": [0.9]})
+
+    assert host.step({"b": [0.9, 0.1, 0.1]}) == {"b": [5, 5, EOS]}
+
+
+def test_the_time_of_the_hosts_own_sampling_is_not_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is counted is what steering costs."""
+    host = Host()
+    host.add("a")
+    clock = itertools.count(1000)
+    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
+    host.steering.begin(host._message({"a": 0}))
+    host.rows = ["a"]
+
+    def sample() -> Any:
+        for _ in range(100):
+            time.perf_counter()
+        sampled = torch.full((1, 1), 5, dtype=torch.int32)
+        return SimpleNamespace(sampled_token_ids=sampled, logprobs_tensors=None)
+
+    host.steering(sample, torch.zeros(1, VOCABULARY), torch.zeros(1, 1))
+
+    assert host.steering.delivery is not None
+    assert host.steering.delivery.report.seconds == 2
 
 
 def test_passthrough_serves_what_was_accepted() -> None:
