@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from tests.engine.live import live
@@ -17,10 +18,10 @@ STOPS = torch.tensor([STOP], dtype=torch.int32)
 class Row:
     """One request, whose positions are taken one after the other."""
 
-    def __init__(self, action: AbstainAction, opened: int = -1) -> None:
+    def __init__(self, action: AbstainAction, opened: int = -1, length: int = 5) -> None:
         self.forcing = Forcing(SCRIPTS, torch.device("cpu"))
         self.request = live(action=action, reasoning_marks=(opened, -1))
-        self.at(5)
+        self.at(length)
 
     def at(self, length: int) -> None:
         """The batch is laid out anew, with the sequence as long as this."""
@@ -66,17 +67,47 @@ def test_a_message_ends_with_the_stop_token() -> None:
     assert [row.step(fires=True) for _ in range(2)] == [(9, FORCED | BEGINS), (STOP, FORCED | ENDS)]
 
 
-def test_a_section_that_the_response_opens_is_known() -> None:
-    """So is one that it has closed itself."""
-    row = Row(AbstainAction.END_THINKING)
+@pytest.mark.parametrize("length", [5, 100_000])
+@pytest.mark.parametrize("later", [0, 1, 9])
+def test_a_section_that_the_response_opens_is_known(length: int, later: int) -> None:
+    """So is one that it has closed itself, however long ago."""
+    row = Row(AbstainAction.END_THINKING, length=length)
     row.step(sampled=OPENS)
-    row.step()
+    for _ in range(later):
+        row.step()
     assert row.step(fires=True)[0] == 8
 
-    row = Row(AbstainAction.END_THINKING)
+    row = Row(AbstainAction.END_THINKING, length=length)
     row.step(sampled=OPENS)
     row.step(sampled=CLOSES)
+    for _ in range(later):
+        row.step()
     assert row.step(fires=True)[0] == STOP
+
+
+@pytest.mark.parametrize(
+    ("opened", "sampled", "gives"), [(-1, OPENS, STOP), (0, CLOSES, 8), (3, CLOSES, 8)]
+)
+def test_a_token_whose_position_is_taken_again_says_nothing(
+    opened: int, sampled: int, gives: int
+) -> None:
+    """Whether it opened a section or closed one: another token stands there then."""
+    row = Row(AbstainAction.END_THINKING, opened)
+    row.step(sampled=sampled)
+    row.at(5)
+
+    assert row.step(fires=True)[0] == gives
+
+
+@pytest.mark.parametrize(("candidate", "gives"), [(CLOSES, STOP), (4, 8)])
+def test_a_token_that_is_put_in_the_place_of_another_counts(candidate: int, gives: int) -> None:
+    """As where value filtering refuses the one that was held."""
+    row = Row(AbstainAction.END_THINKING, opened=3)
+    row.step(sampled=OPENS)
+    row.step(sampled=candidate, again=True)
+    row.at(6)
+
+    assert row.step(fires=True)[0] == gives
 
 
 def test_a_token_that_is_taken_back_opens_nothing() -> None:
@@ -153,6 +184,7 @@ def test_the_place_of_another_request_begins_anew() -> None:
 def test_requests_that_only_end_cost_nothing() -> None:
     """Nothing is followed for them."""
     forcing = Forcing(SCRIPTS, torch.device("cpu"))
+    assert not forcing.active
     forcing.lay_out([live()], torch.tensor([0]))
 
     assert not forcing.active

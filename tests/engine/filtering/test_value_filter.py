@@ -1,0 +1,370 @@
+"""What becomes of filtered rows, step by step, on a fake host that samples what it is told to."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.engine.live import defaults
+from tests.engine.schedules import Job, Params, Scheduler
+from value_steer.config import AbstainAction, Fallback, OnError
+from value_steer.engine.abstain import Abstainer
+from value_steer.engine.admission import AbstainDefaults, Admission, FilterDefaults
+from value_steer.engine.delivery.lag import Lag
+from value_steer.engine.delivery.outbox import Outbox, Score
+from value_steer.engine.delivery.report import Ending, StepReport, report_of
+from value_steer.engine.filtering.late import Memory
+from value_steer.engine.filtering.search import FallbackRule
+from value_steer.engine.filtering.value_filter import ValueFilter
+from value_steer.engine.forcing.forced import Forcing
+from value_steer.engine.forcing.scripts import Scripts
+from value_steer.engine.guard import Guard
+from value_steer.engine.requests import RequestTable
+from value_steer.engine.rows import Rows
+from value_steer.engine.scoring import Heads
+from value_steer.engine.steering import Steering
+from value_steer.engine.streaks import Streaks
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from torch import Generator
+
+CPU = torch.device("cpu")
+VOCABULARY, PROMPT, LONGEST = 10, 3, 64
+FINE, BAD = 0.1, 0.9
+
+
+class Source:
+    """Every token but 0 is as probable as the others; the randomness is each request's own."""
+
+    def __init__(self, rows: int) -> None:
+        logits = torch.zeros(rows, VOCABULARY)
+        logits[:, 0] = -torch.inf
+        self._logits = logits
+
+    def of(self, rows: Sequence[int]) -> torch.Tensor:
+        """The logits of rows."""
+        return self._logits[list(rows)]
+
+    def generators(self, rows: Sequence[int]) -> list[Generator | None]:
+        """None that the host does not use itself."""
+        return [None for _ in rows]
+
+    def score(self, row: int, token: int) -> Score:
+        """Whichever."""
+        return Score(token, -0.5, row + 1)
+
+
+class Host:
+    """Runs steps as a worker would, and lets the scheduler know of each token when it is out.
+
+    Attributes:
+        again: Rows that took a position again in the last step, and the token they end in.
+        endings: What was ended by whom, step by step.
+        generators: The randomness of requests that have a seed; one number is drawn per step.
+    """
+
+    def __init__(
+        self,
+        *,
+        longest: int = LONGEST,
+        fallback: Fallback = Fallback.ARGMIN,
+        abstention: AbstainDefaults | None = None,
+    ) -> None:
+        self.scheduler, self.outbox = Scheduler(), Outbox()
+        self.rows: list[str] = []
+        self.again: dict[int, int] = {}
+        self.endings: list[dict[str, Ending]] = []
+        self.generators: dict[str, Generator] = {}
+        scripts = Scripts(message=(8, 9))
+        if abstention is not None:
+            abstention = replace(abstention, scripts=scripts)
+        table = RequestTable(Admission(abstention, FilterDefaults(defaults(0.5), 4)))
+        self.memory, self.lag = Memory(), Lag(lambda _: None)
+        runner: Any = SimpleNamespace(run_again=self._run_again, generator=self.generators.get)
+        draws: Any = SimpleNamespace(take=lambda: Source(len(self.rows)))
+        self.filter = ValueFilter(
+            score=lambda hidden, _: hidden[:, 0],
+            table=table,
+            runner=runner,
+            draws=draws,
+            lag=self.lag,
+            memory=self.memory,
+            fallback=FallbackRule(fallback, 1.0),
+            guard=Guard(OnError.RAISE),
+            max_length=longest,
+        )
+        forcing = Forcing(scripts, CPU)
+        self.steering = Steering(
+            table=table,
+            rows=Rows(8, CPU),
+            abstainer=Abstainer(
+                Heads([lambda hidden: hidden[:, 1]]), Streaks(1, 4, CPU), lambda m: m, forcing
+            ),
+            value_filter=self.filter,
+            forcing=forcing,
+            row_ids=lambda: self.rows,
+            guard=Guard(OnError.RAISE),
+        )
+
+    def add(self, name: str, *, seed: int | None = None, **params: Any) -> None:
+        """Queue a request with a prompt of three tokens."""
+        if seed is not None:
+            self.generators[name] = torch.Generator().manual_seed(seed)
+        self.scheduler.add(Job(name, prompt=PROMPT, params=Params(**params)))
+
+    def step(
+        self, good: Mapping[str, float] | None = None, **rows: tuple[float, int]
+    ) -> dict[str, list[int]]:
+        """Run a step.
+
+        Args:
+            good: What abstention's head says of requests; of all others 1.
+            rows: Of each request what the head says of its last token, and what is sampled.
+
+        Returns:
+            What comes out.
+        """
+        jobs = self.scheduler.jobs
+        tokens = {name: jobs[name].length - jobs[name].computed for name in rows}
+        self.steering.begin(self.lag.correct(self._message(tokens)))
+        self.rows, self.again = list(rows), {}
+        self.output: Any = SimpleNamespace(
+            sampled_token_ids=torch.tensor([[token] for _, token in rows.values()]),
+            logprobs_tensors=None,
+        )
+        feature = torch.tensor(
+            [[value, (good or {}).get(name, 1.0)] for name, (value, _) in rows.items()]
+        )
+        self.steering(self._sample, torch.zeros(len(rows), VOCABULARY), feature)
+        return self._deliver()
+
+    def _message(self, tokens: Mapping[str, int]) -> Any:
+        message = self.scheduler.step(dict(tokens))
+        message.scheduled_cached_reqs.all_token_ids = {}
+        return message
+
+    def _sample(self) -> Any:
+        for name in self.rows:
+            if name in self.generators:
+                torch.rand(1, generator=self.generators[name])
+        return self.output
+
+    def _run_again(self, output: Any, tokens: Mapping[int, int], ids: Sequence[str]) -> None:
+        assert list(ids) == self.rows
+        self.again = dict(tokens)
+        for row, token in tokens.items():
+            output.sampled_token_ids[row, 0] = token
+
+    def _deliver(self) -> dict[str, list[int]]:
+        given: Any = SimpleNamespace(
+            req_ids=self.rows,
+            sampled_token_ids=self.output.sampled_token_ids.tolist(),
+            logprobs=None,
+            prompt_logprobs_dict={},
+        )
+        delivery, self.steering.delivery = self.steering.delivery, None
+        assert delivery is not None
+        self.verdicts = delivery.verdicts
+        report = report_of(self.outbox.pass_on(given, delivery))
+        assert report is not None
+        self.report: StepReport = report
+        self.endings.append(report.endings)
+        for name in report.repeated:
+            self.scheduler.withhold(name)
+        return dict(zip(self.rows, given.sampled_token_ids, strict=True))
+
+    def drawn(self, name: str) -> int:
+        """How many numbers were drawn of a request's randomness."""
+        generator = self.generators[name]
+        twin = torch.Generator().manual_seed(generator.initial_seed())
+        for count in range(50):
+            if torch.equal(twin.get_state(), generator.get_state()):
+                return count
+            torch.rand(1, generator=twin)
+        raise AssertionError
+
+
+def test_a_token_goes_out_when_it_is_accepted() -> None:
+    """One step after it was sampled, with its value."""
+    host = Host()
+    host.add("a")
+
+    given = [host.step(a=(FINE, token))["a"] for token in (5, 6, 7)]
+
+    assert given == [[], [5], [6]]
+    assert host.report.p_undesirable is not None
+    assert host.report.p_undesirable.tolist() == pytest.approx([FINE])
+    assert host.report.repeated == []
+
+
+def test_a_refused_token_is_replaced_by_a_further_draw() -> None:
+    """The request takes its position again, the others go on; the report tells both."""
+    host = Host()
+    host.add("a", seed=3)
+    host.add("b")
+    host.step(a=(FINE, 5), b=(FINE, 6))
+
+    assert host.step(a=(BAD, 7), b=(FINE, 8)) == {"a": [], "b": [6]}
+    candidate = host.again[0]
+    assert (host.report.repeated, host.report.interventions) == (["a"], [])
+    assert candidate not in {0, 5}
+    assert host.step(a=(FINE, 9), b=(FINE, 9)) == {"a": [candidate], "b": [8]}
+    assert host.report.interventions == ["a"]
+
+
+def test_candidates_come_from_the_requests_own_randomness() -> None:
+    """So a request that is sent again with its seed is given the same."""
+    tried = []
+    for seed in (3, 3, 4):
+        host = Host()
+        host.add("a", seed=seed)
+        host.add("b", seed=9)
+        host.step(a=(FINE, 5), b=(FINE, 5))
+        host.step(a=(BAD, 7), b=(BAD, 7))
+        tried.append((host.again[0], host.again[1]))
+
+    assert tried[0] == tried[1]
+    assert tried[0][1] == tried[2][1], "another request's seed is another's"
+    assert tried[0][0] != tried[2][0]
+
+
+def test_a_request_can_have_its_first_token_refused() -> None:
+    """Whatever the head says, and that one alone."""
+    host = Host()
+    host.add("a", seed=3, extra_args={"steer_test": "intervene"})
+    host.add("b")
+    host.step(a=(FINE, 5), b=(FINE, 5))
+
+    assert host.step(a=(FINE, 6), b=(FINE, 6)) == {"a": [], "b": [5]}
+    candidate = host.again[0]
+    assert host.step(a=(FINE, 7), b=(FINE, 7)) == {"a": [candidate], "b": [6]}
+    assert host.report.interventions == ["a"]
+    assert host.step(a=(FINE, 8), b=(FINE, 8)) == {"a": [7], "b": [7]}
+
+
+def test_what_is_drawn_and_not_used_is_drawn_again() -> None:
+    """Under a grammar every other step samples for nothing, which a seed must not show."""
+    host = Host()
+    host.add("a", seed=3, structured_outputs=object())
+    host.add("b", seed=4)
+    given, drawn = [], []
+    for token in (5, 6, 7, 8):
+        given.append(host.step(a=(FINE, token), b=(FINE, token))["a"])
+        drawn.append((host.drawn("a"), host.drawn("b")))
+
+    assert given == [[], [5], [], [7]]
+    assert drawn == [(1, 1), (1, 2), (2, 3), (2, 4)]
+
+
+def test_a_row_that_gives_out_and_holds_nothing_is_said() -> None:
+    """Its next token is sampled once its grammar knows this one."""
+    host = Host()
+    host.add("a", structured_outputs=object())
+    host.step(a=(FINE, 5))
+    host.step(a=(FINE, 6))
+
+    assert (host.verdicts.emptied, host.verdicts.again) == ({"a"}, set())
+    assert (host.again, host.report.repeated) == ({0: 5}, ["a"])
+
+
+@pytest.mark.parametrize("wants_logprobs", [False, True])
+def test_a_token_that_was_held_when_its_request_was_preempted_stays(
+    *, wants_logprobs: bool
+) -> None:
+    """What the host samples there anew is not used, and its randomness is not spent."""
+    host = Host()
+    host.add("a", seed=3, logprobs=1 if wants_logprobs else None)
+    host.add("b", seed=4)
+    host.step(a=(FINE, 5), b=(FINE, 5))
+    host.step(a=(FINE, 6), b=(FINE, 6))
+    host.scheduler.withhold("a")
+    host.scheduler.preempt("a")
+    host.step(b=(FINE, 7))
+
+    assert host.step(a=(BAD, 9), b=(FINE, 8)) == {"a": [], "b": [7]}
+    assert host.output.sampled_token_ids[0, 0] == 6
+    assert (host.drawn("a"), host.drawn("b")) == (2, 4)
+    scores = {"a": Score(6, -0.5, 1)} if wants_logprobs else {}
+    assert host.verdicts.scores == scores
+    assert host.step(a=(FINE, 4), b=(FINE, 9)) == {"a": [6], "b": [8]}
+    assert host.step(a=(FINE, 4), b=(FINE, 9)) == {"a": [4], "b": [9]}
+    assert host.drawn("a") == 4
+
+
+def test_a_search_goes_on_after_a_preemption() -> None:
+    """With the candidate that was to be tried, at its position."""
+    host = Host()
+    host.add("a", seed=3)
+    host.add("b")
+    host.step(a=(FINE, 5), b=(FINE, 5))
+    host.step(a=(BAD, 6), b=(FINE, 6))
+    candidate, spent = host.again[0], host.drawn("a")
+    host.scheduler.withhold("a")
+    host.scheduler.preempt("a")
+
+    assert host.step(a=(FINE, 9), b=(FINE, 7)) == {"a": [], "b": [6]}
+    assert host.output.sampled_token_ids[0, 0] == candidate
+    assert host.drawn("a") == spent, "what was sampled there is not used"
+    assert host.step(a=(FINE, 8), b=(FINE, 8)) == {"a": [candidate], "b": [7]}
+    assert host.report.interventions == ["a"]
+
+
+@pytest.mark.parametrize("action", [AbstainAction.END, AbstainAction.MESSAGE])
+def test_abstention_does_not_judge_a_token_that_is_taken_back(action: AbstainAction) -> None:
+    """It judges the one that is put in its place, and nothing is said to have begun before."""
+    host = Host(abstention=AbstainDefaults(defaults(0.5), 1, action=action))
+    host.add("a")
+    host.add("b")
+    host.step(a=(FINE, 5), b=(FINE, 5))
+
+    host.step({"a": 0.1, "b": 0.9}, a=(BAD, 6), b=(FINE, 6))
+    assert host.report.p_good is not None
+    assert np.isnan(host.report.p_good).tolist() == [True, False]
+    assert host.report.begins == {}
+    candidate = host.again[0]
+
+    assert host.step({"a": 0.1, "b": 0.9}, a=(FINE, 7), b=(FINE, 7)) == {"a": [candidate], "b": [6]}
+    assert host.report.begins == ({} if action is AbstainAction.END else {"a": 1})
+    said = [[1], [7]] if action is AbstainAction.END else [[8], [9]]
+    later = [host.step(a=(BAD, 7), b=(FINE, 7))["a"] for _ in range(2)]
+    assert later == said
+    ended = {"a": Ending.ABSTAINED}
+    assert host.endings == ([{}, {}, {}, ended, {}] if action is AbstainAction.END else [{}] * 5)
+
+
+@pytest.mark.parametrize("others", [False, True])
+def test_the_last_token_of_a_full_sequence_is_judged(*, others: bool) -> None:
+    """And nothing is held behind it; the step before holds as always, whatever others do."""
+    host = Host(longest=PROMPT + 2)
+    host.add("a")
+    beside = {}
+    if others:
+        host.add("b", structured_outputs=object())
+        beside = {"b": (FINE, 4)}
+    assert [host.step(a=(FINE, token), **beside)["a"] for token in (5, 6)] == [[], [5]]
+    assert "a" not in host.report.repeated
+
+    assert host.step(a=(FINE, 7), **beside)["a"] == [6]
+    assert "a" in host.report.repeated
+    assert "a" in host.verdicts.emptied
+
+
+def test_nothing_is_kept_of_a_request_that_is_over() -> None:
+    """Nor of one that was never sampled."""
+    host = Host()
+    host.add("a")
+    host.add("b")
+    host.step(a=(FINE, 5), b=(FINE, 5))
+    host.step(a=(BAD, 6), b=(FINE, 6))
+    host.step(b=(FINE, 7))
+    host.scheduler.finish("a")
+    host.step(b=(FINE, 8))
+
+    assert (host.memory._kept, host.lag._behind) == ({}, {})
