@@ -389,6 +389,15 @@ def test_the_time_of_the_hosts_own_sampling_is_not_counted(
     assert delivery.report.seconds == 2
 
 
+def test_before_a_batch_was_sampled_there_is_nothing_to_give_out() -> None:
+    """A step may run a part of a prompt and no more."""
+    host = Host()
+    host.add("a")
+    host.steering.begin(host.scheduler.step({"a": 2}))
+
+    assert host.steering.delivery is None
+
+
 def test_a_finished_request_is_forgotten() -> None:
     """The outbox hears of it with the next output, in the order of the steps."""
     host = Host()

@@ -41,9 +41,15 @@ FINE, BAD = 0.1, 0.9
 
 
 class Source:
-    """Every token but 0 is as probable as the others; the randomness is each request's own."""
+    """Every token but 0 is as probable as the others; the randomness is each request's own.
 
-    def __init__(self, rows: int) -> None:
+    Args:
+        rows: Of the batch.
+        number: Of the batch; a table of log-probabilities shows it as the rank of any token.
+    """
+
+    def __init__(self, rows: int, number: int) -> None:
+        self._number = number
         logits = torch.zeros(rows, VOCABULARY)
         logits[:, 0] = -torch.inf
         self._logits = logits
@@ -57,8 +63,9 @@ class Source:
         return [None for _ in rows]
 
     def score(self, row: int, token: int) -> Score:
-        """Whichever."""
-        return Score(token, -0.5, row + 1)
+        """As the host's table would have it."""
+        del row
+        return Score(token, -0.5, self._number)
 
 
 class Host:
@@ -79,6 +86,7 @@ class Host:
     ) -> None:
         self.scheduler, self.outbox = Scheduler(), Outbox()
         self.rows: list[str] = []
+        self._batches = 0
         self.again: dict[int, int] = {}
         self.endings: list[dict[str, Ending]] = []
         self.generators: dict[str, Generator] = {}
@@ -88,7 +96,7 @@ class Host:
         table = RequestTable(Admission(abstention, FilterDefaults(defaults(0.5), 4)))
         self.memory, self.lag = Memory(), Lag(lambda _: None)
         runner: Any = SimpleNamespace(run_again=self._run_again, generator=self.generators.get)
-        draws: Any = SimpleNamespace(take=lambda: Source(len(self.rows)))
+        draws: Any = SimpleNamespace(take=lambda: Source(len(self.rows), self._batches))
         self.filter = ValueFilter(
             score=lambda hidden, _: hidden[:, 0],
             table=table,
@@ -151,6 +159,7 @@ class Host:
         return message
 
     def _sample(self) -> Any:
+        self._batches += 1
         for name in self.rows:
             if name in self.generators:
                 torch.rand(1, generator=self.generators[name])
@@ -291,29 +300,52 @@ def test_a_token_that_was_held_when_its_request_was_preempted_stays(
     assert host.step(a=(BAD, 9), b=(FINE, 8)) == {"a": [], "b": [7]}
     assert host.output.sampled_token_ids[0, 0] == 6
     assert (host.drawn("a"), host.drawn("b")) == (2, 4)
-    scores = {"a": Score(6, -0.5, 1)} if wants_logprobs else {}
+    scores = {"a": Score(6, -0.5, 4)} if wants_logprobs else {}
     assert host.verdicts.scores == scores
     assert host.step(a=(FINE, 4), b=(FINE, 9)) == {"a": [6], "b": [8]}
     assert host.step(a=(FINE, 4), b=(FINE, 9)) == {"a": [4], "b": [9]}
     assert host.drawn("a") == 4
 
 
-def test_a_search_goes_on_after_a_preemption() -> None:
-    """With the candidate that was to be tried, at its position."""
+@pytest.mark.parametrize("wants_logprobs", [False, True])
+def test_a_search_goes_on_after_a_preemption(*, wants_logprobs: bool) -> None:
+    """With the candidate that was to be tried, and what the batch it was drawn in says of it."""
     host = Host()
-    host.add("a", seed=3)
+    host.add("a", seed=3, logprobs=1 if wants_logprobs else None)
     host.add("b")
     host.step(a=(FINE, 5), b=(FINE, 5))
     host.step(a=(BAD, 6), b=(FINE, 6))
     candidate, spent = host.again[0], host.drawn("a")
+    scores = {"a": Score(candidate, -0.5, 1)} if wants_logprobs else {}
+    assert host.verdicts.scores == scores
     host.scheduler.withhold("a")
     host.scheduler.preempt("a")
 
     assert host.step(a=(FINE, 9), b=(FINE, 7)) == {"a": [], "b": [6]}
     assert host.output.sampled_token_ids[0, 0] == candidate
     assert host.drawn("a") == spent, "what was sampled there is not used"
+    assert host.verdicts.scores == scores
     assert host.step(a=(FINE, 8), b=(FINE, 8)) == {"a": [candidate], "b": [7]}
     assert host.report.interventions == ["a"]
+
+
+@pytest.mark.parametrize("value", [FINE, BAD], ids=["held", "searched for"])
+def test_a_token_of_another_position_is_not_put_in(value: float) -> None:
+    """A reset may drop tokens that were on their way, and the request is sampled before it then."""
+    host = Host()
+    host.add("a", seed=3)
+    host.add("b")
+    host.step(a=(FINE, 5), b=(FINE, 5))
+    host.step(a=(FINE, 6), b=(FINE, 6))
+    host.step(a=(value, 7), b=(FINE, 7))
+    for _ in range(2):
+        host.scheduler.withhold("a")
+    host.scheduler.preempt("a")
+
+    assert host.step(a=(FINE, 9), b=(FINE, 8)) == {"a": [], "b": [7]}
+    assert host.output.sampled_token_ids[0, 0] == 9
+    assert host.step(a=(FINE, 4), b=(FINE, 9)) == {"a": [9], "b": [8]}
+    assert host.report.interventions == []
 
 
 @pytest.mark.parametrize("action", [AbstainAction.END, AbstainAction.MESSAGE])

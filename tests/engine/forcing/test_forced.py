@@ -181,6 +181,43 @@ def test_the_place_of_another_request_begins_anew() -> None:
     assert row.step(fires=True) == (STOP, FORCED | ENDS)
 
 
+def test_each_request_of_a_batch_stands_where_it_is() -> None:
+    """One begins to think, one never does, one has said what it had to say."""
+    forcing = Forcing(SCRIPTS, torch.device("cpu"))
+    requests = [
+        live(action=AbstainAction.END_THINKING, slot=slot, reasoning_marks=marks)
+        for slot, marks in ((2, (-1, -1)), (0, (-1, -1)), (1, (0, -1)))
+    ]
+    forcing.lay_out(requests, torch.tensor([2, 0, 1]))
+    given = []
+    for at, fires in enumerate(([False, False, True], [True, True, False], [False] * 3), 5):
+        positions = torch.full((3,), at)
+        step = forcing.step(positions, STOPS.repeat(3))
+        fired = torch.tensor(fires) & ~step.begun
+        marks = forcing.settle(step, fired, step.running)
+        sampled = torch.tensor([OPENS if at == 5 else 4, 4, 4])
+        tokens = torch.where((marks & FORCED) > 0, step.tokens, sampled)
+        forcing.follow(positions, tokens, [])
+        given.append(list(zip(tokens.tolist(), marks.tolist(), strict=True)))
+
+    assert given == [
+        [(OPENS, 0), (4, 0), (8, FORCED | BEGINS)],
+        [(8, FORCED | BEGINS), (STOP, FORCED | ENDS), (CLOSES, FORCED)],
+        [(CLOSES, FORCED), (4, 0), (4, 0)],
+    ]
+
+
+def test_room_is_made_for_requests_once() -> None:
+    """However often the batch changes."""
+    forcing = Forcing(SCRIPTS, torch.device("cpu"))
+    for count in range(100):
+        slot = count % 3
+        request = live(action=AbstainAction.MESSAGE, slot=slot)
+        forcing.lay_out([request], torch.tensor([slot]))
+
+    assert len(forcing._state) < 10
+
+
 def test_requests_that_only_end_cost_nothing() -> None:
     """Nothing is followed for them."""
     forcing = Forcing(SCRIPTS, torch.device("cpu"))

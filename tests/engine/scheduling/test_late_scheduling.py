@@ -245,6 +245,21 @@ def test_outputs_in_flight_of_a_preempted_request(reset: object) -> None:
     assert not request.discard_latest_async_tokens
 
 
+def test_a_preemption_after_a_reset_is_one_like_any_other() -> None:
+    """What was in flight counts."""
+    scheduler, request = _known(discard_latest_async_tokens=False)
+    scheduler.reset_prefix_cache()
+    scheduler.update_from_output(None, _output({"a": [7]}))
+    scheduler.running.append(request)
+    step = scheduler.schedule()
+    scheduler._preempt_request(request)
+    output = _output({"a": [8]})
+
+    scheduler.update_from_output(step, output)
+
+    assert output.sampled_token_ids == [[8]]
+
+
 def test_nothing_is_kept_of_who_is_gone() -> None:
     """Nor of who was gone before the worker spoke of it."""
     scheduler, request = _known()

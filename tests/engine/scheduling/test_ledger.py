@@ -388,19 +388,21 @@ def test_what_the_scheduler_drops_counts_nowhere() -> None:
     ledger.take(StepReport({"a": STEERED, "b": STEERED}), ["a", "b"])
     for lost in (["a"], []):
         report = StepReport(
-            p_undesirable=_values(0.5, None),
-            repeated=["a"],
-            interventions=["a"],
-            no_acceptable=["a"],
-            unscored=["a"],
-            **_judged(4, 0.25, None),
+            p_undesirable=_values(0.5, 0.125),
+            repeated=["a", "b"],
+            interventions=["a", "b"],
+            no_acceptable=["a", "b"],
+            unscored=["a", "b"],
+            **_judged(5 - len(lost), 0.25, 0.75),
         )
         ledger.take(report, ["a", "b"], lost)
 
-    a, counters = _close(ledger, "a"), ledger.counters
+    a, b, counters = _close(ledger, "a"), _close(ledger, "b"), ledger.counters
 
     assert (a.judged, a.interventions, a.no_acceptable, a.unscored) == (1, 1, 1, 1)
-    assert (counters.judged, counters.filtered, counters.repeated) == (1, 1, 1)
+    assert (b.judged, b.interventions, b.no_acceptable, b.unscored) == (2, 2, 2, 2)
+    assert (b.value, b.p_undesirable) == (0.75, 0.125)
+    assert (counters.judged, counters.filtered, counters.repeated) == (3, 3, 3)
 
 
 def test_the_oldest_outcomes_go_first() -> None:

@@ -49,8 +49,9 @@ class Host:
                 self._free_request(request)
 
     def _update_request_with_output(
-        self, request: Any, tokens: list[int]
+        self, request: Any, tokens: list[int], *args: Any, **kwargs: Any
     ) -> tuple[list[int], bool]:
+        self.asked = args, kwargs
         for name in ("discard_latest_async_tokens", "async_tokens_to_discard"):
             if getattr(request, name, False):
                 setattr(request, name, 0)
@@ -184,6 +185,8 @@ def test_the_host_is_called_as_it_is() -> None:
     assert scheduler.vllm_config.instance_id == "another"
     assert scheduler.waiting == [(request, (3.5,), {"drop": True})]
     assert scheduler.updated == [step]
+    assert scheduler._update_request_with_output(request, [5], 6, stale=7) == ([5], False)
+    assert scheduler.asked == ((6,), {"stale": 7})
     assert scheduler._free_request(request, 4, delay=5) == (request, (4,), {"delay": 5})
 
 
