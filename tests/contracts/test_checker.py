@@ -103,6 +103,7 @@ def test_a_row_is_asked_where_its_mode_and_its_runner_are(
         ("0.26", "0.25.9", False),
         ("0.26", "0.26", True),
         ("0.26", "0.26.0", True),
+        ("0.26.0", "0.26", True),
         ("0.26", "0.26.0rc1", True),
         ("0.26", "0.100.0+cpu", True),
     ],

@@ -9,10 +9,10 @@ import pytest
 from tests.contracts.contract_trees import MemoryTree
 from value_steer.contracts.lookup import (
     FileMissingError,
-    FileUnreadableError,
     Sources,
     SymbolMissingError,
 )
+from value_steer.contracts.modules import FileUnreadableError
 from value_steer.contracts.needs import Fields, IsClass
 
 
@@ -104,20 +104,103 @@ def test_a_base_that_is_no_class_of_the_package_is_passed_over() -> None:
     assert sources(a=text).find("vllm/a.py", "X.m").name == "m"
 
 
-@pytest.mark.parametrize(
-    ("text", "names"),
-    [
-        ("class A: ...\nclass B(A): ...\nclass C(A): ...\nclass X(B, C): ...", "ABCX"),
-        ("class X(A): ...\nclass A(X): ...", "AX"),
-    ],
-    ids=["two ways", "a circle"],
-)
-def test_a_base_is_looked_into_once(text: str, names: str) -> None:
-    """However many ways lead to it."""
+def order(text: str) -> list[str]:
+    """The classes in which Python looks for an attribute of ``X``."""
     found = sources(a=text)
-    lineage = islice(found.lineage(found.find("vllm/a.py", "X")), 9)
+    first = found.find("vllm/a.py", "X").as_class()
+    assert first is not None
+    return [one.node.name for one in islice(found.lineage(first), 9)]
 
-    assert sorted(symbol.name for symbol in lineage) == list(names)
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "class A: ...\nclass B(A): ...\nclass C(A): ...\nclass X(B, C): ...",
+        "class A: ...\nclass B(A): ...\nclass C: ...\nclass X(B, C): ...",
+        "class A: ...\nclass B: ...\nclass C(A, B): ...\nclass D(A): ...\nclass X(D, C): ...",
+        "class A: ...\nclass B(A): ...\nclass C(A): ...\nclass D(B): ...\nclass X(D, C, A): ...",
+    ],
+    ids=["two ways", "one way", "a base and its derived one", "a long way"],
+)
+def test_bases_are_looked_into_as_python_does(text: str) -> None:
+    """Python itself is asked; a base that several derive from comes after all of them, once."""
+    made: dict[str, type] = {}
+    exec(text, made)  # noqa: S102 - a source of four lines, above
+
+    assert order(text) == [one.__name__ for one in made["X"].__mro__[:-1]]
+
+
+def test_a_member_is_of_the_class_that_python_takes_it_from() -> None:
+    """The second base has its own, and the first has it only from the base of both."""
+    text = "class A:\n    m = 1\nclass B(A): ...\nclass C(A):\n    m = 2\nclass X(B, C): ..."
+    owner = sources(a=text).find("vllm/a.py", "X.m").owner
+
+    assert owner is not None
+    assert owner.name == "C"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("class X(A): ...\nclass A(X): ...", "A is among its own bases"),
+        ("class X:\n    m = 1\nclass X(X): ...", "X is among its own bases"),
+        (
+            "class A: ...\nclass B(A): ...\nclass X(A, B): ...",
+            "X has bases in no consistent order",
+        ),
+    ],
+    ids=["a circle", "an earlier one of the name", "no order"],
+)
+def test_bases_that_cannot_be_followed_are_told_at_the_end(text: str, said: str) -> None:
+    """What the class has itself was found before; of what it has not nobody can say."""
+    found = sources(a=f"{text}\n    own = 1".replace("...\n    own", "\n    own"))
+
+    assert found.find("vllm/a.py", text.splitlines()[-1][6] + ".own").name == "own"
+    with pytest.raises(SymbolMissingError, match=f"^vllm/a.py: {said}$"):
+        found.find("vllm/a.py", "X.m")
+
+
+def test_a_base_without_order_still_has_what_its_own_bases_have() -> None:
+    """Nothing that stands there is called missing."""
+    text = "class A:\n    m = 1\nclass B(A): ...\nclass X(A, B): ..."
+
+    assert sources(a=text).find("vllm/a.py", "X.m").name == "m"
+
+
+@pytest.mark.parametrize(
+    ("head", "base"),
+    [
+        ("import vllm.p.b as b", "b.B"),
+        ("import vllm.p.b", "vllm.p.b.B"),
+        ("from vllm.p import b", "b.B"),
+        ("from .p import b as c", "c.B[int]"),
+        ("from vllm import p", "p.b.B"),
+    ],
+)
+def test_a_base_may_be_reached_through_its_module(head: str, base: str) -> None:
+    """A class that is written ``module.B`` is of the package as much as ``B``."""
+    tree = {
+        "vllm/a.py": f"{head}\nclass X({base}): ...",
+        "vllm/p/__init__.py": "",
+        "vllm/p/b.py": "class B:\n    def m(self): ...",
+    }
+
+    assert Sources(MemoryTree(tree)).find("vllm/a.py", "X.m").module.path == "vllm/p/b.py"
+
+
+@pytest.mark.parametrize(
+    ("head", "base"),
+    [
+        ("import torch.nn as nn", "nn.Module"),
+        ("import torch", "torch.nn.Module"),
+        ("from torch import nn", "nn.Module"),
+        ("class A: ...", "A.Inner"),
+        ("", "made(1)"),
+    ],
+)
+def test_a_base_that_is_not_of_the_package_is_no_failure(head: str, base: str) -> None:
+    """Its class has what it has."""
+    assert order(f"{head}\nclass X({base}): ...") == ["X"]
 
 
 @pytest.mark.parametrize(
@@ -133,6 +216,9 @@ def test_a_base_is_looked_into_once(text: str, names: str) -> None:
         ("def (", "X", FileUnreadableError),
         ("X = 1\0", "X", FileUnreadableError),
         ("from vllm.a import X", "X", SymbolMissingError),
+        ("import vllm.b as X", "X", SymbolMissingError),
+        ("import torch as X", "X", SymbolMissingError),
+        ("import vllm.gone as g\nclass X(g.B): ...", "X.m", FileMissingError),
         ("from vllm.gone import B\nclass X(B): ...", "X.m", FileMissingError),
         ("from vllm.b import B\nclass X(B): ...", "X.m", SymbolMissingError),
         ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    X = 1", "X", SymbolMissingError),

@@ -35,6 +35,8 @@ METHOD = "class X:\n    def f(self):\n        "
 INHERITED = "@dataclass\nclass B:\n    a: int\n\n@dataclass\nclass X(B):\n    b: int = 0\n"
 
 UNASSIGNED = "self.a to be assigned; found no method that does"
+PLAIN = "class B:\n    def __init__(self, a): ...\n"
+APART = "f() before g(); found g() in another branch"
 REVERSED = "f() before g(); found the reverse"
 FROZEN = "fields that can be assigned; found a frozen record"
 OPEN = "instances that take an attribute"
@@ -65,13 +67,25 @@ def problem(need: Need, source: str, symbol: str = "X") -> str | None:
         (Fields(("a",), writable=True), DATACLASS),
         (Fields(("a",), writable=True), "@dataclass(frozen=False)\nclass X:\n    a: int\n"),
         (Constructible(("a",)), DATACLASS),
+        (Fields(("a",), writable=True), "class X(Struct, frozen=False):\n    a: int\n"),
+        (
+            Fields(("a",), writable=True),
+            "class B(Struct, frozen=True): ...\nclass X(B, frozen=False):\n    a: int\n",
+        ),
         (Constructible(("a",)), STRUCT),
+        (Constructible(("a",)), DATACLASS + "    c: int = field(init=False)\n"),
+        (Constructible(("a",)), DATACLASS + "    c: int = Field(default=1, init=True)\n"),
+        (Constructible(("a",)), f"{PLAIN}class X(B): ..."),
+        (Constructible(("a",)), f"{DATACLASS.replace('X', 'B')}class X(B):\n    c: int"),
         (Constructible(("a",)), INHERITED),
         (Constructible(("a",)), DATACLASS + "    c: int = made()\n    d: int = Field(1)\n"),
         (Constructible(("a",)), DATACLASS + "    c: ClassVar[int]\n    _: KW_ONLY\n"),
         (Constructible(("a",)), "class X:\n    def __init__(self, a, b=0, *, c=1): ..."),
         (Assigns(("a",)), "class X:\n    def f(this):\n        this.a: int = 1"),
         (Assigns(("a", "b")), f"{METHOD}(self.a, [self.b]) = 1, [2]"),
+        (Assigns(("a",)), f"{METHOD}self.a, b = f()"),
+        (Assigns(("a",)), f"{METHOD}self.a, *b = None, 1"),
+        (Assigns(("a",)), f"{METHOD}self.a, b = *c, None"),
         (
             Assigns(("a", "b")),
             f"{METHOD.replace('X', 'B')}self.a = 1\n{METHOD.replace('X', 'X(B)')}self.b = 1",
@@ -83,6 +97,9 @@ def problem(need: Need, source: str, symbol: str = "X") -> str | None:
         (Calls("f", 1), "def X(): return [f(1), f(2)]"),
         (Order("f", "g"), "def X():\n    f()\n    g()"),
         (Order("f", "g"), "def X(): return g(f())"),
+        (Order("f", "g"), "def X():\n    if a:\n        f()\n    g()"),
+        (Order("f", "g"), "def X():\n    if a:\n        f()\n    else:\n        f()\n    g()"),
+        (Order("f", "g"), "def X():\n    for a in b:\n        f()\n        g()"),
         (Compares("p.eos"), "def X(p): return 1 == p.eos"),
         (Compares("p.eos"), "def X(r): return 1 in (r.p.eos or ())"),
         (Contains(("a.b + 1",)), "def X(a): return f(a.b  +\n1)"),
@@ -130,12 +147,39 @@ def test_a_need_that_is_met_has_no_problem(need: Need, source: str) -> None:
         (Fields(("a",)), "def X(): ...", "a class with fields; found the function ()"),
         (Fields(("a",), writable=True), "@dataclass(frozen=True)\nclass X:\n    a: int", FROZEN),
         (Fields(("a",), writable=True), "class X(NamedTuple):\n    a: int", FROZEN),
+        (Fields(("a",), writable=True), "class X(Struct, frozen=True):\n    a: int", FROZEN),
+        (
+            Fields(("a",), writable=True),
+            "class B(Struct, frozen=True): ...\nclass X(B):\n    a: int",
+            FROZEN,
+        ),
+        (
+            Fields(("a",), writable=True),
+            "class B(NamedTuple): ...\nclass X(B):\n    a: int",
+            FROZEN,
+        ),
         (Constructible(("a", "z")), DATACLASS, "to be made from (a, z); found (a, b=…)"),
         (Constructible(()), STRUCT, "to be made from (); found (a, b=…)"),
         (
             Constructible(("a",)),
             DATACLASS + "    c: int = field(repr=False)\n",
             "to be made from (a); found (a, b=…, c)",
+        ),
+        (
+            Constructible(("a",)),
+            DATACLASS + "    c: int = Field(...)\n    d: int = Field(default=..., gt=0)\n",
+            "to be made from (a); found (a, b=…, c, d)",
+        ),
+        (
+            Constructible(("a", "c")),
+            DATACLASS + "    c: int = field(init=False)\n",
+            "to be made from (a, c); found (a, b=…)",
+        ),
+        (Constructible(()), f"{PLAIN}class X(B): ...", "to be made from (); found (a)"),
+        (
+            Constructible(("a", "c")),
+            f"{DATACLASS.replace('X', 'B')}class X(B):\n    c: int",
+            "to be made from (a, c); found (a, b=…)",
         ),
         (Constructible(("b",)), INHERITED, "to be made from (b); found (a, b=…)"),
         (
@@ -153,6 +197,14 @@ def test_a_need_that_is_met_has_no_problem(need: Need, source: str) -> None:
         (Assigns(("a",)), f"{METHOD}self.a = None", UNASSIGNED),
         (Assigns(("a",)), f"{METHOD}'self.a = 1'", UNASSIGNED),
         (Assigns(("a",)), f"{METHOD}self.a: int", UNASSIGNED),
+        (Assigns(("a",)), f"{METHOD}self.a, b = None, 1", UNASSIGNED),
+        (Assigns(("a",)), f"{METHOD}[b, (self.a, c)] = 1, [None, 2]", UNASSIGNED),
+        (Assigns(("a",)), "class X:\n    def f():\n        g().a = 1", UNASSIGNED),
+        (
+            Assigns(("a",)),
+            "class X:\n    @staticmethod\n    def f(o):\n        o.a = 1",
+            UNASSIGNED,
+        ),
         (
             Assigns(("a", "b")),
             "class X: ...",
@@ -165,6 +217,7 @@ def test_a_need_that_is_met_has_no_problem(need: Need, source: str) -> None:
             "class X: ...",
             "self.a from c.b; found no method that assigns it",
         ),
+        (AssignedFrom("a", ("b",)), f"{METHOD}self.a, c = d, b", "self.a from b; found d"),
         (AssignedFrom("a", ("b",)), f"{METHOD}self.a = cb", "self.a from b; found cb"),
         (AssignedFrom("a", ("b",)), f"{METHOD}self.a = f(b)", "self.a from b; found f(b)"),
         (AssignedFrom("a", ("b",)), f"{METHOD}self.a = f().b", "self.a from b; found f().b"),
@@ -185,6 +238,19 @@ def test_a_need_that_is_met_has_no_problem(need: Need, source: str) -> None:
         (Order("f", "g"), "def X(): f(g())", REVERSED),
         (Order("f", "g"), "def X():\n    f(\n        g(),\n    )", REVERSED),
         (Order("f", "g"), "def X(): f()", "f() before g(); found no g()"),
+        (Order("f", "g"), "def X():\n    def h(): f()\n    g()", "f() before g(); found no f()"),
+        (
+            Order("f", "g"),
+            "def X():\n    f()\n    return lambda: g()",
+            "f() before g(); found no g()",
+        ),
+        (Order("f", "g"), "def X():\n    if a: f()\n    else: g()", APART),
+        (
+            Order("f", "g"),
+            "def X():\n    match a:\n        case 1: f()\n        case 2: g()",
+            APART,
+        ),
+        (Order("f", "g"), "def X(): return f() if a else g()", APART),
         (Order("f", "g"), "class X: ...", "a function; found a class"),
         (Compares("p.eos"), "def X(p): return p.eos", "a comparison with p.eos; found none"),
         (
@@ -204,6 +270,7 @@ def test_a_need_that_is_met_has_no_problem(need: Need, source: str) -> None:
         (Contains(("a = 1",)), "a = 1\nclass X: ...", "a function; found a class"),
         (Extensible(), "class X(NamedTuple):\n    a: int", f"{OPEN}; found a NamedTuple"),
         (Extensible(), STRUCT, f"{OPEN}; found a Struct"),
+        (Extensible(), STRUCT.replace("X", "B") + "class X(B): ...", f"{OPEN}; found a Struct"),
         (Extensible(), "class X:\n    __slots__ = ('a',)", f"{OPEN}; found __slots__"),
         (Extensible(), "@dataclass(slots=True)\nclass X:\n    a: int", f"{OPEN}; found slots=True"),
         (

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import ast
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from value_steer.contracts.sources.bounded import LARGEST_SOURCE
+from value_steer.contracts.classes import Class, merged
+from value_steer.contracts.modules import absolute, is_foreign, parse
 from value_steer.contracts.sources.tree import PACKAGE
-from value_steer.contracts.syntax import Import, bindings, is_stub, last_name, statements
+from value_steer.contracts.syntax import Import, dotted, is_stub
 from value_steer.errors import ContractError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Sequence
 
+    from value_steer.contracts.modules import Module
     from value_steer.contracts.sources.tree import SourceTree
-    from value_steer.contracts.syntax import Binding, Definition
+    from value_steer.contracts.syntax import Definition
 
 
 class FileMissingError(ContractError):
@@ -25,19 +26,6 @@ class FileMissingError(ContractError):
 
 class SymbolMissingError(ContractError):
     """The file is there and does not define the name."""
-
-
-class FileUnreadableError(ContractError):
-    """The file is there and is not Python that this interpreter can parse."""
-
-
-@dataclass(frozen=True, slots=True)
-class Module:
-    """One parsed file."""
-
-    path: str
-    tree: ast.Module
-    names: Mapping[str, Binding]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +44,18 @@ class Symbol:
     module: Module
     owner: ast.ClassDef | None = None
 
+    def as_class(self) -> Class | None:
+        """The class that it is, if it is one."""
+        return Class(self.node, self.module) if isinstance(self.node, ast.ClassDef) else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A class with its bases in the order of lookup, and what could not be followed."""
+
+    classes: tuple[Class, ...]
+    failures: tuple[ContractError, ...]
+
 
 class Sources:
     """The parsed view of a source tree; a file is read when first asked for, and once.
@@ -71,6 +71,7 @@ class Sources:
         self._tree = tree
         self._parse = parser or parse
         self._modules: dict[str, Module | None] = {}
+        self._lines: dict[ast.ClassDef, _Line] = {}
 
     def find(self, path: str, symbol: str) -> Symbol:
         """Look ``symbol`` up in the file at ``path``.
@@ -90,26 +91,20 @@ class Sources:
             found = self._member(found, member)
         return found
 
-    def lineage(self, symbol: Symbol) -> Iterator[Symbol]:
-        """A class and its base classes inside the package, in the order of attribute lookup.
+    def lineage(self, first: Class) -> Iterator[Class]:
+        """A class and its base classes inside the package, in Python's order of attribute lookup.
 
         Raises:
             FileMissingError: At the end, if a base could not be read for want of its file.
-            SymbolMissingError: At the end, if a base is imported from where it is not defined.
+            SymbolMissingError: At the end, if a base is taken from where it is not defined, or if
+                Python would refuse the class.
         """
-        pending = [symbol]
-        seen: set[ast.ClassDef] = set()
-        failures: list[ContractError] = []
-        while pending:
-            current = pending.pop(0)
-            if not isinstance(current.node, ast.ClassDef) or current.node in seen:
-                continue
-            seen.add(current.node)
-            yield current
-            named = (self._base(current.module, b, failures) for b in current.node.bases)
-            pending = [*(base for found in named for base in found), *pending]
-        if failures:
-            raise failures[0]
+        # Most of what is asked of a class it answers itself, and then no further file is read.
+        yield first
+        line = self._line(first, ())
+        yield from line.classes[1:]
+        if line.failures:
+            raise line.failures[0]
 
     def module(self, path: str) -> Module:
         """The parsed file at ``path``."""
@@ -133,101 +128,82 @@ class Sources:
             raise SymbolMissingError(msg)
         if not isinstance(binding, Import):
             return Symbol(name, binding, module)
-        origin = _absolute(module.path, binding)
-        if _is_foreign(module.path, binding):
+        origin = absolute(module.path, binding)
+        if is_foreign(module.path, binding):
             msg = f"{module.path} takes {name} from {origin}, which is not a part of {PACKAGE}"
+            raise SymbolMissingError(msg)
+        if binding.name is None:
+            msg = f"{module.path} has {name} for a module, {origin}"
             raise SymbolMissingError(msg)
         return self._named(self._imported(origin), binding.name, trail | {here})
 
-    def _imported(self, dotted: str) -> Module:
-        stem = dotted.replace(".", "/")
-        for path in (f"{stem}.py", f"{stem}/__init__.py"):
-            module = self._load(path)
-            if module is not None:
-                return module
-        msg = f"neither {stem}.py nor {stem}/__init__.py is in this tree"
-        raise FileMissingError(msg)
+    def _imported(self, name: str) -> Module:
+        module = self._at(name)
+        if module is None:
+            stem = name.replace(".", "/")
+            msg = f"neither {stem}.py nor {stem}/__init__.py is in this tree"
+            raise FileMissingError(msg)
+        return module
+
+    def _at(self, name: str) -> Module | None:
+        """The module of a dotted name, if there is one."""
+        stem = name.replace(".", "/")
+        return self._load(f"{stem}.py") or self._load(f"{stem}/__init__.py")
 
     def _member(self, symbol: Symbol, name: str) -> Symbol:
-        for ancestor in self.lineage(symbol):
-            member = members_of(ancestor.node).get(name)
+        first = symbol.as_class()
+        for ancestor in self.lineage(first) if first else ():
+            member = ancestor.members().get(name)
             # A base class that only raises NotImplementedError does not provide the member.
-            inherited = ancestor.node is not symbol.node
-            if member is None or (inherited and is_stub(member)):
-                continue
-            if isinstance(ancestor.node, ast.ClassDef):
+            inherited = ancestor != first
+            if member is not None and not (inherited and is_stub(member)):
                 return Symbol(name, member, ancestor.module, ancestor.node)
         msg = f"{symbol.module.path}: {symbol.name} has no member {name}"
         raise SymbolMissingError(msg)
 
-    def _base(
-        self, module: Module, expression: ast.expr, failures: list[ContractError]
-    ) -> Iterator[Symbol]:
+    def _line(self, first: Class, below: tuple[Class, ...]) -> _Line:
+        """The line of a class that those ``below`` derive from."""
+        if first.node not in self._lines:
+            self._lines[first.node] = self._drawn(first, (*below, first))
+        return self._lines[first.node]
+
+    def _drawn(self, first: Class, derived: tuple[Class, ...]) -> _Line:
+        failures: list[ContractError] = []
+        bases = self._bases(first, failures)
+        here = f"{first.module.path}: {first.node.name}"
+        if any(base in derived for base in bases):
+            failures.append(SymbolMissingError(f"{here} is among its own bases"))
+        bases = [base for base in bases if base not in derived]
+        lines = [self._line(base, derived) for base in bases]
+        failures += [failure for line in lines for failure in line.failures]
+        order = merged([*(line.classes for line in lines), bases])
+        if order is None:
+            failures.append(SymbolMissingError(f"{here} has bases in no consistent order"))
+        return _Line((first, *(order or bases)), tuple(failures))
+
+    def _bases(self, first: Class, failures: list[ContractError]) -> Sequence[Class]:
+        """The stated bases that are classes of the package."""
+        bases = []
+        for expression in first.node.bases:
+            try:
+                base = self._base(first.module, expression)
+            except (FileMissingError, SymbolMissingError) as err:
+                failures.append(err)
+            else:
+                bases += [base] if base else []
+        return bases
+
+    def _base(self, module: Module, expression: ast.expr) -> Class | None:
         """The class behind a base expression; none if it comes from outside of the package."""
         node = expression.value if isinstance(expression, ast.Subscript) else expression
-        binding = module.names.get(node.id) if isinstance(node, ast.Name) else None
-        if binding is None or not isinstance(node, ast.Name) or _is_foreign(module.path, binding):
-            return
-        try:
-            yield self._named(module, node.id, frozenset())
-        except (FileMissingError, SymbolMissingError) as err:
-            failures.append(err)
-
-
-def members_of(node: Definition) -> dict[str, Definition]:
-    """The members that the body of a class binds; the last definition of a name counts."""
-    body = node.body if isinstance(node, ast.ClassDef) else []
-    pairs = (pair for statement, _ in statements(body) for pair in bindings(statement))
-    return {name: binding for name, binding in pairs if not isinstance(binding, Import)}
-
-
-def stated_bases(symbol: Symbol) -> frozenset[str]:
-    """The last names of the bases that a class states itself."""
-    bases = symbol.node.bases if isinstance(symbol.node, ast.ClassDef) else []
-    return frozenset(filter(None, map(last_name, bases)))
-
-
-def parse(path: str, text: str) -> Module:
-    """The module in the text of a file.
-
-    Raises:
-        FileUnreadableError: The text is not Python that this interpreter can parse.
-    """
-    if len(text) > LARGEST_SOURCE:
-        msg = f"{path} cannot be parsed: it has more than {LARGEST_SOURCE:,} characters"
-        raise FileUnreadableError(msg)
-    # The style of somebody else's string literals is not ours to warn about.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SyntaxWarning)
-        warnings.simplefilter("ignore", DeprecationWarning)
-        try:
-            tree = ast.parse(text, filename=path)
-        # Depth is a RecursionError of the one half of the parser, a MemoryError of the other.
-        except (SyntaxError, ValueError, RecursionError, MemoryError) as err:
-            msg = f"{path} cannot be parsed: {str(err) or 'nested too deeply'}"
-            raise FileUnreadableError(msg) from err
-    return Module(path, tree, _names(tree))
-
-
-def _names(tree: ast.Module) -> dict[str, Binding]:
-    """What a module offers: what it binds, and what it only declares but makes on demand."""
-    bound: dict[str, Binding] = {}
-    declared: dict[str, Binding] = {}
-    for statement, typing in statements(tree.body):
-        bare = isinstance(statement, ast.AnnAssign) and statement.value is None
-        (declared if typing or bare else bound).update(bindings(statement))
-    # PEP 562: a module with __getattr__ may well provide what it declares to type checkers.
-    return {**declared, **bound} if "__getattr__" in bound else bound
-
-
-def _absolute(path: str, origin: Import) -> str:
-    if not origin.level:
-        return origin.module
-    package = path.split("/")[:-1]
-    parts = package[: len(package) - origin.level + 1]
-    return ".".join([*parts, origin.module] if origin.module else parts)
-
-
-def _is_foreign(path: str, binding: Binding) -> bool:
-    """Whether a name comes from another package."""
-    return isinstance(binding, Import) and _absolute(path, binding).split(".")[0] != PACKAGE
+        head, *rest = (dotted(node) or "").split(".")
+        binding = module.names.get(head)
+        if binding is None or is_foreign(module.path, binding):
+            return None
+        if not rest:
+            return self._named(module, head, frozenset()).as_class()
+        if not isinstance(binding, Import):  # a class inside a class, an attribute of a variable
+            return None
+        origin = absolute(module.path, binding)
+        *parts, name = [*([binding.name] if binding.name else []), *rest]
+        return self._named(self._imported(".".join([origin, *parts])), name, frozenset()).as_class()

@@ -61,4 +61,5 @@ class Surface:
         """
         if self.since is None or version is None:
             return True
-        return Version(version).release >= Version(self.since).release
+        # A pre-release is asked what its release is to have.
+        return Version(Version(version).base_version) >= Version(self.since)

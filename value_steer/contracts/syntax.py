@@ -22,12 +22,12 @@ class Import:
 
     Attributes:
         module: Dotted module, relative if ``level`` is above 0.
-        name: The name there.
+        name: The name there; ``None`` for the module itself.
         level: Leading dots of a relative import.
     """
 
     module: str
-    name: str
+    name: str | None
     level: int
 
 
@@ -62,7 +62,7 @@ class Signature:
         return f"({', '.join(shown)})"
 
 
-def dotted(node: ast.expr) -> str | None:
+def dotted(node: ast.AST) -> str | None:
     """``"a.b.c"`` for a chain of attributes on a name, else ``None``."""
     if isinstance(node, ast.Name):
         return node.id
@@ -153,10 +153,19 @@ def bindings(statement: ast.stmt) -> Iterator[tuple[str, Binding]]:
     elif isinstance(statement, ast.AnnAssign):
         if isinstance(statement.target, ast.Name):
             yield statement.target.id, statement
-    elif isinstance(statement, ast.ImportFrom):
-        for alias in statement.names:
+    elif isinstance(statement, ast.Import | ast.ImportFrom):
+        yield from _imports(statement)
+
+
+def _imports(statement: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, Import]]:
+    for alias in statement.names:
+        if isinstance(statement, ast.ImportFrom):
             origin = Import(statement.module or "", alias.name, statement.level)
             yield alias.asname or alias.name, origin
+        else:
+            # ``import a.b`` binds a, ``import a.b as c`` the module a.b.
+            head = alias.name.partition(".")[0]
+            yield alias.asname or head, Import(alias.name if alias.asname else head, None, 0)
 
 
 def _blocks(statement: ast.If | ast.Try | ast.With) -> Iterator[list[ast.stmt]]:

@@ -17,7 +17,7 @@ import pytest
 
 from tests.contracts.release_server import serve, wheel_bytes
 from value_steer.contracts.checker import check
-from value_steer.contracts.lookup import FileUnreadableError, parse
+from value_steer.contracts.modules import FileUnreadableError, parse
 from value_steer.contracts.sources import archive, bounded, index, wheel
 from value_steer.contracts.sources.archive import archive_tree
 from value_steer.contracts.sources.bounded import LARGEST_SOURCE
@@ -305,7 +305,7 @@ def test_source_that_cannot_be_parsed_is_our_error(name: str) -> None:
 
 def test_a_source_file_is_parsed_up_to_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file in a folder has the same bound as one in a wheel."""
-    monkeypatch.setattr("value_steer.contracts.lookup.LARGEST_SOURCE", 5)
+    monkeypatch.setattr("value_steer.contracts.modules.LARGEST_SOURCE", 5)
 
     assert parse("vllm/a.py", "a = 1").names
     with pytest.raises(FileUnreadableError, match="more than 5 characters"):

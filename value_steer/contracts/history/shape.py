@@ -6,7 +6,6 @@ import ast
 import re
 from typing import TYPE_CHECKING
 
-from value_steer.contracts.lookup import stated_bases
 from value_steer.contracts.needs import (
     Calls,
     Constructible,
@@ -67,14 +66,15 @@ def _shape(surface: Surface, symbol: Symbol, sources: Sources) -> str:
     need = surface.need
     if isinstance(need, Calls):
         return "; ".join(ast.unparse(call) for call in calls_of(symbol.node, need.receiver))
-    if isinstance(need, Fields) and isinstance(symbol.node, ast.ClassDef):
-        names = [n for ancestor in sources.lineage(symbol) for n in annotated_fields(ancestor.node)]
+    first = symbol.as_class()
+    if isinstance(need, Fields) and first:
+        names = [name for ancestor in sources.lineage(first) for name in annotated_fields(ancestor)]
         return FIELDS + ", ".join(dict.fromkeys(names))
-    if isinstance(need, Constructible) and isinstance(symbol.node, ast.ClassDef):
-        taken = constructor_arguments(symbol, sources) or {}
+    if isinstance(need, Constructible) and first:
+        taken = constructor_arguments(first, sources) or {}
         return f"({', '.join(n if required else f'{n}=…' for n, required in taken.items())})"
-    if isinstance(need, IsClass) and need.bases:
-        return f"a class on {', '.join(sorted(stated_bases(symbol))) or 'nothing'}"
+    if isinstance(need, IsClass) and need.bases and first:
+        return f"a class on {', '.join(sorted(first.stated_bases())) or 'nothing'}"
     if isinstance(need, Parameters):
         return kind(symbol)
     code = occurrences(symbol.node, need.code) if isinstance(need, Contains) else ()

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from value_steer.contracts.checker import check_sources
 from value_steer.contracts.history.shape import shape
-from value_steer.contracts.lookup import Sources, parse
+from value_steer.contracts.lookup import Sources
+from value_steer.contracts.modules import parse
 from value_steer.contracts.report import Status
 from value_steer.contracts.rows import SURFACES
 from value_steer.contracts.runner_default import Rule, RunnerDefault, runner_default
@@ -20,7 +21,7 @@ from value_steer.contracts.surface import Mode
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from value_steer.contracts.lookup import Module
+    from value_steer.contracts.modules import Module
     from value_steer.contracts.sources.tree import SourceTree
     from value_steer.contracts.surface import Runner
 
@@ -71,7 +72,7 @@ class LastVersions:
         self._kept: dict[str, tuple[str, Module]] = {}
 
     def __call__(self, path: str, text: str) -> Module:
-        """The module in the text of a file, as :func:`value_steer.contracts.lookup.parse`."""
+        """The module in the text of a file, as :func:`value_steer.contracts.modules.parse`."""
         kept = self._kept.get(path)
         if kept is None or kept[0] != text:
             self._kept[path] = kept = (text, parse(path, text))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from value_steer.contracts.needs.attributes import AssignedFrom, Assigns, Constructible, Fields
-from value_steer.contracts.needs.behaviour import Calls, Compares, Contains, Order
+from value_steer.contracts.needs.behaviour import Calls, Compares, Contains
 from value_steer.contracts.needs.classes import Extensible, Implementable
 from value_steer.contracts.needs.definitions import (
     Accepts,
@@ -14,6 +14,7 @@ from value_steer.contracts.needs.definitions import (
     Parameters,
     Property,
 )
+from value_steer.contracts.needs.order import Order
 
 __all__ = [
     "Accepts",

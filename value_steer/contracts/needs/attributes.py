@@ -6,19 +6,19 @@ import ast
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from value_steer.contracts.lookup import members_of, stated_bases
 from value_steer.contracts.needs.definitions import kind
-from value_steer.contracts.syntax import FUNCTIONS, dotted, last_name, nested, signature
+from value_steer.contracts.syntax import FUNCTIONS, decorators, dotted, last_name, nested, signature
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
+    from value_steer.contracts.classes import Class
     from value_steer.contracts.lookup import Sources, Symbol
-    from value_steer.contracts.syntax import Definition, Function
+    from value_steer.contracts.syntax import Function
 
-_RECORD_BASES = frozenset({"NamedTuple", "Struct"})
 _FIELD_MAKERS = frozenset({"field", "Field"})
 _DEFAULTS = frozenset({"default", "default_factory"})
+_SEQUENCE = (ast.Tuple, ast.List)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +35,14 @@ class Fields:
 
     def problem(self, symbol: Symbol, sources: Sources) -> str | None:
         """Say which fields are missing, or why none can be assigned."""
-        if not isinstance(symbol.node, ast.ClassDef):
+        first = symbol.as_class()
+        if first is None:
             return f"needs a class with fields; found {kind(symbol)}"
-        if self.writable and _is_frozen(symbol):
+        if self.writable and _is_frozen(first, sources):
             return "needs fields that can be assigned; found a frozen record"
-        found: dict[str, bool] = {}
-        for ancestor in sources.lineage(symbol):
-            found |= annotated_fields(ancestor.node)
+        found: dict[str, ast.AnnAssign] = {}
+        for ancestor in sources.lineage(first):
+            found |= annotated_fields(ancestor)
             if found.keys() >= set(self.names):
                 return None
         missing = [name for name in self.names if name not in found]
@@ -60,9 +61,10 @@ class Constructible:
 
     def problem(self, symbol: Symbol, sources: Sources) -> str | None:
         """Say which fields are unknown to it, and which ones it wants besides."""
-        if not isinstance(symbol.node, ast.ClassDef):
+        first = symbol.as_class()
+        if first is None:
             return f"needs a class; found {kind(symbol)}"
-        accepted = constructor_arguments(symbol, sources)
+        accepted = constructor_arguments(first, sources)
         if accepted is None:
             return "needs a dataclass, named tuple or struct; found a plain class"
         unknown = [name for name in self.fields if name not in accepted]
@@ -85,11 +87,12 @@ class Assigns:
 
     def problem(self, symbol: Symbol, sources: Sources) -> str | None:
         """Say which attributes no method sets."""
-        if not isinstance(symbol.node, ast.ClassDef):
+        first = symbol.as_class()
+        if first is None:
             return f"needs a class; found {kind(symbol)}"
         found: set[str] = set()
-        for ancestor in sources.lineage(symbol):
-            found |= _assigned(ancestor.node)
+        for ancestor in sources.lineage(first):
+            found |= _assigned(ancestor)
             if found >= set(self.names):
                 return None
         missing = [f"self.{name}" for name in self.names if name not in found]
@@ -111,12 +114,13 @@ class AssignedFrom:
 
     def problem(self, symbol: Symbol, sources: Sources) -> str | None:
         """Say what it is set to instead."""
-        if not isinstance(symbol.node, ast.ClassDef):
+        first = symbol.as_class()
+        if first is None:
             return f"needs a class; found {kind(symbol)}"
         values = [
             value
-            for ancestor in sources.lineage(symbol)
-            for name, value in _assignments(ancestor.node)
+            for ancestor in sources.lineage(first)
+            for name, value in _assignments(ancestor)
             if name == self.name
         ]
         if values and all(map(self._is_origin, values)):
@@ -128,91 +132,110 @@ class AssignedFrom:
         return any(f".{dotted(value)}".endswith(f".{origin}") for origin in self.origins)
 
 
-def annotated_fields(node: Definition) -> dict[str, bool]:
-    """The fields that a class body annotates, and whether a value must be given for each."""
+def annotated_fields(one: Class) -> dict[str, ast.AnnAssign]:
+    """The fields that the body of a class annotates."""
     return {
-        name: _required(member)
-        for name, member in members_of(node).items()
+        name: member
+        for name, member in one.members().items()
         if isinstance(member, ast.AnnAssign)
         and last_name(member.annotation) not in {"ClassVar", "KW_ONLY"}
     }
 
 
-def _required(member: ast.AnnAssign) -> bool:
-    value = member.value
-    if isinstance(value, ast.Call) and last_name(value.func) in _FIELD_MAKERS:
-        return not value.args and not any(k.arg in _DEFAULTS for k in value.keywords)
-    return value is None
-
-
-def constructor_arguments(symbol: Symbol, sources: Sources) -> dict[str, bool] | None:
+def constructor_arguments(first: Class, sources: Sources) -> dict[str, bool] | None:
     """What making an instance takes, and which of it is required; ``None`` if nobody can say."""
-    ancestors = list(sources.lineage(symbol))
-    constructor = members_of(symbol.node).get("__init__")
-    if isinstance(constructor, FUNCTIONS):
-        taken = signature(constructor, in_class=True)
-        return {p.name: p.required for p in (*taken.positional, *taken.keyword_only)}
-    if not any(_is_record(ancestor) for ancestor in ancestors):
-        return None
-    accepted: dict[str, bool] = {}
-    for ancestor in reversed(ancestors):
-        accepted |= annotated_fields(ancestor.node)
-    return accepted
+    lineage = list(sources.lineage(first))
+    for at, ancestor in enumerate(lineage):
+        constructor = ancestor.members().get("__init__")
+        if isinstance(constructor, FUNCTIONS):
+            taken = signature(constructor, in_class=True)
+            return {p.name: p.required for p in (*taken.positional, *taken.keyword_only)}
+        if _is_record(ancestor, sources):
+            records = (one for one in reversed(lineage[at:]) if _is_record(one, sources))
+            fields = {n: field for one in records for n, field in annotated_fields(one).items()}
+            return {name: _required(f) for name, f in fields.items() if _is_argument(f)}
+    return None
 
 
-def _is_record(symbol: Symbol) -> bool:
-    return bool(stated_bases(symbol) & _RECORD_BASES) or _dataclass(symbol) is not None
+def _required(field: ast.AnnAssign) -> bool:
+    maker = _maker(field)
+    if maker is None:
+        return field.value is None
+    stated = [*maker.args[:1], *(k.value for k in maker.keywords if k.arg in _DEFAULTS)]
+    # pydantic writes ``Field(...)`` for a field that has no default
+    return all(isinstance(one, ast.Constant) and one.value is ... for one in stated)
 
 
-def _is_frozen(symbol: Symbol) -> bool:
-    if "NamedTuple" in stated_bases(symbol):
+def _is_argument(field: ast.AnnAssign) -> bool:
+    maker = _maker(field)
+    return maker is None or all(ast.unparse(k) != "init=False" for k in maker.keywords)
+
+
+def _maker(field: ast.AnnAssign) -> ast.Call | None:
+    """The ``field(…)`` that describes a field."""
+    value = field.value
+    is_maker = isinstance(value, ast.Call) and last_name(value.func) in _FIELD_MAKERS
+    return value if isinstance(value, ast.Call) and is_maker else None
+
+
+def _is_record(one: Class, sources: Sources) -> bool:
+    """Whether the fields of a class itself are arguments of its constructor."""
+    if "dataclass" in decorators(one.node) or "NamedTuple" in one.stated_bases():
         return True
-    maker = _dataclass(symbol)
-    return isinstance(maker, ast.Call) and any(
-        keyword.arg == "frozen" and isinstance(keyword.value, ast.Constant) and keyword.value.value
-        for keyword in maker.keywords
-    )
+    return any("Struct" in ancestor.stated_bases() for ancestor in sources.lineage(one))
 
 
-def _dataclass(symbol: Symbol) -> ast.expr | None:
-    """The ``@dataclass`` of a class."""
-    makers = symbol.node.decorator_list if isinstance(symbol.node, ast.ClassDef) else []
-    return next((maker for maker in makers if last_name(maker) == "dataclass"), None)
+def _is_frozen(first: Class, sources: Sources) -> bool:
+    """Whether the first of a line that says anything of it says so."""
+    for ancestor in sources.lineage(first):
+        if "NamedTuple" in ancestor.stated_bases():
+            return True
+        if (frozen := ancestor.states("frozen")) is not None:
+            return frozen
+    return False
 
 
-def _assigned(node: Definition) -> set[str]:
+def _assigned(one: Class) -> set[str]:
     """The attributes that the methods in a class body set, to something but ``None``."""
-    return {name for name, value in _assignments(node) if not _is_none(value)}
+    return {name for name, value in _assignments(one) if not _is_none(value)}
 
 
-def _assignments(node: Definition) -> Iterator[tuple[str, ast.expr]]:
+def _assignments(one: Class) -> Iterator[tuple[str, ast.expr]]:
     """The attributes that the methods in a class body set on their receiver, and to what."""
-    for method in members_of(node).values():
-        if isinstance(method, FUNCTIONS):
+    for method in one.members().values():
+        receiver = _receiver(method) if isinstance(method, FUNCTIONS) else None
+        if isinstance(method, FUNCTIONS) and receiver:
             for target, value in _targets(method):
-                if isinstance(target, ast.Attribute) and dotted(target.value) == _receiver(method):
+                if isinstance(target, ast.Attribute) and dotted(target.value) == receiver:
                     yield target.attr, value
 
 
 def _receiver(method: Function) -> str | None:
     arguments = [*method.args.posonlyargs, *method.args.args]
-    return arguments[0].arg if arguments else None
+    has_receiver = arguments and "staticmethod" not in decorators(method)
+    return arguments[0].arg if has_receiver else None
 
 
 def _targets(method: Function) -> Iterator[tuple[ast.expr, ast.expr]]:
     for node in nested(method.body):
         if isinstance(node, ast.Assign):
-            yield from ((target, node.value) for target in _unpacked(node.targets))
+            for target in node.targets:
+                yield from _unpacked(target, node.value)
         elif isinstance(node, ast.AnnAssign) and node.value:
             yield node.target, node.value
 
 
-def _unpacked(targets: Iterable[ast.expr]) -> Iterator[ast.expr]:
-    for target in targets:
-        if isinstance(target, ast.Tuple | ast.List):
-            yield from _unpacked(target.elts)
-        else:
-            yield target
+def _unpacked(target: ast.expr, value: ast.expr) -> Iterator[tuple[ast.expr, ast.expr]]:
+    """The targets in ``(a, b) = …``, each with its part of the value, or the whole if unclear."""
+    if not isinstance(target, _SEQUENCE):
+        yield target, value
+        return
+    written = value.elts if isinstance(value, _SEQUENCE) else []
+    is_paired = len(written) == len(target.elts) and not any(
+        isinstance(one, ast.Starred) for one in (*written, *target.elts)
+    )
+    for at, element in enumerate(target.elts):
+        yield from _unpacked(element, written[at] if is_paired else value)
 
 
 def _is_none(value: ast.expr) -> bool:

@@ -1,4 +1,4 @@
-"""Needs on what the body of a function does: its calls, their order, what it compares and says."""
+"""Needs on what the body of a function does: its calls, what it compares and says."""
 
 from __future__ import annotations
 
@@ -49,32 +49,6 @@ class Calls:
     def _shape(self) -> str:
         arguments = ["…"] * self.positional + [f"{name}=…" for name in self.keywords]
         return f"{self.receiver}({', '.join(arguments)})"
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """The function makes two calls, every one to ``first`` before any one to ``second``.
-
-    Attributes:
-        first: What is called earlier, as it is written there.
-        second: What is called later.
-    """
-
-    first: str
-    second: str
-
-    def problem(self, symbol: Symbol, sources: Sources) -> str | None:  # noqa: ARG002
-        """Say which call is missing or early."""
-        if not isinstance(symbol.node, FUNCTIONS):
-            return f"needs a function; found {kind(symbol)}"
-        early = [_end(call) for call in calls_of(symbol.node, self.first)]
-        late = [_end(call) for call in calls_of(symbol.node, self.second)]
-        missing = [name for name, at in ((self.first, early), (self.second, late)) if not at]
-        if missing:
-            return f"needs {self.first}() before {self.second}(); found no {missing[0]}()"
-        if max(early) < min(late):
-            return None
-        return f"needs {self.first}() before {self.second}(); found the reverse"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,18 +109,12 @@ def calls_of(function: ast.AST, receiver: str) -> Iterator[ast.Call]:
             yield node
 
 
-def _end(call: ast.Call) -> tuple[int, int]:
-    """Where a call ends: an argument's call ends, and is made, before the one it is given to."""
-    return call.end_lineno or call.lineno, call.end_col_offset or call.col_offset
-
-
 def _compared(function: ast.AST) -> Iterator[str]:
     """The dotted names inside the operands of comparisons."""
     for node in ast.walk(function):
         if isinstance(node, ast.Compare):
             for part in ast.walk(node):
-                name = dotted(part) if isinstance(part, ast.expr) else None
-                if name is not None:
+                if name := dotted(part):
                     yield name
 
 

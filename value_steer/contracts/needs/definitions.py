@@ -6,7 +6,6 @@ import ast
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from value_steer.contracts.lookup import stated_bases
 from value_steer.contracts.syntax import FUNCTIONS, decorators, signature
 
 if TYPE_CHECKING:
@@ -50,16 +49,15 @@ class IsClass:
 
     def problem(self, symbol: Symbol, sources: Sources) -> str | None:
         """Say which kind of definition or which bases were found instead."""
-        if not isinstance(symbol.node, ast.ClassDef):
+        first = symbol.as_class()
+        if first is None:
             return f"needs a class; found {kind(symbol)}"
-        wanted = set(self.bases)
         found: set[str] = set()
-        for ancestor in sources.lineage(symbol) if wanted else ():
-            found |= stated_bases(ancestor)
-            if wanted <= found:
+        for ancestor in sources.lineage(first):
+            found |= ancestor.stated_bases()
+            if found.issuperset(self.bases):
                 return None
-        missing = wanted - found
-        return f"needs the bases {_listed(self.bases)}; found {_listed(found)}" if missing else None
+        return f"needs the bases {_listed(self.bases)}; found {_listed(found)}"
 
 
 @dataclass(frozen=True, slots=True)
