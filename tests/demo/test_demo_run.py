@@ -11,7 +11,8 @@ import pytest
 from rich.console import Console
 
 from value_steer.demo import Backend, DemoError, DemoOptions, plot, run_demo, serving
-from value_steer.demo.measures import Pairs
+from value_steer.demo.grammar import ADRIFT, HARBOUR, MOORED, WRECK
+from value_steer.demo.measures import Pairs, abstain_figures
 from value_steer.demo.table import show
 from value_steer.demo.wire import WORKER, Job
 from value_steer.errors import SettingsError
@@ -60,6 +61,8 @@ def test_abstention_answers_better_for_fewer_tokens(report: DemoReport) -> None:
     assert _value(found.accuracy) > _value(found.accuracy_base)
     assert _value(found.good_withheld) <= report.options.abstain_reward
     assert found.saved_tokens > 0.2
+    assert found.net_saved_tokens is not None
+    assert 0 < found.net_saved_tokens < found.saved_tokens
 
 
 def test_the_head_is_near_the_exact_value(report: DemoReport) -> None:
@@ -193,3 +196,22 @@ def _within(exact: float, estimate: Estimate) -> bool:
     assert estimate.high is not None
     slack = (estimate.high - estimate.low) / 2
     return estimate.low - slack <= exact <= estimate.high + slack
+
+
+def test_tokens_are_counted_for_each_good_text_that_is_delivered() -> None:
+    """An ended good text was paid for and is not delivered; the ending token is nobody's text."""
+    good, bad = [HARBOUR, MOORED, 2], [WRECK, ADRIFT, ADRIFT, 2]
+    base = [good, good, bad, bad]
+    pairs = Pairs([[1]] * 4, base, [good, [HARBOUR, 2], [2], [WRECK, 2]])
+    found = abstain_figures(pairs)
+
+    # 14 tokens for two good texts, 3 + 1 + 0 + 1 for one
+    assert found.saved_tokens == pytest.approx(1 - 5 / 14)
+    assert found.net_saved_tokens == pytest.approx(1 - 5 / (14 / 2))
+
+
+def test_a_price_per_good_text_needs_one() -> None:
+    """If all were ended nothing was delivered, at whatever price."""
+    pairs = Pairs([[1]], [[HARBOUR, 2]], [[2]])
+
+    assert abstain_figures(pairs).net_saved_tokens is None

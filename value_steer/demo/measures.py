@@ -96,12 +96,15 @@ def abstain_figures(pairs: Pairs) -> AbstainFigures:
     ended = torch.tensor([pairs.was_ended(at) for at in range(len(pairs.prompts))])
     # The token that ends a request is no part of its text.
     written = sum(map(len, pairs.steered)) - int(ended.sum())
+    saved = 1 - written / sum(map(len, pairs.base))
+    delivered, good_base = int((good & ~ended).sum()), int(good.sum())
     return AbstainFigures(
         abstained=_share(ended),
         accuracy_base=_share(good),
         accuracy=_share(good[~ended]),
         good_withheld=_share(good[ended]),
-        saved_tokens=1 - written / sum(map(len, pairs.base)),
+        saved_tokens=saved,
+        net_saved_tokens=1 - (1 - saved) * good_base / delivered if delivered else None,
     )
 
 

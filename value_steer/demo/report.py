@@ -75,6 +75,9 @@ class AbstainFigures:
         accuracy: Share of good texts among those that were not ended.
         good_withheld: Share of the ended ones that would have become good.
         saved_tokens: Share of the tokens that were not generated.
+        net_saved_tokens: The same of the tokens *per good text that is delivered*, which charges
+            abstention for the good texts that it ends; both are asked again until there is one,
+            and unsteered it is known for nothing which are good. ``None`` if none are.
     """
 
     abstained: Estimate
@@ -82,6 +85,7 @@ class AbstainFigures:
     accuracy: Estimate
     good_withheld: Estimate
     saved_tokens: float
+    net_saved_tokens: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,6 +78,7 @@ def _abstention(report: DemoReport) -> Table:
     table.add_row("good texts among the answered", _share(found.accuracy))
     table.add_row("ended ones that would have been good", _share(found.good_withheld))
     table.add_row("tokens saved", _number(found.saved_tokens))
+    table.add_row("tokens saved per good text", _number(found.net_saved_tokens))
     return table
 
 
