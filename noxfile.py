@@ -324,6 +324,13 @@ def bench_answers(session: nox.Session) -> None:
     session.run("python", "-m", "benchmarks.answers", *session.posargs)
 
 
+@nox.session(default=False, name="bench-guard")
+def bench_guard(session: nox.Session) -> None:
+    """What judging answers costs, and what a second model that reads them does."""
+    install_vllm(session)
+    session.run("python", "-m", "benchmarks.guard", *session.posargs)
+
+
 @nox.session(default=False)
 def soak(session: nox.Session) -> None:
     """The real server under mixed load: ``-- --minutes 30``, ``--hours 72``, ``--seed 1``."""

@@ -21,20 +21,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psutil
-
-from benchmarks.api_server import ApiServer
+from benchmarks.api_server import serving
 from benchmarks.decode_models import SIZES, build, random_head
 from compat.behaviour import facts
 from compat.behaviour.engines import WORKER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     import aiohttp
 
-_ROWS = 16
+    from benchmarks.api_server import ApiServer
+
 _PROMPT_WORDS = 32
+_LIMITS = ("--max-num-seqs", "16", "--num-gpu-blocks-override", "256")
 _SHOWN = ("--middleware", "value_steer.http.Steering")
 
 
@@ -98,7 +96,7 @@ async def _measure(settings: Settings, folder: Path) -> list[Round]:
     steering = ["--worker-cls", WORKER, "--additional-config", config]
     async with contextlib.AsyncExitStack() as stack:
         servers = [
-            stack.enter_context(_serving(model, [*steering, *more], folder / name))
+            stack.enter_context(serving(model, folder / name, [*_LIMITS, *steering, *more]))
             for name, more in (("hidden.log", ()), ("shown.log", _SHOWN))
         ]
         sessions = [await stack.enter_async_context(server.session()) for server in servers]
@@ -112,7 +110,7 @@ async def _measure(settings: Settings, folder: Path) -> list[Round]:
 
 
 async def _round(
-    asked: list[tuple[_Server, aiohttp.ClientSession]], settings: Settings, number: int
+    asked: list[tuple[ApiServer, aiohttp.ClientSession]], settings: Settings, number: int
 ) -> Round:
     used, took = [0.0, 0.0], [0.0, 0.0]
     for which in (0, 1) if number % 2 else (1, 0):
@@ -142,26 +140,6 @@ async def _ask(session: aiohttp.ClientSession, settings: Settings) -> int:
             return b'"value_steer"' in await reply.read()
 
     return sum(await asyncio.gather(*map(one, range(settings.answers))))
-
-
-class _Server(ApiServer):
-    """A server, and what it uses."""
-
-    def processor_seconds(self) -> float:
-        """What it and its engine have used."""
-        server = psutil.Process(self._process.pid)
-        times = [one.cpu_times() for one in (server, *server.children(recursive=True))]
-        return float(sum(one.user + one.system for one in times))
-
-
-@contextlib.contextmanager
-def _serving(model: Path, more: Sequence[str], log: Path) -> Iterator[_Server]:
-    limits = ("--max-num-seqs", str(_ROWS), "--num-gpu-blocks-override", "256")
-    server = _Server(model, log, [*limits, *more])
-    try:
-        yield server
-    finally:
-        server.end()
 
 
 if __name__ == "__main__":

@@ -12,11 +12,12 @@ import sys
 from typing import TYPE_CHECKING
 
 import aiohttp
+import psutil
 
 from compat.behaviour.engines import ENVIRONMENT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 _MODULE = "vllm.entrypoints.openai.api_server"
@@ -91,6 +92,12 @@ class ApiServer:
         """Whether it has not ended."""
         return self._process.poll() is None
 
+    def processor_seconds(self) -> float:
+        """What it and its engine have used."""
+        server = psutil.Process(self._process.pid)
+        times = [one.cpu_times() for one in (server, *server.children(recursive=True))]
+        return float(sum(one.user + one.system for one in times))
+
     def end(self) -> None:
         """Stop it, and kill what is left of it after a while."""
         self._process.send_signal(signal.SIGINT)
@@ -99,6 +106,16 @@ class ApiServer:
         with contextlib.suppress(ProcessLookupError):  # nothing is left
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+
+
+@contextlib.contextmanager
+def serving(model: Path, log: Path, arguments: Sequence[str]) -> Iterator[ApiServer]:
+    """A server for as long as it is needed."""
+    server = ApiServer(model, log, arguments)
+    try:
+        yield server
+    finally:
+        server.end()
 
 
 def _free_port() -> int:
