@@ -81,20 +81,5 @@ def seeded(count: int, **params: object) -> list[Request]:
 SEEDED = [request for request in sampled(LONG) if request.params["temperature"] > 0]
 """vLLM's CPU sampler draws a batch without its seeds as soon as one request has none."""
 
-NGRAM = {
-    "method": "ngram",
-    "num_speculative_tokens": 3,
-    "prompt_lookup_max": 3,
-    "prompt_lookup_min": 1,
-}
-"""A ``speculative_config`` that needs no second model."""
-
-NO_DRAFTS = (
-    "drafts are judged right",
-    "cannot decode speculatively on a CPU",
-    "Model Runner V2 does not yet support",  # says vLLM itself, from 0.28 on
-)
-"""Why a steered engine does not start with one: with Model Runner V2, or on some CPU builds."""
-
 MANY_CANDIDATES = {"vfd_num_candidates": 40}
 """As ``extra_args``: so many that one of them is acceptable."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from compat.behaviour import batches, tiny_models
-from compat.behaviour.engines import ASYNCHRONOUS, EngineDiedError
+from compat.behaviour import batches, drafts, tiny_models
+from compat.behaviour.engines import ASYNCHRONOUS
 from compat.behaviour.heads import BAD_TOKENS
 from compat.behaviour.messages import EngineSpec, Request
 from compat.behaviour.oracle import ended_at_first_bad
@@ -37,15 +37,9 @@ _TOLERANCE = 1e-4
 
 
 @pytest.fixture(scope="session")
-def speculates(steered: Callable[..., Engine]) -> bool:
+def speculates(steered: Callable[..., Engine], pool: EnginePool) -> bool:
     """Whether the host can be steered while it decodes speculatively; else it does not start."""
-    try:
-        steered("ngram")
-    except EngineDiedError as refused:
-        if not any(reason in str(refused) for reason in batches.NO_DRAFTS):
-            raise
-        return False
-    return True
+    return drafts.can_be_judged(lambda: steered("ngram"), pool)
 
 
 @pytest.fixture(scope="session")
@@ -71,13 +65,13 @@ def steered(
         patience: int = 1,
         min_tokens: int = 1,
     ) -> Engine:
-        config: dict[str, Any] | None = batches.NGRAM if kind == "ngram" else None
+        config: dict[str, Any] | None = drafts.NGRAM if kind == "ngram" else None
         if kind in {"same model", "other model"}:
             model = model_of("mistral") if kind == "same model" else others()
             config = {"method": "draft_model", "model": str(model), "num_speculative_tokens": 3}
-        drafts = {} if config is None else {"speculative_config": config}
+        drafted = {} if config is None else {"speculative_config": config}
         abstain = {**section, "patience": patience, "min_tokens": min_tokens}
-        return pool.get(EngineSpec(abstain=abstain, options={**options, **drafts}))
+        return pool.get(EngineSpec(abstain=abstain, options={**options, **drafted}))
 
     return get
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from compat.behaviour import heads
-from compat.behaviour.batches import NGRAM, NO_DRAFTS
+from compat.behaviour.drafts import NGRAM, can_be_judged
 from compat.behaviour.engines import EngineDiedError
 from compat.behaviour.messages import EngineSpec
 
@@ -90,16 +90,12 @@ def test_traffic_that_cannot_be_recorded_is_told_before_the_model_is_loaded(
 def test_drafts_are_judged_or_refused_before_the_model_is_loaded(
     pool: EnginePool, constant_head: Callable[[float], str]
 ) -> None:
-    """With Model Runner V2, and on CPU builds of vLLM that cannot decode so."""
+    """With Model Runner V2, and on CPU builds of vLLM that cannot decode so themselves."""
     abstain = {"value_head_path": constant_head(0.9), "threshold": 0.5}
     spec = EngineSpec(abstain=abstain, options={"speculative_config": NGRAM})
 
-    try:
+    if can_be_judged(lambda: pool.get(spec), pool):
         assert pool.get(spec).runner() == "v1"
-    except EngineDiedError as refused:
-        said = str(refused)
-        if not any(reason in said for reason in NO_DRAFTS) or "Starting to load model" in said:
-            raise
 
 
 def test_a_head_for_another_model_does_not_start(pool: EnginePool, workshop: Path) -> None:
