@@ -187,5 +187,6 @@ def test_beam_search_is_refused_over_http(client: OpenAI) -> None:
             extra_body=beams,
         )
 
-    answer = client.completions.create(model="tiny", prompt="w005 w006", max_tokens=4)
-    assert answer.choices[0].text
+    # vLLM 0.19 closes the connection behind such a reply, which a client may notice too late.
+    again = client.with_options(max_retries=1)
+    assert again.completions.create(model="tiny", prompt="w005 w006", max_tokens=4).choices[0].text
