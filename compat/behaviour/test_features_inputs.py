@@ -199,6 +199,6 @@ def test_beam_search_is_refused_over_http(client: OpenAI) -> None:
             extra_body=beams,
         )
 
-    # vLLM 0.19 closes the connection behind such a reply, which a client may notice too late.
+    # Up to vLLM 0.22 the connection is closed behind such a reply, as a client may see too late.
     again = client.with_options(max_retries=1)
     assert again.completions.create(model="tiny", prompt="w005 w006", max_tokens=4).choices[0].text
