@@ -77,6 +77,13 @@ def test_no_draws_take_no_randomness() -> None:
     assert torch.equal(generator.get_state(), state)
 
 
+def test_no_draws_are_where_the_others_are() -> None:
+    """They are joined with those of other rows, which are on the device."""
+    policy = torch.tensor(POLICY, device="meta")
+
+    assert draw(policy, 0, None).device == policy.device
+
+
 def test_a_hit_beyond_the_possible_tokens_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rounding of the cumulative distribution can hit the last token."""
     monkeypatch.setattr(torch, "multinomial", lambda *_, **__: torch.tensor([1, 5, 0, 5]))
@@ -99,6 +106,21 @@ def test_the_most_probable_tokens(logits: list[float], count: int, tokens: list[
     """One more than are asked for, the natural one is among them; ties by token id."""
     found = most_probable(torch.tensor(logits), count).tolist()
     assert [token for token in found if token != IMPOSSIBLE] == tokens
+
+
+def test_ties_are_in_order_wherever_they_are_sorted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An accelerator may leave them in any order, unless it is asked not to."""
+    sort = torch.Tensor.sort
+
+    def reversed_ties(self: torch.Tensor, *, descending: Any, stable: Any = False) -> Any:
+        if stable:
+            return sort(self, descending=descending, stable=True)
+        values, order = sort(self.flip(0), descending=descending, stable=True)
+        return values, len(self) - 1 - order
+
+    monkeypatch.setattr(torch.Tensor, "sort", reversed_ties)
+
+    assert most_probable(torch.tensor([1.0, 2.0, 1.0, 2.0, 1.0]), 3).tolist() == [1, 3, 0, 2]
 
 
 def test_probabilities_are_in_single_precision() -> None:

@@ -83,6 +83,7 @@ class Host:
         longest: int = LONGEST,
         fallback: Fallback = Fallback.ARGMIN,
         abstention: AbstainDefaults | None = None,
+        on_error: OnError = OnError.RAISE,
     ) -> None:
         self.scheduler, self.outbox = Scheduler(), Outbox()
         self.rows: list[str] = []
@@ -105,7 +106,7 @@ class Host:
             lag=self.lag,
             memory=self.memory,
             fallback=FallbackRule(fallback, 1.0),
-            guard=Guard(OnError.RAISE),
+            guard=Guard(on_error),
             max_length=longest,
         )
         forcing = Forcing(scripts, CPU)
@@ -118,7 +119,7 @@ class Host:
             value_filter=self.filter,
             forcing=forcing,
             row_ids=lambda: self.rows,
-            guard=Guard(OnError.RAISE),
+            guard=Guard(on_error),
         )
 
     def add(self, name: str, *, seed: int | None = None, **params: Any) -> None:
@@ -211,6 +212,28 @@ def test_a_token_goes_out_when_it_is_accepted() -> None:
     assert host.report.p_undesirable is not None
     assert host.report.p_undesirable.tolist() == pytest.approx([FINE])
     assert host.report.repeated == []
+
+
+def test_a_step_in_which_nobody_holds_a_token_has_no_values() -> None:
+    """The head is not asked."""
+    host = Host()
+    host.add("a")
+    host.step(a=(FINE, 5))
+
+    assert host.report.p_undesirable is None
+
+
+def test_a_first_step_that_fails_holds_what_was_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a later one does; the next step judges it."""
+    host = Host(on_error=OnError.PASSTHROUGH)
+    host.add("a")
+    with monkeypatch.context() as broken:
+        broken.setattr(host.filter, "look", lambda _: 1 / 0)
+        assert host.step(a=(FINE, 5)) == {"a": []}
+    assert host.report.errors == 1
+
+    assert host.step(a=(FINE, 6)) == {"a": [5]}
+    assert (host.report.errors, host.report.unscored) == (0, [])
 
 
 def test_a_refused_token_is_replaced_by_a_further_draw() -> None:

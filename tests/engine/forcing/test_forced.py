@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -214,8 +216,38 @@ def test_room_is_made_for_requests_once() -> None:
         slot = count % 3
         request = live(action=AbstainAction.MESSAGE, slot=slot)
         forcing.lay_out([request], torch.tensor([slot]))
+        assert len(forcing._state) < 10
 
-    assert len(forcing._state) < 10
+
+def test_what_is_decided_is_as_small_as_it_says() -> None:
+    """It goes to the host in every step."""
+    forcing = Forcing(SCRIPTS, torch.device("cpu"))
+    forcing.lay_out([live(action=AbstainAction.MESSAGE)], torch.tensor([0]))
+
+    step = forcing.step(torch.tensor([5]), STOPS)
+    marks = forcing.settle(step, torch.tensor([True]), step.running)
+
+    assert {one.dtype for one in (step.positions, step.tokens, step.begins)} == {torch.int32}
+    assert marks.dtype is torch.uint8
+
+
+def test_what_is_followed_is_on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the host lays out for it is made there, or where the device reads it by itself."""
+    made, tensor = [], torch.tensor
+
+    def placed(
+        values: Any, *, dtype: Any = None, device: Any = "cpu", pin_memory: bool = False
+    ) -> torch.Tensor:
+        made.append("pinned" if pin_memory else torch.device(device or "cpu").type)
+        return tensor(values, dtype=dtype, device=device)
+
+    slots = torch.tensor([0], device="meta")
+    monkeypatch.setattr(torch, "tensor", placed)
+    forcing = Forcing(SCRIPTS, slots.device)
+    forcing.lay_out([live(action=AbstainAction.MESSAGE)], slots)
+
+    assert set(made) == {"pinned", "meta"}
+    assert forcing._state.device.type == "meta"
 
 
 def test_requests_that_only_end_cost_nothing() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -70,6 +71,16 @@ def test_without_an_opening_token_a_response_begins_inside(start: str | None) ->
     scripts = resolve_scripts(settings, Tokenizer(), drafts=False)
 
     assert scripts.reasoning == Reasoning(None, 7, (7,))
+
+
+def test_an_opening_token_that_is_not_named_is_not_guessed() -> None:
+    """Whatever words a vocabulary has."""
+    words = SimpleNamespace(get=lambda word: len(word) or None)
+    tokenizer: Any = SimpleNamespace(get_vocab=lambda: words)
+
+    scripts = resolve_scripts(_settings(reasoning_start_token=None), tokenizer, drafts=False)
+
+    assert scripts.reasoning == Reasoning(None, len("</think>"), (len("</think>"),))
 
 
 def test_a_message_may_be_as_long_as_is_said() -> None:
