@@ -83,8 +83,8 @@ _NO_NAMED = (
 def named_logprobs(pool: EnginePool) -> dict[str, Any]:
     """How plain vLLM is asked for the log-probabilities of tokens.
 
-    Those of the most probable ones in releases that do not give those of named ones: 0.20 does not
-    know the parameter, and the CPU build of 0.21 lacks the kernel for it.
+    Those of the most probable ones in releases that do not give those of named ones: 0.19 does not
+    know the parameter, and the CPU builds of 0.20 and 0.21 lack the kernel for it.
     """
     named = {"logprob_token_ids": [40, 41]}
     request = Request([9, 10], {"temperature": 0.0, "max_tokens": 1, **named})
