@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.api_server import serving
-from benchmarks.decode_models import SIZES, build, random_head
+from benchmarks.decode_models import SIZES, build, random_head, words
 from compat.behaviour import facts
 from compat.behaviour.engines import WORKER
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from benchmarks.api_server import ApiServer
 
-_PROMPT_WORDS = 32
 _LIMITS = ("--max-num-seqs", "16", "--num-gpu-blocks-override", "256")
 _SHOWN = ("--middleware", "value_steer.http.Steering")
 
@@ -129,7 +128,7 @@ async def _ask(session: aiohttp.ClientSession, settings: Settings) -> int:
     async def one(seed: int) -> bool:
         body = {
             "model": "tiny",
-            "prompt": " ".join(f"w{draw.randrange(4, 500):03}" for _ in range(_PROMPT_WORDS)),
+            "prompt": words(draw),
             "max_tokens": settings.tokens,
             "temperature": 1.0,
             "seed": seed,

@@ -19,6 +19,7 @@ from value_steer.value_probe import (
 )
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Sequence
     from pathlib import Path
 
@@ -63,6 +64,11 @@ def build(size: Size, folder: Path) -> Path:
     model.save_pretrained(folder)
     tiny_models.tokenizer().save_pretrained(folder)
     return folder
+
+
+def words(draw: random.Random) -> str:
+    """A prompt of 32 tokens."""
+    return " ".join(f"w{draw.randrange(4, 500):03}" for _ in range(32))
 
 
 def random_head(size: Size, path: Path) -> Path:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.api_server import serving
-from benchmarks.decode_models import SIZES, build, random_head
+from benchmarks.decode_models import SIZES, build, random_head, words
 from benchmarks.guard.reading import Reader, answer
 from benchmarks.guard.results import GUARDED, PLAIN, STEERED, WAYS, Round, lines
 from compat.behaviour import facts
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
     from benchmarks.api_server import ApiServer
 
-_PROMPT_WORDS = 32
 _LIMITS = ("--max-model-len", "1024", "--max-num-seqs", "16", "--num-gpu-blocks-override", "512")
 
 
@@ -124,7 +123,7 @@ async def _answers(
     needed = [writer.server, *([guard.server] if guard else [])]
     before, began = sum(one.processor_seconds() for one in needed), time.perf_counter()
     draw = random.Random(number)  # noqa: S311  (test data)
-    prompts = [_words(draw) for _ in range(settings.answers)]
+    prompts = [words(draw) for _ in range(settings.answers)]
     parts = (_parts(writer.session, p, settings.tokens, seed) for seed, p in enumerate(prompts))
     shown = await asyncio.gather(
         *(answer(p, q, reader) for p, q in zip(prompts, parts, strict=True))
@@ -154,10 +153,6 @@ async def _parts(
             if data and data != b"[DONE]":
                 for choice in json.loads(data)["choices"]:
                     yield choice["text"]
-
-
-def _words(draw: random.Random) -> str:
-    return " ".join(f"w{draw.randrange(4, 500):03}" for _ in range(_PROMPT_WORDS))
 
 
 if __name__ == "__main__":

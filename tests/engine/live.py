@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from value_steer.engine.admission import (
@@ -10,6 +11,7 @@ from value_steer.engine.admission import (
     FilterDefaults,
     HeadDefaults,
 )
+from value_steer.engine.forcing.scripts import Reasoning, Scripts
 from value_steer.engine.live_request import LiveRequest
 from value_steer.value_probe import HeadCard
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 STOP = 1
 PROMPT = 3
+OPENS, CLOSES = 2, 3
+"""Tokens that open and close reasoning."""
 
 
 def live(**changes: Any) -> LiveRequest:
@@ -44,6 +48,11 @@ def defaults(threshold: Threshold) -> HeadDefaults:
     return HeadDefaults(0, threshold, HeadCard(hidden_size=4))
 
 
+def head_of(index: int, threshold: float) -> HeadDefaults:
+    """Of one of several heads of a mode."""
+    return replace(defaults(threshold), index=index)
+
+
 def abstaining(
     threshold: Threshold | None, min_tokens: int = 1, filtering: FilterDefaults | None = None
 ) -> Admission:
@@ -51,3 +60,16 @@ def abstaining(
     if threshold is None:
         return Admission(None, filtering)
     return Admission(AbstainDefaults(defaults(threshold), min_tokens), filtering)
+
+
+TWO_MODES = Admission(  # of an engine with both modes, and several heads of each
+    AbstainDefaults(
+        head_of(0, 0.5),
+        1,
+        {"code": head_of(1, 0.25)},
+        scripts=Scripts(Reasoning(OPENS, CLOSES, (CLOSES,))),
+    ),
+    FilterDefaults(
+        head_of(0, 0.75), 4, {"toxic": head_of(1, 0.875), "code": head_of(2, 0.625)}, most=8
+    ),
+)

@@ -173,9 +173,9 @@ def _is_argument(field: ast.AnnAssign) -> bool:
 
 def _maker(field: ast.AnnAssign) -> ast.Call | None:
     """The ``field(…)`` that describes a field."""
-    value = field.value
-    is_maker = isinstance(value, ast.Call) and last_name(value.func) in _FIELD_MAKERS
-    return value if isinstance(value, ast.Call) and is_maker else None
+    if isinstance(field.value, ast.Call) and last_name(field.value) in _FIELD_MAKERS:
+        return field.value
+    return None
 
 
 def _is_record(one: Class, sources: Sources) -> bool:
@@ -203,8 +203,7 @@ def _assigned(one: Class) -> set[str]:
 def _assignments(one: Class) -> Iterator[tuple[str, ast.expr]]:
     """The attributes that the methods in a class body set on their receiver, and to what."""
     for method in one.members().values():
-        receiver = _receiver(method) if isinstance(method, FUNCTIONS) else None
-        if isinstance(method, FUNCTIONS) and receiver:
+        if isinstance(method, FUNCTIONS) and (receiver := _receiver(method)):
             for target, value in _targets(method):
                 if isinstance(target, ast.Attribute) and dotted(target.value) == receiver:
                     yield target.attr, value
