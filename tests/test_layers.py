@@ -72,7 +72,7 @@ LAYERS = (
 """The packages and modules of ``compat``, from the innermost on; each imports of earlier ones."""
 
 ENGINE = "value_steer/engine"
-USERS = ("value_steer/demo/drive.py", "value_steer/cli/vllm_engine.py")
+USERS = ("value_steer/demo/generate.py", "value_steer/cli/vllm_engine.py")
 """Scripts in processes of their own, which stand for a user's; nothing imports them."""
 
 CAPTURE = "value_steer/features/worker.py"

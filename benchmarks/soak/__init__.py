@@ -6,6 +6,6 @@
 ``census``    counts what is alive in the server's processes; runs there
 ``serving``   the server, its processes and their memory
 ``client``    one request
-``drive``     all of them
+``load``      all of them
 ``record``    what a run keeps, and its report
 """

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.soak import report
-from benchmarks.soak.drive import Drive
+from benchmarks.soak.load import LoadGenerator
 from benchmarks.soak.record import Record, commit
 from benchmarks.soak.schedule import catalogue, without_steering
 from benchmarks.soak.serving import SoakServer
@@ -92,8 +92,8 @@ async def _soak(options: argparse.Namespace, record: Record) -> None:
                     report.write(record, options.out, [])
                     print(f"{record.finished} requests, {dict(record.failed)}", flush=True)
 
-                drive = Drive(server, session, templates, record)
-                await drive.run(_seconds(options), options.requests or sys.maxsize, written)
+                load = LoadGenerator(server, session, templates, record)
+                await load.run(_seconds(options), options.requests or sys.maxsize, written)
         finally:
             server.read_log()  # what it says when it is ended is no failure
             server.end()

@@ -12,9 +12,9 @@ from rich.console import Console
 
 from value_steer.demo import Backend, DemoError, DemoOptions, plot, run_demo, serving
 from value_steer.demo.grammar import ADRIFT, HARBOUR, MOORED, WRECK
+from value_steer.demo.job import WORKER, Job
 from value_steer.demo.measures import Pairs, abstain_figures
 from value_steer.demo.table import show
-from value_steer.demo.wire import WORKER, Job
 from value_steer.errors import SettingsError
 from value_steer.value_probe import Polarity, load_value_head
 

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from matplotlib.axes import Axes
@@ -33,20 +34,20 @@ def draw(report: DemoReport, file: Path) -> bool:
 
 def _shares(axes: Axes, report: DemoReport) -> None:
     filtering, abstention = report.filtering, report.abstention
-    bars = {
-        "bad,\nbase": filtering.bad_base,
-        "bad,\nfiltered": filtering.bad,
-        "good left\nuntouched": filtering.untouched_good,
-        "good,\nbase": abstention.accuracy_base,
-        "good among\nanswered": abstention.accuracy,
-        "ended": abstention.abstained,
-    }
-    known = {name: share for name, share in bars.items() if share.value is not None}
-    values, spread = _with_errors(list(known.values()))
-    colours = ["tab:red", "tab:orange", "tab:green", "tab:green", "tab:blue", "tab:grey"]
-    axes.bar(list(known), values, yerr=spread, capsize=3, color=colours[: len(known)], alpha=0.8)
-    axes.set(ylim=(0, 1.05), ylabel="share of texts", title="Served with the same seeds")
-    axes.tick_params(axis="x", labelsize=7)
+    bars = [
+        ("bad texts, plain", filtering.bad_base, "tab:grey"),
+        ("bad texts, filtered", filtering.bad, "tab:red"),
+        ("good texts untouched by the filter", filtering.untouched_good, "tab:green"),
+        ("good among the answered, plain", abstention.accuracy_base, "tab:grey"),
+        ("good among the answered, steered", abstention.accuracy, "tab:green"),
+        ("ended by abstention", abstention.abstained, "tab:blue"),
+    ]
+    known = [bar for bar in bars if bar[1].value is not None]
+    names, shares, colours = zip(*known, strict=True)
+    values, spread = _with_errors(shares)
+    axes.barh(names, values, xerr=spread, capsize=3, color=colours, alpha=0.8)
+    axes.invert_yaxis()  # the first bar on top
+    axes.set(xlim=(0, 1.05), xlabel="share of texts", title="Served with the same seeds")
 
 
 def _levels(axes: Axes, report: DemoReport) -> None:
@@ -61,7 +62,7 @@ def _levels(axes: Axes, report: DemoReport) -> None:
     axes.legend()
 
 
-def _with_errors(shares: list[Estimate]) -> tuple[list[float], list[list[float]]]:
+def _with_errors(shares: Sequence[Estimate]) -> tuple[list[float], list[list[float]]]:
     """Values, and how far their intervals reach below and above."""
     known = [(s.value or 0.0, s.low or 0.0, s.high or 0.0) for s in shares]
     below = [value - low for value, low, _ in known]

@@ -13,9 +13,9 @@ import torch
 from value_steer.config import VfdSettings
 from value_steer.demo import grammar, language_model, measures, probe, serving
 from value_steer.demo.enumerated import Enumerated
+from value_steer.demo.job import Job
 from value_steer.demo.options import DemoOptions
 from value_steer.demo.report import DemoReport, Example, Stage
-from value_steer.demo.wire import Job
 from value_steer.operating_point import resolve_vfd_threshold
 
 if TYPE_CHECKING:

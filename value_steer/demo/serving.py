@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from transformers import MistralForCausalLM
 
     from value_steer.config import VfdSettings
-    from value_steer.demo.wire import Job
+    from value_steer.demo.job import Job
 
 _LOG_TAIL = 4000
 _ENVIRONMENT = {
@@ -75,7 +75,7 @@ def _on_the_engine(job: Job) -> list[list[int]]:
         asked.write_text(job.to_json(), encoding="utf-8")
         with log.open("wb") as out:
             done = subprocess.run(
-                [sys.executable, "-m", "value_steer.demo.drive", str(asked), str(answers)],
+                [sys.executable, "-m", "value_steer.demo.generate", str(asked), str(answers)],
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 env={**_ENVIRONMENT, **os.environ},

@@ -1,4 +1,4 @@
-"""Serve a list of prompts on the real engine, as a user's script would: ``drive.py JOB ANSWERS``.
+"""Answer a list of prompts with vLLM, as a user's script would: ``generate.py JOB ANSWERS``.
 
 It runs in a process of its own, so that the demo itself needs no vLLM. This is the one module
 outside of the engine that imports vLLM: it stands for the user, and touches nothing of vLLM but
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from vllm import LLM, SamplingParams
 
-from value_steer.demo.wire import Job
+from value_steer.demo.job import Job
 
 
 def main(job: Path, answers: Path) -> None:

@@ -36,8 +36,8 @@ Judged and never refused, whichever thresholds are in force: a refused token is 
 """
 
 
-class Drive:
-    """Drives a server through a run.
+class LoadGenerator:
+    """Puts a server under the load of a run.
 
     Args:
         server: Serves.
