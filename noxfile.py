@@ -351,6 +351,13 @@ def kills(session: nox.Session) -> None:
     session.run("python", "-m", "benchmarks.kills", *session.posargs)
 
 
+@nox.session(name="kills-capture", default=False)
+def kills_capture(session: nox.Session) -> None:
+    """Kill captures on the real engine, and let the next one do the rest: ``-- --trials 12``."""
+    install_vllm(session)
+    session.run("python", "-m", "benchmarks.kills.capture", *session.posargs)
+
+
 @nox.session(default=False)
 def recheck(session: nox.Session) -> None:
     """Ask the package index whether what was tested has been yanked, and withdraw it."""

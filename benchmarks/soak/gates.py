@@ -199,6 +199,19 @@ def percentile(counts: Any, percent: float) -> float:  # noqa: ANN401  (an array
     return seconds_of(int(np.searchsorted(upto, upto[-1] * percent / 100)))
 
 
+def summary(times: Counter[int]) -> dict[str, float]:
+    """Times between tokens in a few figures: how many, and percentiles in milliseconds.
+
+    Args:
+        times: How often, by bin.
+    """
+    counts = np.array([times[n] for n in range(1 + max(times, default=0))])
+    if not counts.sum():
+        return {"times": 0}
+    of = {f"p{p:g}": round(1000 * percentile(counts, p), 2) for p in (50, 90, 99, 99.9)}
+    return {"times": int(counts.sum()), **of}
+
+
 def leftovers(
     before: Mapping[str, Mapping[str, int]], after: Mapping[str, Mapping[str, int]]
 ) -> Gate:

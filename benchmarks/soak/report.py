@@ -75,6 +75,7 @@ def write(record: Record, path: Path, found: Sequence[Gate]) -> None:
             for name, count in record.failed.items()
         },
         "log": record.log[:SHOWN],
+        "cycles": [gates.summary(record.cycles[number]) for number in sorted(record.cycles)],
         "thirds": [asdict(third) for third in thirds(record.samples, _warm(record))],
         "metrics": {k: v for k, v in record.metrics.items() if not k.endswith("_created")},
         "samples": [asdict(sample) for sample in record.samples[::step]],

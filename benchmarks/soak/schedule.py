@@ -8,8 +8,8 @@ from typing import Any
 
 from compat.behaviour.tiny_models import FIRST_WORD, VOCABULARY
 
-CYCLE = 400
-"""Requests after which the load repeats, so that parts of a run can be compared."""
+CYCLE = 1_200
+"""Requests after which streams and thresholds repeat, so that parts of a run can be compared."""
 
 PAIRS: tuple[dict[str, float | str], ...] = (
     {"abstain": 0.5, "vfd": 0.5},
@@ -20,8 +20,8 @@ PAIRS: tuple[dict[str, float | str], ...] = (
 
 _ABREAST = (40, 280, 120, 200)
 """Streams that are open at a time, in each quarter of a cycle."""
-_CHANGE = 150
-"""Requests between two changes of the server's thresholds."""
+_CHANGE = 100
+"""Requests between two changes of the server's thresholds: each quarter has all of them."""
 _HANG_UP = 0.12
 _KINDS = {
     "default": 0.28,

@@ -61,6 +61,18 @@ def test_a_line_has_the_slope_of_its_samples() -> None:
     assert line(x[:30], y[:30]) is None
 
 
+def test_a_cycle_is_told_in_percentiles() -> None:
+    """So that a report shows where in a run tokens were late."""
+    times = Counter({gates.bin_of(0.010): 990, gates.bin_of(0.200): 10})
+
+    told = gates.summary(times)
+
+    assert told["times"] == 1_000
+    assert told["p50"] == pytest.approx(10, rel=0.02)
+    assert told["p99.9"] == pytest.approx(200, rel=0.02)
+    assert gates.summary(Counter()) == {"times": 0}
+
+
 @pytest.mark.parametrize(
     ("growth", "noise", "verdict"),
     [(0.0, 1.0, "held"), (1.0, 0.1, "held"), (60.0, 1.0, "broken"), (4.0, 10.0, "not shown")],

@@ -27,11 +27,27 @@ def test_a_seed_gives_one_schedule() -> None:
 
 def test_a_cycle_loads_as_the_others_do() -> None:
     """Parts of a run can be compared: hundreds of streams at a time, and few."""
-    abreast = [order(7, number, _TEMPLATES).abreast for number in range(2 * CYCLE)]
+    orders = [order(7, number, _TEMPLATES) for number in range(3 * CYCLE)]
+    abreast = [one.abreast for one in orders]
+    pairs = [one.pair for one in orders]
 
-    assert abreast[:CYCLE] == abreast[CYCLE:]
+    assert abreast[:CYCLE] == abreast[CYCLE : 2 * CYCLE]
+    assert pairs[CYCLE : 2 * CYCLE] == pairs[2 * CYCLE :]
     assert min(abreast) < 50
     assert max(abreast) > 200
+
+
+def test_each_number_of_streams_meets_all_thresholds() -> None:
+    """Else a cycle would be another one for what it is made of."""
+    met: dict[int, set[int | None]] = {}
+    pair: int | None = None
+    for number in range(CYCLE, 2 * CYCLE):
+        one = order(7, number, _TEMPLATES)
+        pair = pair if one.pair is None else one.pair
+        met.setdefault(one.abreast, set()).add(pair)
+
+    assert len(met) == 4
+    assert all(pairs == {*range(len(PAIRS))} for pairs in met.values())
 
 
 def test_every_kind_is_asked() -> None:
