@@ -84,8 +84,8 @@ class AsyncLLM:
     def __init__(self, vllm_config):
         self.engine_core = EngineCoreClient.make_async_mp_client(vllm_config)
 
-    def collective_rpc(self, method, timeout=None, args=(), kwargs=None):
-        return self.engine_core.collective_rpc_async(method, timeout, args, kwargs)
+    async def collective_rpc(self, method, timeout=None, args=(), kwargs=None):
+        return await self.engine_core.collective_rpc_async(method, timeout, args, kwargs)
 """,
     "vllm/v1/engine/core_client.py": """
 class MPClient:
@@ -93,7 +93,7 @@ class MPClient:
         self.core_engines = [identity(rank) for rank in ranks(vllm_config)]
 
 class AsyncMPClient(MPClient):
-    def _call_utility_async(self, method, *args, engine):
+    async def _call_utility_async(self, method, *args, engine):
         return self.send(method, args, engine)
 """,
 }

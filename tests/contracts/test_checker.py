@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +11,7 @@ import pytest
 from tests.contracts.contract_trees import MemoryTree
 from value_steer.contracts import checker
 from value_steer.contracts.lookup import Sources
-from value_steer.contracts.needs import Exists, IsClass
+from value_steer.contracts.needs import Exists, IsClass, Order, Parameters
 from value_steer.contracts.report import Finding, Report, Status
 from value_steer.contracts.sources.bounded import LARGEST_SOURCE
 from value_steer.contracts.surface import Mode, Runner, Surface
@@ -222,3 +222,53 @@ def test_a_report_is_plain_json() -> None:
             },
         ],
     }
+
+
+RUNNER = (
+    "class GPUModelRunner:\n    def sample(self, a):\n        self.mask()\n        self.draw()\n"
+)
+PATHS = ("vllm/v1/worker/gpu_model_runner.py", "vllm/v1/worker/cpu_model_runner.py")
+
+
+@pytest.mark.parametrize(
+    ("body", "holds"),
+    [
+        ("pass", True),
+        ("def other(self): ...", True),
+        ("def sample(self, a): return super().sample(a)", True),
+        ("def sample(self, a):\n        self.mask()\n        self.draw()", True),
+        ("def sample(self, a):\n        self.draw()\n        self.mask()", False),
+        ("def sample(self, a): return self.fused(a)", False),
+    ],
+)
+def test_a_row_holds_in_the_class_that_is_made(body: str, holds: bool) -> None:  # noqa: FBT001
+    """A CPU makes a class of its own of the one that a row speaks of."""
+    path, cpu = PATHS
+    derived = f"from {path[:-3].replace('/', '.')} import GPUModelRunner\n"
+    derived += f"class CPUModelRunner(GPUModelRunner):\n    {body}\n"
+    need = Order("self.mask", "self.draw")
+    asked = replace(row("a"), path=path, symbol="GPUModelRunner.sample", need=need)
+
+    found = checker.examine(asked, Sources(MemoryTree({path: RUNNER, cpu: derived})))
+
+    assert found.status is (Status.OK if holds else Status.BROKEN)
+    assert holds or found.detail.startswith(f"CPUModelRunner in {cpu}: needs self.mask()")
+
+
+def test_a_signature_must_hold_there_though_the_method_calls_the_other() -> None:
+    """It is this one that is called."""
+    path, cpu = PATHS
+    derived = f"from {path[:-3].replace('/', '.')} import GPUModelRunner\n"
+    derived += "class CPUModelRunner(GPUModelRunner):\n"
+    derived += "    def sample(self, a, b): return super().sample(a)\n"
+    asked = replace(row("a"), path=path, symbol="GPUModelRunner.sample", need=Parameters(("a",)))
+
+    found = checker.examine(asked, Sources(MemoryTree({path: RUNNER, cpu: derived})))
+
+    assert found.detail == f"CPUModelRunner in {cpu}: needs (a); found (a, b)"
+
+
+@pytest.mark.parametrize("version", ["dev", "0.28.0-dirty-build", ""])
+def test_a_version_of_somebody_s_own_is_asked_everything(version: str) -> None:
+    """It cannot be said which release it is like."""
+    assert row("a", since="0.26").is_asked_of(version)

@@ -13,7 +13,7 @@ from value_steer.contracts.lookup import (
     SymbolMissingError,
 )
 from value_steer.contracts.modules import FileUnreadableError
-from value_steer.contracts.needs import Fields, IsClass
+from value_steer.contracts.needs import Fields, IsClass, Parameters
 
 
 def sources(**files: str) -> Sources:
@@ -261,10 +261,59 @@ def test_a_base_that_was_not_read_matters_only_to_what_was_not_found() -> None:
 
 
 def test_a_declaration_counts_where_the_module_makes_names_on_demand() -> None:
-    """``if TYPE_CHECKING: name: type`` with a module ``__getattr__`` is a name of the module."""
-    text = "if typing.TYPE_CHECKING:\n    X: int\ndef __getattr__(name): ..."
+    """``if TYPE_CHECKING: name: type`` is a name of a module whose ``__getattr__`` knows it."""
+    text = "if typing.TYPE_CHECKING:\n    X: int\n    Y: int\nMADE = {'X': 1}\n"
+    made = sources(a=f"{text}def __getattr__(name): return MADE[name]")
 
-    assert sources(a=text).find("vllm/a.py", "X").name == "X"
+    assert made.find("vllm/a.py", "X").name == "X"
+    for found, name in ((made, "Y"), (sources(a=text), "X")):
+        with pytest.raises(SymbolMissingError, match=f"does not define {name}"):
+            found.find("vllm/a.py", name)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from vllm.b import X",
+        "try:\n    from vllm.b import X\nexcept ImportError:\n    X = None",
+        "try:\n    from vllm.b import X\nexcept ImportError:\n    def X(wrong): ...",
+        "from vllm.b import X as Y\nX = Y",
+        "from vllm.b import X as _X\nif not TYPE_CHECKING:\n    X = _X\nelse:\n    class X: ...",
+        "if TYPE_CHECKING:\n    class X: ...\nelse:\n    from vllm.b import X",
+    ],
+)
+def test_a_name_is_what_it_is_where_the_module_is_imported(text: str) -> None:
+    """Not what replaces it where an import fails, and not what type checkers are told."""
+    found = sources(a=text, b="def X(a): ...").find("vllm/a.py", "X")
+
+    assert Parameters(("a",)).problem(found, sources()) is None
+
+
+def test_where_an_import_fails_its_replacement_counts() -> None:
+    """A checkout that was never built has no ``_version.py``."""
+    text = "try:\n    from ._gone import X\nexcept ImportError:\n    X = 'dev'"
+
+    assert sources(a=text).find("vllm/a.py", "X").module.path == "vllm/a.py"
+
+
+def test_what_only_type_checkers_see_is_no_member() -> None:
+    """Neither a method nor a field."""
+    text = "class X:\n    if TYPE_CHECKING:\n        f: int\n        def g(self): ...\n    h: int"
+    found = sources(a=text)
+
+    assert Fields(("f",)).problem(found.find("vllm/a.py", "X"), found) is not None
+    assert Fields(("h",)).problem(found.find("vllm/a.py", "X"), found) is None
+    with pytest.raises(SymbolMissingError, match="no member g"):
+        found.find("vllm/a.py", "X.g")
+
+
+def test_an_annotation_does_not_hide_what_a_base_defines() -> None:
+    """A mixin says what it expects of its neighbours, and binds nothing."""
+    text = "class M:\n    f: object\nclass B:\n    def f(self, a): ...\nclass X(M, B): ..."
+    found = sources(a=text)
+
+    assert Parameters(("a",)).problem(found.find("vllm/a.py", "X.f"), found) is None
+    assert found.find("vllm/a.py", "M.f").name == "f"
 
 
 def test_the_source_of_others_does_not_make_warnings() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from value_steer.contracts import derived
 from value_steer.contracts.lookup import FileMissingError, Sources, SymbolMissingError
 from value_steer.contracts.report import Finding, Report, Status
 from value_steer.contracts.rows import SURFACES
@@ -50,7 +51,7 @@ def examine(surface: Surface, sources: Sources) -> Finding:
     """Check one row; nothing that is found raises."""
     try:
         symbol = sources.find(surface.path, surface.symbol)
-        problem = surface.need.problem(symbol, sources)
+        problem = surface.need.problem(symbol, sources) or derived.problem(surface, symbol, sources)
     except FileMissingError as err:
         return Finding(surface, Status.MISSING_FILE, str(err))
     except SymbolMissingError as err:

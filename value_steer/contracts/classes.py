@@ -23,9 +23,12 @@ class Class:
     module: Module
 
     def members(self) -> dict[str, Definition]:
-        """What its own body binds; the last definition of a name counts."""
+        """What its own body binds when it runs; the last definition of a name counts."""
         pairs = (
-            pair for statement, _ in statements(self.node.body) for pair in bindings(statement)
+            pair
+            for statement, typing in statements(self.node.body)
+            if not typing
+            for pair in bindings(statement)
         )
         return {name: binding for name, binding in pairs if not isinstance(binding, Import)}
 
@@ -34,11 +37,17 @@ class Class:
         return frozenset(filter(None, map(last_name, self.node.bases)))
 
     def states(self, option: str) -> bool | None:
-        """What ``option=…`` is set to, by a decorator or beside the bases."""
-        calls = [maker for maker in self.node.decorator_list if isinstance(maker, ast.Call)]
-        keywords = [*self.node.keywords, *(k for call in calls for k in call.keywords)]
-        stated = [k.value for k in keywords if k.arg == option]
+        """What ``option=…`` is set to, by a decorator (at any depth) or beside the bases."""
+        stated = [k.value for k in self._options() if k.arg == option]
         return ast.unparse(stated[0]) != "False" if stated else None
+
+    def hides_options(self) -> bool:
+        """Whether some of them are unpacked from something, ``**…``."""
+        return any(k.arg is None for k in self._options())
+
+    def _options(self) -> list[ast.keyword]:
+        given = [node for maker in self.node.decorator_list for node in ast.walk(maker)]
+        return [*self.node.keywords, *(node for node in given if isinstance(node, ast.keyword))]
 
 
 def merged(lines: Sequence[Sequence[Class]]) -> list[Class] | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from value_steer.contracts.classes import Class, merged
 from value_steer.contracts.modules import absolute, is_foreign, parse
 from value_steer.contracts.sources.tree import PACKAGE
-from value_steer.contracts.syntax import Import, dotted, is_stub
+from value_steer.contracts.syntax import Import, dotted, is_bare, is_stub
 from value_steer.errors import ContractError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from value_steer.contracts.modules import Module
     from value_steer.contracts.sources.tree import SourceTree
-    from value_steer.contracts.syntax import Definition
+    from value_steer.contracts.syntax import Binding, Definition
 
 
 class FileMissingError(ContractError):
@@ -126,6 +126,8 @@ class Sources:
         if binding is None or here in trail:
             msg = f"{module.path} does not define {name}"
             raise SymbolMissingError(msg)
+        if (alias := _alias(binding)) in module.names:
+            return self._named(module, alias, trail | {here})
         if not isinstance(binding, Import):
             return Symbol(name, binding, module)
         origin = absolute(module.path, binding)
@@ -135,7 +137,13 @@ class Sources:
         if binding.name is None:
             msg = f"{module.path} has {name} for a module, {origin}"
             raise SymbolMissingError(msg)
-        return self._named(self._imported(origin), binding.name, trail | {here})
+        try:
+            there = self._imported(origin)
+        except FileMissingError:
+            if isinstance(other := module.instead.get(name), Import | None):
+                raise
+            return Symbol(name, other, module)
+        return self._named(there, binding.name, trail | {here})
 
     def _imported(self, name: str) -> Module:
         module = self._at(name)
@@ -152,12 +160,18 @@ class Sources:
 
     def _member(self, symbol: Symbol, name: str) -> Symbol:
         first = symbol.as_class()
+        declared: Symbol | None = None
         for ancestor in self.lineage(first) if first else ():
             member = ancestor.members().get(name)
             # A base class that only raises NotImplementedError does not provide the member.
-            inherited = ancestor != first
-            if member is not None and not (inherited and is_stub(member)):
-                return Symbol(name, member, ancestor.module, ancestor.node)
+            if member is None or (ancestor != first and is_stub(member)):
+                continue
+            found = Symbol(name, member, ancestor.module, ancestor.node)
+            if not is_bare(member):
+                return found
+            declared = declared or found  # an annotation binds nothing: a base may well do
+        if declared:
+            return declared
         msg = f"{symbol.module.path}: {symbol.name} has no member {name}"
         raise SymbolMissingError(msg)
 
@@ -207,3 +221,9 @@ class Sources:
         origin = absolute(module.path, binding)
         *parts, name = [*([binding.name] if binding.name else []), *rest]
         return self._named(self._imported(".".join([origin, *parts])), name, frozenset()).as_class()
+
+
+def _alias(binding: Binding) -> str | None:
+    """The name that ``other = name`` is another one for."""
+    plain = isinstance(binding, ast.Assign) and isinstance(binding.value, ast.Name)
+    return binding.value.id if plain else None

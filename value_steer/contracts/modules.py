@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from value_steer.contracts.sources.bounded import LARGEST_SOURCE
 from value_steer.contracts.sources.tree import PACKAGE
-from value_steer.contracts.syntax import Import, bindings, statements
+from value_steer.contracts.syntax import Import, bindings, is_bare, statements
 from value_steer.errors import ContractError
 
 if TYPE_CHECKING:
@@ -24,11 +24,19 @@ class FileUnreadableError(ContractError):
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """One parsed file."""
+    """One parsed file.
+
+    Attributes:
+        path: Of the file.
+        tree: What is in it.
+        names: What it offers.
+        instead: What a name is where the import that would bind it fails.
+    """
 
     path: str
     tree: ast.Module
     names: Mapping[str, Binding]
+    instead: Mapping[str, Binding]
 
 
 def parse(path: str, text: str) -> Module:
@@ -50,18 +58,24 @@ def parse(path: str, text: str) -> Module:
         except (SyntaxError, ValueError, RecursionError, MemoryError) as err:
             msg = f"{path} cannot be parsed: {str(err) or 'nested too deeply'}"
             raise FileUnreadableError(msg) from err
-    return Module(path, tree, _names(tree))
+    return Module(path, tree, *_names(tree))
 
 
-def _names(tree: ast.Module) -> dict[str, Binding]:
-    """What a module offers: what it binds, and what it only declares but makes on demand."""
+def _names(tree: ast.Module) -> tuple[dict[str, Binding], dict[str, Binding]]:
+    """What a module offers, bound or declared and made on demand; and what was bound before."""
     bound: dict[str, Binding] = {}
+    before: dict[str, Binding] = {}
     declared: dict[str, Binding] = {}
     for statement, typing in statements(tree.body):
-        bare = isinstance(statement, ast.AnnAssign) and statement.value is None
-        (declared if typing or bare else bound).update(bindings(statement))
-    # PEP 562: a module with __getattr__ may well provide what it declares to type checkers.
-    return {**declared, **bound} if "__getattr__" in bound else bound
+        for name, binding in bindings(statement):
+            if name in bound:
+                before[name] = bound[name]
+            (declared if typing or is_bare(binding) else bound)[name] = binding
+    if "__getattr__" not in bound:
+        return bound, before
+    # PEP 562: such a module provides what it declares to type checkers, if it knows the name.
+    known = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    return {name: what for name, what in declared.items() if name in known} | bound, before
 
 
 def absolute(path: str, origin: Import) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 
 if TYPE_CHECKING:
     from value_steer.contracts.needs import Need
@@ -54,12 +54,16 @@ class Surface:
     since: str | None = None
 
     def is_asked_of(self, version: str | None) -> bool:
-        """Whether a release is to have it; an unreleased vLLM (``None``) is.
+        """Whether a release is to have it; so is what has no version, or one of a vendor's own.
 
         Args:
-            version: As vLLM states it.
+            version: As vLLM states it; ``None`` if it states none.
         """
         if self.since is None or version is None:
             return True
+        try:
+            stated = Version(version)
+        except InvalidVersion:
+            return True
         # A pre-release is asked what its release is to have.
-        return Version(Version(version).base_version) >= Version(self.since)
+        return Version(stated.base_version) >= Version(self.since)

@@ -115,19 +115,36 @@ def is_stub(node: Definition) -> bool:
     )
 
 
+def is_bare(node: Binding) -> bool:
+    """Whether it is an annotation without a value."""
+    return isinstance(node, ast.AnnAssign) and node.value is None
+
+
 def statements(
     body: Iterable[ast.stmt], *, typing: bool = False
 ) -> Iterator[tuple[ast.stmt, bool]]:
-    """The statements of one scope, branches included, and whether only type checkers see them."""
+    """The statements of one scope, branches included, and whether only type checkers see them.
+
+    What is tried comes after what replaces it when it fails, since of two definitions the last
+    one counts.
+    """
     for statement in body:
-        if isinstance(statement, ast.If) and last_name(statement.test) == "TYPE_CHECKING":
-            yield from statements(statement.body, typing=True)
-            yield from statements(statement.orelse, typing=typing)
+        if isinstance(statement, ast.If) and (only := _typing_only(statement.test)) is not None:
+            yield from statements(statement.body, typing=typing or only)
+            yield from statements(statement.orelse, typing=typing or not only)
         elif isinstance(statement, ast.If | ast.Try | ast.With):
             for block in _blocks(statement):
                 yield from statements(block, typing=typing)
         else:
             yield statement, typing
+
+
+def own(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    """All that a body runs itself, functions and classes in it left out."""
+    for node in body:
+        if not isinstance(node, (*FUNCTIONS, ast.Lambda, ast.ClassDef)):
+            yield node
+            yield from own(ast.iter_child_nodes(node))
 
 
 def nested(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
@@ -168,11 +185,19 @@ def _imports(statement: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, Impo
             yield alias.asname or head, Import(alias.name if alias.asname else head, None, 0)
 
 
+def _typing_only(test: ast.expr) -> bool | None:
+    """Whether only type checkers pass a test, or all but them; ``None`` for any other test."""
+    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        inner = _typing_only(test.operand)
+        return None if inner is None else not inner
+    return True if last_name(test) == "TYPE_CHECKING" else None
+
+
 def _blocks(statement: ast.If | ast.Try | ast.With) -> Iterator[list[ast.stmt]]:
-    yield statement.body
     if isinstance(statement, ast.Try):
         for handler in statement.handlers:
             yield handler.body
+    yield statement.body
     if not isinstance(statement, ast.With):
         yield statement.orelse
     if isinstance(statement, ast.Try):

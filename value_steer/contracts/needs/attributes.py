@@ -222,6 +222,8 @@ def _targets(method: Function) -> Iterator[tuple[ast.expr, ast.expr]]:
                 yield from _unpacked(target, node.value)
         elif isinstance(node, ast.AnnAssign) and node.value:
             yield node.target, node.value
+        elif isinstance(node, ast.AugAssign):
+            yield node.target, ast.BinOp(node.target, node.op, node.value)
 
 
 def _unpacked(target: ast.expr, value: ast.expr) -> Iterator[tuple[ast.expr, ast.expr]]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """The function calls something, and each time with at least these arguments.
+    """The function, or the class, calls something, and each time with at least these arguments.
 
     Attributes:
         receiver: What is called, as it is written there: ``self.sampler``.
@@ -31,8 +31,8 @@ class Calls:
 
     def problem(self, symbol: Symbol, sources: Sources) -> str | None:  # noqa: ARG002
         """Say which call does not have the shape, or that there is none."""
-        if not isinstance(symbol.node, FUNCTIONS):
-            return f"needs a function; found {kind(symbol)}"
+        if not isinstance(symbol.node, (*FUNCTIONS, ast.ClassDef)):
+            return f"needs a function or a class; found {kind(symbol)}"
         calls = list(calls_of(symbol.node, self.receiver))
         if not calls:
             return f"needs a call {self._shape()}; found none"
@@ -110,12 +110,28 @@ def calls_of(function: ast.AST, receiver: str) -> Iterator[ast.Call]:
 
 
 def _compared(function: ast.AST) -> Iterator[str]:
-    """The dotted names inside the operands of comparisons."""
+    """The dotted names inside the operands of comparisons, but for those with ``None``.
+
+    Whether something is set, and how long it is, says nothing of its value.
+    """
     for node in ast.walk(function):
-        if isinstance(node, ast.Compare):
-            for part in ast.walk(node):
+        if isinstance(node, ast.Compare) and not any(map(_is_none, node.comparators)):
+            for part in _values(node):
                 if name := dotted(part):
                     yield name
+
+
+def _values(node: ast.AST) -> Iterator[ast.AST]:
+    """A node and all below it, but for what only its length is asked of."""
+    if isinstance(node, ast.Call) and dotted(node.func) == "len":
+        return
+    yield node
+    for child in ast.iter_child_nodes(node):
+        yield from _values(child)
+
+
+def _is_none(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value is None
 
 
 def _parsed(code: str) -> ast.AST:

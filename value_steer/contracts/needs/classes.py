@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from value_steer.contracts.syntax import Definition
 
 _CLOSED_BY = ("slots", "frozen")
+_CLOSED_BASES = frozenset({"NamedTuple", "TypedDict", "BaseModel"})
+# Of these it is known what they do; any other one may make a class that takes no attribute.
+_OPEN_MAKERS = frozenset({"dataclass", "config", "final", "runtime_checkable"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +64,12 @@ class Implementable:
 
 def _closed_by(first: Class, sources: Sources) -> str | None:
     """What keeps an attribute from being put on the instances of a class."""
-    if "NamedTuple" in first.stated_bases():
-        return "a NamedTuple"
+    if closed := first.stated_bases() & _CLOSED_BASES:
+        return f"a {min(closed)}"
+    if unknown := decorators(first.node) - _OPEN_MAKERS:
+        return f"a class made by {min(unknown)}"
+    if first.hides_options():
+        return "options that are not written out"
     if any("Struct" in ancestor.stated_bases() for ancestor in sources.lineage(first)):
         return "a Struct"
     if "__slots__" in first.members():

@@ -6,13 +6,14 @@ import ast
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from value_steer.contracts.syntax import FUNCTIONS, decorators, signature
+from value_steer.contracts.syntax import FUNCTIONS, decorators, own, signature
 
 if TYPE_CHECKING:
     from value_steer.contracts.lookup import Sources, Symbol
-    from value_steer.contracts.syntax import Signature
+    from value_steer.contracts.syntax import Function, Signature
 
 _PROPERTIES = frozenset({"property", "cached_property"})
+_MANAGERS = frozenset({"contextmanager", "asynccontextmanager"})
 _ON_CLASS = frozenset({"classmethod", "staticmethod"})
 
 
@@ -69,16 +70,20 @@ class Parameters:
     Attributes:
         names: The parameters, without the receiver of a method.
         on_class: The method is called on the class itself.
+        awaited: What it returns is awaited.
     """
 
     names: tuple[str, ...] = ()
     on_class: bool = False
+    awaited: bool = False
 
     def problem(self, symbol: Symbol, sources: Sources) -> str | None:  # noqa: ARG002
         """Say which signature was found instead."""
         node = symbol.node
         if not isinstance(node, FUNCTIONS) or decorators(node) & _PROPERTIES:
             return f"needs a function; found {kind(symbol)}"
+        if (how := _called(node)) != (wanted := "awaited" if self.awaited else "called"):
+            return f"needs a function that is {wanted}; found one that is {how}"
         if self.on_class and not decorators(node) & _ON_CLASS:
             return "needs a method that is called on the class; found one of its instances"
         found = signature(node, in_class=symbol.owner is not None)
@@ -98,15 +103,19 @@ class Accepts:
 
     Attributes:
         names: The parameters.
+        awaited: What it returns is awaited.
     """
 
     names: tuple[str, ...]
+    awaited: bool = False
 
     def problem(self, symbol: Symbol, sources: Sources) -> str | None:  # noqa: ARG002
         """Say which parameters it does not name."""
         node = symbol.node
         if not isinstance(node, FUNCTIONS) or decorators(node) & _PROPERTIES:
             return f"needs a function; found {kind(symbol)}"
+        if (how := _called(node)) != (wanted := "awaited" if self.awaited else "called"):
+            return f"needs a function that is {wanted}; found one that is {how}"
         by_position = {argument.arg for argument in node.args.posonlyargs}
         found = signature(node, in_class=symbol.owner is not None)
         taken = {p.name for p in (*found.positional, *found.keyword_only)} - by_position
@@ -143,6 +152,19 @@ class Property:
         if isinstance(node, FUNCTIONS) and decorators(node) & _PROPERTIES:
             return None
         return f"needs a property; found {kind(symbol)}"
+
+
+def _called(function: Function) -> str:
+    """What is done with a function to run it: a call alone makes a coroutine or a generator."""
+    if isinstance(function, ast.AsyncFunctionDef):
+        return "awaited"
+    if decorators(function) & _MANAGERS:
+        return "entered"
+    return "iterated over" if any(map(_yields, own(function.body))) else "called"
+
+
+def _yields(node: ast.AST) -> bool:
+    return isinstance(node, ast.Yield | ast.YieldFrom)
 
 
 def kind(symbol: Symbol) -> str:

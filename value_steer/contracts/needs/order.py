@@ -23,6 +23,8 @@ _BRANCHES: Mapping[type[ast.AST], tuple[str, ...]] = {
     ast.Match: ("cases",),
 }
 
+_LEAVING = (ast.Return, ast.Raise, ast.Continue, ast.Break)
+
 _Way: TypeAlias = dict[ast.AST, str]
 
 
@@ -71,8 +73,19 @@ class Order:
 
 
 def _is_apart(one: _Call, other: _Call) -> bool:
-    """Whether only one of two calls is made, whichever way is taken."""
-    return any(other.way.get(node, block) != block for node, block in one.way.items())
+    """Whether the other call is not made on the way of the one."""
+    return any(
+        other.way[node] != block if node in other.way else _leaves(node, block)
+        for node, block in one.way.items()
+    )
+
+
+def _leaves(node: ast.AST, block: str) -> bool:
+    """Whether what stands after a branch is not run once one of its blocks was."""
+    name, _, at = block.partition(" ")
+    inside = getattr(node, name)
+    inside = inside[int(at)].body if at else inside
+    return isinstance(inside, list) and isinstance(inside[-1], _LEAVING)
 
 
 def _calls(node: ast.AST, receiver: str, way: _Way) -> Iterator[_Call]:
@@ -84,5 +97,5 @@ def _calls(node: ast.AST, receiver: str, way: _Way) -> Iterator[_Call]:
             if not isinstance(child, ast.AST) or isinstance(child, _LATER):
                 continue
             inside = _BRANCHES.get(type(node), ())
-            block = f"case {at}" if name == "cases" else name
+            block = f"{name} {at}" if name == "cases" else name
             yield from _calls(child, receiver, {**way, node: block} if name in inside else way)

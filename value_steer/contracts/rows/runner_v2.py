@@ -52,6 +52,13 @@ _HOOKS: tuple[Surface, ...] = (
         why="The feature is the argument of this call.",
     ),
     _RUNNER(
+        id="runner_v2.makes_sampler",
+        symbol="GPUModelRunner",
+        need=Calls("Sampler"),
+        used_by=f"{_DRAWS}._intercept",
+        why="Draws are taken over in this class; another one may return unlike distributions.",
+    ),
+    _RUNNER(
         id="runner_v2.calls_sampler",
         symbol="GPUModelRunner.sample",
         need=Calls("self.sampler", positional=2),

@@ -64,7 +64,7 @@ ROWS: tuple[Surface, ...] = (
     _CLIENT(
         id="engine_client.collective_rpc",
         symbol="AsyncLLM.collective_rpc",
-        need=Accepts(("method", "args")),
+        need=Accepts(("method", "args"), awaited=True),
         used_by=f"{_ENGINES}.tell",
         why="The workers are asked for outcomes and counters by it.",
     ),
@@ -85,7 +85,7 @@ ROWS: tuple[Surface, ...] = (
     _CORE(
         id="engine_core_client.call_one",
         symbol="AsyncMPClient._call_utility_async",
-        need=Accepts(("method", "engine")),
+        need=Accepts(("method", "engine"), awaited=True),
         used_by=f"{_ENGINES}.ask",
         why="Of several engines, the public call returns what the first one says.",
     ),
