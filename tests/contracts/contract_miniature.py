@@ -262,7 +262,7 @@ class Sampler(nn.Module):
 import torch.nn as nn
 
 class TopKTopPSampler(nn.Module):
-    def forward(self, logits, generators, k, p):
+    def forward_native(self, logits, generators, k, p):
         return draw(apply_top_k_top_p(logits, k, p), generators)
 
 def apply_top_k_top_p(logits, k, p):

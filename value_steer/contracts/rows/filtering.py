@@ -121,6 +121,13 @@ _DRAW: tuple[Surface, ...] = (
         used_by=f"{_DRAWS}._intercept_draw",
         why="The processed logits, the generators, top-k and top-p are the arguments of this call.",
     ),
+    _TOP(
+        id="sampler.draw_arguments",
+        symbol="TopKTopPSampler.forward_native",
+        need=Parameters(("logits", "generators", "k", "p")),
+        used_by=f"{_DRAWS}._intercept_draw",
+        why="They are told from one another by their places.",
+    ),
     _SAMPLER(
         id="sampler.is_greedy",
         symbol="Sampler.sample",
