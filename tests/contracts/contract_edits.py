@@ -48,8 +48,18 @@ def drop_base(symbol: Symbol, name: str) -> None:
 def decorate(symbol: Symbol, decorator: str | None = None) -> None:
     """Replace all decorators by ``decorator``."""
     node = symbol.node
-    assert isinstance(node, ast.FunctionDef | ast.ClassDef)
+    assert isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
     node.decorator_list = [expression(decorator)] if decorator else []
+
+
+def toggle_awaiting(symbol: Symbol) -> None:
+    """Make a coroutine function of it, or none."""
+    node = function_of(symbol)
+    other = ast.AsyncFunctionDef if isinstance(node, ast.FunctionDef) else ast.FunctionDef
+    body = (symbol.owner or symbol.module.tree).body
+    body[body.index(node)] = ast.copy_location(
+        other(**{name: getattr(node, name) for name in node._fields if hasattr(node, name)}), node
+    )
 
 
 def demand(symbol: Symbol) -> None:
@@ -163,9 +173,9 @@ def class_of(symbol: Symbol) -> ast.ClassDef:
     return symbol.node
 
 
-def function_of(symbol: Symbol) -> ast.FunctionDef:
+def function_of(symbol: Symbol) -> ast.FunctionDef | ast.AsyncFunctionDef:
     """The function that a symbol is."""
-    assert isinstance(symbol.node, ast.FunctionDef)
+    assert isinstance(symbol.node, ast.FunctionDef | ast.AsyncFunctionDef)
     return symbol.node
 
 

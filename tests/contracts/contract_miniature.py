@@ -34,8 +34,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     VLLM_USE_V2_MODEL_RUNNER: bool | None = None
 
+environment_variables = {"VLLM_USE_V2_MODEL_RUNNER": read_flag}
+
 def __getattr__(name):
-    return read(name)
+    return environment_variables[name]()
 """,
         "vllm/platforms/__init__.py": """
 from typing import TYPE_CHECKING
@@ -45,7 +47,9 @@ if TYPE_CHECKING:
     current_platform: Platform
 
 def __getattr__(name):
-    return detect(name)
+    if name == "current_platform":
+        return detect()
+    raise AttributeError(name)
 """,
         "vllm/platforms/interface.py": """
 from typing import NamedTuple

@@ -110,6 +110,7 @@ def _(need: IsClass) -> Iterator[tuple[str, Edit]]:
 @breakages.register(Parameters)
 def _(need: Parameters) -> Iterator[tuple[str, Edit]]:
     yield "it is a property", partial(edits.decorate, decorator="property")
+    yield "it is awaited, or no longer", edits.toggle_awaiting
     yield "it demands a further argument", edits.demand
     for name in need.names:
         yield f"{name} is renamed", partial(edits.rename_parameter, name=name)
@@ -122,6 +123,7 @@ def _(need: Parameters) -> Iterator[tuple[str, Edit]]:
 @breakages.register(Accepts)
 def _(need: Accepts) -> Iterator[tuple[str, Edit]]:
     yield "it is a property", partial(edits.decorate, decorator="property")
+    yield "it is awaited, or no longer", edits.toggle_awaiting
     for name in need.names:
         yield f"{name} is renamed", partial(edits.rename_parameter, name=name)
 

@@ -126,7 +126,7 @@ class Sources:
         if binding is None or here in trail:
             msg = f"{module.path} does not define {name}"
             raise SymbolMissingError(msg)
-        if (alias := _alias(binding)) in module.names:
+        if (alias := _alias(binding)) and alias != name and alias in module.names:
             return self._named(module, alias, trail | {here})
         if not isinstance(binding, Import):
             return Symbol(name, binding, module)
@@ -225,5 +225,6 @@ class Sources:
 
 def _alias(binding: Binding) -> str | None:
     """The name that ``other = name`` is another one for."""
-    plain = isinstance(binding, ast.Assign) and isinstance(binding.value, ast.Name)
-    return binding.value.id if plain else None
+    if isinstance(binding, ast.Assign) and isinstance(binding.value, ast.Name):
+        return binding.value.id
+    return None
