@@ -59,12 +59,14 @@ class Outcome:
     Attributes:
         trials: How many.
         stopped: How many captures were stopped by it.
+        hung: How many of them had not ended by then, and were ended with SIGKILL.
         kept: Responses that the stopped ones had kept.
         broken: Promises that did not hold.
     """
 
     trials: int = 0
     stopped: int = 0
+    hung: int = 0
     kept: int = 0
     broken: list[str] = field(default_factory=list)
 
@@ -99,8 +101,12 @@ class Captures:
         time.sleep(draw.uniform(0, _LONGEST_WAIT))
         _send(command, victim, number)
         outcome.trials += 1
-        outcome.stopped += command.wait(_PATIENCE) != 0
+        try:
+            command.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            outcome.hung += 1
         _end(command)
+        outcome.stopped += command.wait() != 0
         kept = self._kept(name)
         outcome.kept += len(kept)
         outcome.broken += self._wrong(kept, f"seed {seed}, after the kill")
@@ -203,10 +209,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             fault = FAULTS[number % len(FAULTS)]
             captures.killed(fault, options.seed + number, outcomes[fault])
             print(f"seed {options.seed + number}: {fault[0]}, {fault[1].name}", flush=True)
-    print("| process | signal | trials | stopped | responses kept | broken |")
-    print(f"|{'---|' * 6}")
+    print("| process | signal | trials | stopped | hung | responses kept | broken |")
+    print(f"|{'---|' * 7}")
     for (victim, kind), found in outcomes.items():
-        cells = (victim, kind.name, found.trials, found.stopped, found.kept, len(found.broken))
+        counts = (found.trials, found.stopped, found.hung, found.kept, len(found.broken))
+        cells = (victim, kind.name, *counts)
         print(f"| {' | '.join(map(str, cells))} |")
     broken = [why for found in outcomes.values() for why in found.broken]
     print(*broken, sep="\n")

@@ -171,8 +171,12 @@ def server(
     workshop: Path,
     model_of: Callable[[str], Path],
     recognising_head: Callable[[str], str],
+    record_testsuite_property: Callable[[str, object], None],
 ) -> Iterator[Server | None]:
-    """A server that does both; it boots while the first tests run, if any test is to ask it."""
+    """A server that does both; it boots while the first tests run, if any test is to ask it.
+
+    What it says of outcomes that did not come is recorded: a test sees only that one is missing.
+    """
     functions = [item for item in request.session.items if isinstance(item, pytest.Function)]
     if not any("client" in function.fixturenames for function in functions):
         yield None
@@ -184,6 +188,8 @@ def server(
     started = Server(model_of("mistral"), config, workshop / "server.log")
     yield started
     started.end()
+    for notice in started.notices():
+        record_testsuite_property("server_notice", notice)
 
 
 @pytest.fixture(scope="session")

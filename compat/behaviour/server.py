@@ -27,6 +27,11 @@ KEY = "none"
 """What a client of the server must know; clients that were given no key say it too."""
 
 _BOOT_SECONDS = 300
+_NOTICES = (
+    "does not say what became of answers",
+    "cannot be asked what became of answers",
+    "passed on without one",
+)
 _MODULE = "vllm.entrypoints.openai.api_server"
 _OWN_ENVIRONMENT = {
     # An engine with workers of its own is bound to a core: vLLM 0.20 fails where it is to bind to
@@ -85,6 +90,11 @@ class Server:
     def log(self) -> str:
         """What it and its engine have said so far."""
         return self._log.read_text(errors="replace")
+
+    def notices(self) -> list[str]:
+        """What it has said of answers whose outcome it could not tell, each kind once."""
+        lines = self.log().splitlines()
+        return [notice for notice in _NOTICES if any(notice in line for line in lines)]
 
     def ask(self, path: str, body: object = None, key: str = KEY) -> tuple[int, str]:
         """Status and text of a reply.
