@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from value_steer.features import ResponseFeatures
     from value_steer.features.records import ResponseKey
 
-PROMPTS = 60
+PROMPTS = 24
 SAMPLES = 2
 BATCH = 4
 _ENGINE = {"enforce_eager": True, "max_model_len": 256, "max_num_seqs": BATCH}
@@ -207,8 +207,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         captures = Captures(Path(folder), options.out)
         for number in range(options.trials):
             fault = FAULTS[number % len(FAULTS)]
-            captures.killed(fault, options.seed + number, outcomes[fault])
-            print(f"seed {options.seed + number}: {fault[0]}, {fault[1].name}", flush=True)
+            captures.killed(fault, options.seed + number, found := outcomes[fault])
+            print(f"seed {options.seed + number}: {fault[0]}, {fault[1].name}, so far {found}")
     print("| process | signal | trials | stopped | hung | responses kept | broken |")
     print(f"|{'---|' * 7}")
     for (victim, kind), found in outcomes.items():
