@@ -131,7 +131,8 @@ signal.signal(signal.SIGTERM, signal.default_int_handler)
 place = Path(sys.argv[sys.argv.index("--out") + 1]) / f"{sys.argv[4]}"
 try:
     print("says something", flush=True)
-    place.with_suffix(".started").write_text(" ".join(sys.argv[1:]))
+    place.with_suffix(".new").write_text(" ".join(sys.argv[1:]))
+    place.with_suffix(".new").rename(place.with_suffix(".started"))  # whole when it is seen
     time.sleep(60)
 except KeyboardInterrupt:
     place.with_suffix(".ended").touch()
