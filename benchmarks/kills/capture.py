@@ -7,6 +7,7 @@ responses are those of a capture that nobody disturbed.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import json
 import os
@@ -95,7 +96,7 @@ class Captures:
         """Kill one at a point that the seed chooses, and let the next one do the rest."""
         victim, number = fault
         draw = random.Random(f"capture/{seed}")  # noqa: S311  (no secret)
-        name = f"{seed}"
+        name = str(seed)
         command = self._start(name)
         self._wait_for(name, command, draw.randrange(PROMPTS * SAMPLES))
         time.sleep(draw.uniform(0, _LONGEST_WAIT))
@@ -184,10 +185,8 @@ def _send(command: subprocess.Popen[bytes], victim: str, number: signal.Signals)
 
 def _end(command: subprocess.Popen[bytes]) -> None:
     """Whatever the command has left, so that trials do not disturb one another."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(command.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
 
 
 def main(argv: Sequence[str] | None = None) -> int:

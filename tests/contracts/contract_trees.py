@@ -1,12 +1,16 @@
-"""A source tree that needs no disk."""
+"""A source tree that needs no disk, and what a need finds in one of a file."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from value_steer.contracts.lookup import Sources
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from value_steer.contracts.needs import Need
 
 
 @dataclass(frozen=True)
@@ -32,3 +36,9 @@ class MemoryTree:
         """This tree without the file at ``path``, whose text is found under another name."""
         files = {**self.files, path.replace(".py", "_moved.py"): self.files[path]}
         return MemoryTree({name: text for name, text in files.items() if name != path})
+
+
+def problem(need: Need, source: str, symbol: str = "X") -> str | None:
+    """What ``need`` finds wrong with ``symbol`` of a one-file tree."""
+    sources = Sources(MemoryTree({"vllm/x.py": source}))
+    return need.problem(sources.find("vllm/x.py", symbol), sources)

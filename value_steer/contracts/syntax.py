@@ -115,6 +115,11 @@ def is_stub(node: Definition) -> bool:
     )
 
 
+def is_none(node: ast.expr) -> bool:
+    """Whether it is written as ``None``."""
+    return isinstance(node, ast.Constant) and node.value is None
+
+
 def is_bare(node: Binding) -> bool:
     """Whether it is an annotation without a value."""
     return isinstance(node, ast.AnnAssign) and node.value is None

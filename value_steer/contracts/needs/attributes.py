@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from value_steer.contracts.needs.definitions import kind
-from value_steer.contracts.syntax import FUNCTIONS, decorators, dotted, last_name, nested, signature
+from value_steer.contracts.syntax import (
+    FUNCTIONS,
+    decorators,
+    dotted,
+    is_none,
+    last_name,
+    nested,
+    signature,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -197,7 +205,7 @@ def _is_frozen(first: Class, sources: Sources) -> bool:
 
 def _assigned(one: Class) -> set[str]:
     """The attributes that the methods in a class body set, to something but ``None``."""
-    return {name for name, value in _assignments(one) if not _is_none(value)}
+    return {name for name, value in _assignments(one) if not is_none(value)}
 
 
 def _assignments(one: Class) -> Iterator[tuple[str, ast.expr]]:
@@ -237,7 +245,3 @@ def _unpacked(target: ast.expr, value: ast.expr) -> Iterator[tuple[ast.expr, ast
     )
     for at, element in enumerate(target.elts):
         yield from _unpacked(element, written[at] if is_paired else value)
-
-
-def _is_none(value: ast.expr) -> bool:
-    return isinstance(value, ast.Constant) and value.value is None

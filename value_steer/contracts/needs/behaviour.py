@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from value_steer.contracts.needs.definitions import kind
-from value_steer.contracts.syntax import FUNCTIONS, dotted
+from value_steer.contracts.syntax import FUNCTIONS, dotted, is_none
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -115,7 +115,7 @@ def _compared(function: ast.AST) -> Iterator[str]:
     Whether something is set, and how long it is, says nothing of its value.
     """
     for node in ast.walk(function):
-        if isinstance(node, ast.Compare) and not any(map(_is_none, node.comparators)):
+        if isinstance(node, ast.Compare) and not any(map(is_none, node.comparators)):
             for part in _values(node):
                 if name := dotted(part):
                     yield name
@@ -128,10 +128,6 @@ def _values(node: ast.AST) -> Iterator[ast.AST]:
     yield node
     for child in ast.iter_child_nodes(node):
         yield from _values(child)
-
-
-def _is_none(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and node.value is None
 
 
 def _parsed(code: str) -> ast.AST:

@@ -79,11 +79,9 @@ class Parameters:
 
     def problem(self, symbol: Symbol, sources: Sources) -> str | None:  # noqa: ARG002
         """Say which signature was found instead."""
-        node = symbol.node
-        if not isinstance(node, FUNCTIONS) or decorators(node) & _PROPERTIES:
-            return f"needs a function; found {kind(symbol)}"
-        if (how := _called(node)) != (wanted := "awaited" if self.awaited else "called"):
-            return f"needs a function that is {wanted}; found one that is {how}"
+        node = _function(symbol, "awaited" if self.awaited else "called")
+        if isinstance(node, str):
+            return node
         if self.on_class and not decorators(node) & _ON_CLASS:
             return "needs a method that is called on the class; found one of its instances"
         found = signature(node, in_class=symbol.owner is not None)
@@ -111,11 +109,9 @@ class Accepts:
 
     def problem(self, symbol: Symbol, sources: Sources) -> str | None:  # noqa: ARG002
         """Say which parameters it does not name."""
-        node = symbol.node
-        if not isinstance(node, FUNCTIONS) or decorators(node) & _PROPERTIES:
-            return f"needs a function; found {kind(symbol)}"
-        if (how := _called(node)) != (wanted := "awaited" if self.awaited else "called"):
-            return f"needs a function that is {wanted}; found one that is {how}"
+        node = _function(symbol, "awaited" if self.awaited else "called")
+        if isinstance(node, str):
+            return node
         by_position = {argument.arg for argument in node.args.posonlyargs}
         found = signature(node, in_class=symbol.owner is not None)
         taken = {p.name for p in (*found.positional, *found.keyword_only)} - by_position
@@ -152,6 +148,16 @@ class Property:
         if isinstance(node, FUNCTIONS) and decorators(node) & _PROPERTIES:
             return None
         return f"needs a property; found {kind(symbol)}"
+
+
+def _function(symbol: Symbol, wanted: str) -> Function | str:
+    """The function that a symbol is and how it is run, or what is wrong with it."""
+    node = symbol.node
+    if not isinstance(node, FUNCTIONS) or decorators(node) & _PROPERTIES:
+        return f"needs a function; found {kind(symbol)}"
+    if (how := _called(node)) != wanted:
+        return f"needs a function that is {wanted}; found one that is {how}"
+    return node
 
 
 def _called(function: Function) -> str:
