@@ -157,8 +157,19 @@ def test_an_id_that_is_used_again_does_not_get_the_outcome_before() -> None:
     assert asyncio.run(ask())["value"] == 0.5
 
 
-def test_one_id_for_two_requests_at_a_time_gets_no_outcome() -> None:
-    """Nobody can say whose it is."""
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (b"{}", {"x-request-id": "a"}),
+        (b'{"request_id": "a"}', {}),
+        (b'{"request\\u005fid": "\\u0061"}', {}),
+        ('{"request_id": "a"}'.encode("utf-16"), {}),
+    ],
+)
+def test_one_id_for_two_requests_at_a_time_gets_no_outcome(
+    body: bytes, headers: dict[str, str]
+) -> None:
+    """Nobody can say whose it is; a caller chooses ids in a header or in the body."""
     client = Client({"chatcmpl-a": {"0": abstained("e")}})
     server = Server(client, JSON, [CHOICES])
 
@@ -168,14 +179,30 @@ def test_one_id_for_two_requests_at_a_time_gets_no_outcome() -> None:
     server.pause = pause
 
     async def ask() -> list[bytes]:
-        head = {"x-request-id": "a"}
-        both = await asyncio.gather(*(server.ask(CHAT, headers=head) for _ in range(2)))
-        last = await server.ask(CHAT, headers=head)
-        return [reply.body for reply in (*both, last)]
+        known = {"x-request-id": "a"}
+        both = (server.ask(CHAT, body, headers=headers), server.ask(CHAT, b"{}", headers=known))
+        last = await asyncio.gather(*both), await server.ask(CHAT, body, headers=headers)
+        return [reply.body for reply in (*last[0], last[1])]
 
     first, second, alone = asyncio.run(ask())
     assert first == second == CHOICES
     assert b"value_steer" in alone
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{", b"[" * 100_000, b'{"request_id": 5}', b"\xff"])
+def test_a_body_that_is_no_request_is_the_servers_affair(body: bytes) -> None:
+    """It says what is wrong with it."""
+    client = Client({"chatcmpl-a": {"0": abstained("e")}})
+
+    assert b"value_steer" in asyncio.run(Server(client, JSON, [CHOICES]).ask(CHAT, body)).body
+
+
+def test_a_clock_that_is_set_back_costs_no_answer_its_outcome() -> None:
+    """But where a caller chose the id, and used it before perhaps."""
+    client = Client({"chatcmpl-a": {"0": abstained("e", arrived=time.time() - 3600)}})
+    server = Server(client, JSON, [CHOICES])
+
+    assert b"value_steer" in asyncio.run(server.ask(CHAT)).body
 
 
 def test_a_caller_that_goes_does_not_disturb_the_others() -> None:
@@ -318,9 +345,9 @@ def test_an_outcome_of_an_earlier_request_is_not_an_answers_own() -> None:
             client.answers["chatcmpl-a"]["0"] = outcome("own", arrived=time.time())
 
     client.before = before
-    told = asyncio.run(server.ask(CHAT)).json["choices"][0]["value_steer"]
+    reply = asyncio.run(server.ask(CHAT, b'{"request_id": "a"}'))
 
-    assert told["outcome"] == "steered"
+    assert reply.json["choices"][0]["value_steer"]["outcome"] == "steered"
 
 
 def test_engines_that_cannot_all_be_asked_are_told_of(caplog: pytest.LogCaptureFixture) -> None:

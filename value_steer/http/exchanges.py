@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,18 +13,57 @@ if TYPE_CHECKING:
     from value_steer.http.asgi import Message, Receive
 
 
-@dataclass(slots=True, eq=False)
 class Exchange:
     """One request that is being answered.
+
+    Args:
+        receive: The server's.
+        chosen: The id that its caller chose in its headers; empty if it chose none there.
+        others: Those that are being answered, by the ids that their callers chose.
 
     Attributes:
         alone: Whether no other one was answered at the same time under the same id of its caller's
             choice; otherwise nobody can say whose an outcome is.
-        entered: When it came, in seconds since the epoch.
+        entered: When it came, in seconds since the epoch, if its caller chose its id. The server
+            chooses none twice, so no outcome of an earlier one can be taken for its own: zero.
     """
 
-    alone: bool = True
-    entered: float = field(default_factory=time.time)
+    def __init__(self, receive: Receive, chosen: str, others: dict[str, list[Exchange]]) -> None:
+        self._receive, self._chosen, self._others = receive, chosen, others
+        self._parts: list[bytes] = []
+        self._names: set[str] = set()
+        self.alone, self.entered = True, 0.0
+
+    async def receive(self) -> Message:
+        """Receive a message for the server, and read in it what the caller calls the request."""
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._parts.append(message.get("body", b""))
+            if not message.get("more_body", False):
+                self._enter()
+        return message
+
+    def body(self) -> bytes:
+        """What was received of the body."""
+        return b"".join(self._parts)
+
+    def leave(self) -> None:
+        """It is answered."""
+        for name in self._names:
+            same = self._others[name]
+            same.remove(self)
+            if not same:
+                del self._others[name]
+
+    def _enter(self) -> None:
+        self._names = {self._chosen, _chosen_in(self.body())} - {""}
+        self.entered = time.time() if self._names else 0.0
+        for name in self._names:
+            same = self._others.setdefault(name, [])
+            same.append(self)
+            if len(same) > 1:
+                for other in same:
+                    other.alone = False
 
 
 class Exchanges:
@@ -34,47 +73,24 @@ class Exchanges:
         self._open: dict[str, list[Exchange]] = {}
 
     @contextlib.contextmanager
-    def one(self, name: str) -> Iterator[Exchange]:
+    def one(self, receive: Receive, chosen: str) -> Iterator[Exchange]:
         """A request, while it is answered.
 
         Args:
-            name: What its caller calls it; empty: the server chooses, and never twice the same.
+            receive: The server's.
+            chosen: What its caller calls it in its headers; empty: nothing.
         """
-        exchange = Exchange()
-        if not name:
-            yield exchange
-            return
-        same = self._open.setdefault(name, [])
-        same.append(exchange)
-        if len(same) > 1:
-            for other in same:
-                other.alone = False
+        exchange = Exchange(receive, chosen, self._open)
         try:
             yield exchange
         finally:
-            same.remove(exchange)
-            if not same:
-                del self._open[name]
+            exchange.leave()
 
 
-class Recorded:
-    """The ``receive`` of a request, whose body can be read again.
-
-    Args:
-        receive: The server's.
-    """
-
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self._parts: list[bytes] = []
-
-    async def __call__(self) -> Message:
-        """Receive a message."""
-        message = await self._receive()
-        if message["type"] == "http.request":
-            self._parts.append(message.get("body", b""))
-        return message
-
-    def body(self) -> bytes:
-        """What was received of the body."""
-        return b"".join(self._parts)
+def _chosen_in(body: bytes) -> str:
+    try:
+        asked = json.loads(body)
+    except (ValueError, RecursionError):  # the server refuses it in words of its own
+        return ""
+    name = asked.get("request_id") if isinstance(asked, dict) else None
+    return name if isinstance(name, str) else ""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from value_steer.http.asgi import header, route
 from value_steer.http.controls import STATUS, THRESHOLDS, StatusRoute, ThresholdsRoute
 from value_steer.http.engines import Engines, Outcomes
-from value_steer.http.exchanges import Exchanges, Recorded
+from value_steer.http.exchanges import Exchanges
 from value_steer.http.notices import Notices
 from value_steer.http.replies import Reply
 from value_steer.http.scrape import Scrape
@@ -106,19 +106,18 @@ class _Server:
         if method == "GET" and path.rstrip("/") == "/metrics":
             await self._scrape(app, scope, receive, send)
             return
-        recorded = Recorded(receive)
-        surface = surface_of(path, recorded.body) if method == "POST" else None
-        if surface is None:
-            await app(scope, receive, send)
-            return
-        with self._exchanges.one(header(scope, b"x-request-id")) as exchange:
+        with self._exchanges.one(receive, header(scope, b"x-request-id")) as exchange:
+            surface = surface_of(path, exchange.body) if method == "POST" else None
+            if surface is None:
+                await app(scope, receive, send)
+                return
 
             async def find(names: Sequence[str], answer: int) -> Outcome | None:
                 if not exchange.alone or not await self._are_steered():
                     return None
                 return await self._outcomes.find(names, answer, exchange.entered)
 
-            await app(scope, recorded, Reply(send, surface, find, self._notices))
+            await app(scope, exchange.receive, Reply(send, surface, find, self._notices))
 
     async def _are_steered(self) -> bool:
         """Whether answers have outcomes at all; asked until it is known."""
