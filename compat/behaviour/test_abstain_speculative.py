@@ -69,6 +69,8 @@ def steered(
         if kind in {"same model", "other model"}:
             model = model_of("mistral") if kind == "same model" else others()
             config = {"method": "draft_model", "model": str(model), "num_speculative_tokens": 3}
+            if ASYNCHRONOUS:  # what vLLM does by default from 0.28 on, and before where it is asked
+                options = {**options, "async_scheduling": True}
         drafted = {} if config is None else {"speculative_config": config}
         abstain = {**section, "patience": patience, "min_tokens": min_tokens}
         return pool.get(EngineSpec(abstain=abstain, options={**options, **drafted}))
