@@ -1,4 +1,4 @@
-"""The command line of the compatibility machine: a menu of :mod:`compat.commands`."""
+"""The command line of the compatibility machine: a menu of ``compat.commands``."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from aiohttp import ClientSession
 
-    from benchmarks.kills.outcome import Outcome
+    from benchmarks.kills.outcome import Tally
     from benchmarks.soak.client import Answer
 
 SHARE = 0.2
@@ -95,7 +95,7 @@ class Kills:
     """
 
     def __init__(self, folder: Path, out: Path, blocks: int, *, plain: bool) -> None:
-        self.outcomes: list[tuple[Fault, Outcome]] = []
+        self.outcomes: list[tuple[Fault, Tally]] = []
         self.answers = 0
         self._folder, self._out, self._blocks, self._plain = folder, out, blocks, plain
         (folder / "traffic").mkdir()
@@ -121,7 +121,7 @@ class Kills:
         for ranks in self._alone:
             asyncio.run(self._recovered(ranks))
 
-    async def _one(self, victim: str, number: signal.Signals, ranks: int, seed: int) -> Outcome:
+    async def _one(self, victim: str, number: signal.Signals, ranks: int, seed: int) -> Tally:
         server = self._server(ranks, f"{seed}.log")
         try:
             async with server.session() as session:
@@ -168,7 +168,7 @@ class Kills:
         return read_traffic(self._folder / "traffic", head).answers
 
 
-def table(outcomes: Sequence[tuple[Fault, Outcome]]) -> None:
+def table(outcomes: Sequence[tuple[Fault, Tally]]) -> None:
     """Print what came of each fault."""
     print(
         "| process | signal | ranks | trials | whole answers | without outcome | cut | errors "

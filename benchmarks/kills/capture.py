@@ -54,7 +54,7 @@ FAULTS: tuple[Fault, ...] = tuple(itertools.product(_VICTIMS, _SIGNALS))
 
 
 @dataclass
-class Outcome:
+class Tally:
     """What came of the trials of one fault.
 
     Attributes:
@@ -92,7 +92,7 @@ class Captures:
         self.expected = self._kept("undisturbed")
         assert len(self.expected) == PROMPTS * SAMPLES
 
-    def killed(self, fault: Fault, seed: int, outcome: Outcome) -> None:
+    def killed(self, fault: Fault, seed: int, outcome: Tally) -> None:
         """Kill one at a point that the seed chooses, and let the next one do the rest."""
         victim, number = fault
         draw = random.Random(f"capture/{seed}")  # noqa: S311  (no secret)
@@ -201,7 +201,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("out/kills-capture"), help="for logs")
     options = parser.parse_args(argv)
     options.out.mkdir(parents=True, exist_ok=True)
-    started, outcomes = time.monotonic(), defaultdict[Fault, Outcome](Outcome)
+    started, outcomes = time.monotonic(), defaultdict[Fault, Tally](Tally)
     with tempfile.TemporaryDirectory() as folder:
         captures = Captures(Path(folder), options.out)
         for number in range(options.trials):

@@ -16,7 +16,7 @@ _ABORTED = "abort"
 
 
 @dataclass
-class Outcome:
+class Tally:
     """What came of a kill.
 
     Attributes:
@@ -40,7 +40,7 @@ class Outcome:
     broken: list[str] = field(default_factory=list)
 
 
-def judge(template: Template, expected: Answer, answer: Answer, outcome: Outcome) -> None:
+def judge(template: Template, expected: Answer, answer: Answer, outcome: Tally) -> None:
     """What is given out as an answer is one, or the beginning of one that does not say it ended."""
     if is_control(answer):
         outcome.controls += 1

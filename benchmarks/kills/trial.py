@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 import psutil
 
-from benchmarks.kills.outcome import Outcome, is_control, judge
+from benchmarks.kills.outcome import Tally, is_control, judge
 from benchmarks.soak import client
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ async def kill(  # noqa: PLR0913  (a trial has that many parts)
     expected: Mapping[int, Answer],
     templates: Sequence[Template],
     seed: int,
-) -> Outcome:
+) -> Tally:
     """Load a server, send one of its processes a signal, and wait for what comes of it.
 
     Args:
@@ -62,7 +62,7 @@ async def kill(  # noqa: PLR0913  (a trial has that many parts)
         seed: Chooses the requests and the moment.
     """
     draw = random.Random(f"kill/{seed}")  # noqa: S311  (no secret)
-    outcome = Outcome()
+    outcome = Tally()
     family = server.family()
     victims = [p for name, p in server.processes() if victim in (name, "all")]
     asked = iter([draw.choice(templates) for _ in range(_MOST)])
@@ -100,7 +100,7 @@ async def _stream(
     asked: Iterator[Template],
     gone: asyncio.Event,
     expected: Mapping[int, Answer],
-    outcome: Outcome,
+    outcome: Tally,
 ) -> None:
     """Ask one request after the other until the server is gone."""
     for template in asked:

@@ -12,7 +12,7 @@ import aiohttp
 from benchmarks.soak import client, serving
 from benchmarks.soak.comparison import difference
 from benchmarks.soak.record import Change, Sample
-from benchmarks.soak.schedule import PAIRS, Order, order
+from benchmarks.soak.schedule import PAIRS, Arrival, order
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,7 +104,7 @@ class LoadGenerator:
         for (number, pair), answer in (await self._alone()).items():
             self._record.compared += 1
             if (why := difference(before[number, pair], answer)) is not None:
-                asked = Order(self._record.finished, number, None, 1, pair)
+                asked = Arrival(self._record.finished, number, None, 1, pair)
                 template = self._templates[number]
                 self._record.fail("difference", asked, template, f"alone afterwards, {why}")
         del self._record.changes[started:]
@@ -124,7 +124,7 @@ class LoadGenerator:
         if self._open:
             await asyncio.wait(self._open)
 
-    async def _one(self, asked: Order) -> None:
+    async def _one(self, asked: Arrival) -> None:
         template = self._templates[asked.template]
         try:
             answer = await client.ask(self._session, template.body, asked.hang_up)

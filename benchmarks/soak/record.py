@@ -17,7 +17,7 @@ from compat import git
 
 if TYPE_CHECKING:
     from benchmarks.soak.client import Answer
-    from benchmarks.soak.schedule import Order, Template
+    from benchmarks.soak.schedule import Arrival, Template
 
 _ROOT = Path(__file__).parent.parent.parent
 SHOWN = 50
@@ -126,7 +126,7 @@ class Record:
         """Whether the server is without value-steer."""
         return bool(self.settings["plain"])
 
-    def take(self, order: Order, template: Template, answer: Answer) -> None:
+    def take(self, order: Arrival, template: Template, answer: Answer) -> None:
         """Take in an answer under load."""
         self.finished += 1
         self.tokens += len(answer.tokens)
@@ -141,7 +141,7 @@ class Record:
         elif answer.finish is not None and not self.plain:
             self.fail("without outcome", order, template, "the answer says nothing of steering")
 
-    def fail(self, what: str, order: Order, template: Template, why: str) -> None:
+    def fail(self, what: str, order: Arrival, template: Template, why: str) -> None:
         """Something that must not be has happened."""
         self.failed[what] += 1
         first = self.shown.setdefault(what, [])
@@ -152,7 +152,7 @@ class Record:
                 f"the request: {json.dumps(template.body)}"
             )
 
-    def _compare(self, order: Order, template: Template, answer: Answer) -> None:
+    def _compare(self, order: Arrival, template: Template, answer: Answer) -> None:
         self.compared += 1
         pairs: list[int | None] = [*self._in_force(answer)] if template.follows else [None]
         if template.follows and answer.told is not None:

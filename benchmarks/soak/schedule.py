@@ -66,7 +66,7 @@ class Template:
 
 
 @dataclass(frozen=True)
-class Order:
+class Arrival:
     """One request of a run.
 
     Attributes:
@@ -98,13 +98,13 @@ def catalogue(seed: int, templates: int) -> list[Template]:
     return [_template(number, kind, draw) for number, kind in enumerate(kinds)]
 
 
-def order(seed: int, number: int, templates: list[Template]) -> Order:
+def order(seed: int, number: int, templates: list[Template]) -> Arrival:
     """One request of a run, which depends on no other."""
     draw = random.Random(f"order/{seed}/{number}")  # noqa: S311  (no secret)
     template = draw.choice(templates)
     hangs_up = template.streams and draw.random() < _HANG_UP
     changes, at = divmod(number, _CHANGE)
-    return Order(
+    return Arrival(
         number=number,
         template=template.number,
         hang_up=draw.choice((0, 1, 2, 4, 8)) if hangs_up else None,

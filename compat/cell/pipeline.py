@@ -75,7 +75,7 @@ def run(target: RunTarget, services: Services, progress: Progress) -> RunResult:
     if target.discard and attempt.prepared is not None:
         try:
             target.isolation.discard(attempt.prepared)
-        except InfraError as error:  # what the cell has shown is not lost for it
+        except InfraError as error:  # what the cell found is not lost for it
             progress.note(f"the environment stays: {error}")
     return RunResult(
         target=target,

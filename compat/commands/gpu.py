@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from compat.cell.services import Services
     from compat.commands.options import Menu
     from compat.console import Progress
-    from compat.release.variants import Outcome, Summary
+    from compat.release.variants import Summary, VariantResult
     from compat.releases.candidates import Candidate
 
 _SHOWN = 16
@@ -142,7 +142,7 @@ def table(summary: Summary) -> Table:
     return shown
 
 
-def _ratio(outcome: Outcome, mode: str, *, on_gpus: bool) -> str:
+def _ratio(outcome: VariantResult, mode: str, *, on_gpus: bool) -> str:
     """What the clock says on a GPU; on a CPU, which others use too, what the processor does."""
     for ratio in outcome.ratios:
         if (ratio.mode, ratio.objections, ratio.requests) == (mode, 0, _SHOWN):
@@ -150,12 +150,12 @@ def _ratio(outcome: Outcome, mode: str, *, on_gpus: bool) -> str:
     return ""
 
 
-def _reasons(outcome: Outcome) -> list[str]:
+def _reasons(outcome: VariantResult) -> list[str]:
     told = dict.fromkeys(mode.reason for mode in outcome.modes if mode.reason)
     return [*told, *(problem.text for problem in outcome.problems)]
 
 
-def _codes(outcome: Outcome) -> list[ExitCode]:
+def _codes(outcome: VariantResult) -> list[ExitCode]:
     return [
         *(EXIT_CODES[mode.verdict] for mode in outcome.modes),
         *(problem.status for problem in outcome.problems),

@@ -12,7 +12,7 @@ from compat.registry import store
 from compat.release import inventory
 from compat.releases import upstream
 from compat.report import page
-from compat.report.standing import Yardstick
+from compat.report.states import Yardstick
 from value_steer import versions
 from value_steer.cli.arguments.types import PATH
 from value_steer.cli.places import NEW_FILE

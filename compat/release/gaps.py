@@ -31,7 +31,7 @@ class GapKind(str, Enum):
 
 
 EXPIRED = frozenset({GapKind.STALE, GapKind.OLD})
-"""What befalls good evidence by itself: a release waits, but the extra keeps the version."""
+"""Expired, not failed: a release waits, but the extra keeps the version."""
 
 
 @dataclass(frozen=True, slots=True)

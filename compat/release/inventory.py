@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from compat.releases.candidates import Candidate
     from compat.releases.policy import Policy
     from compat.releases.upstream import Upstream
-    from compat.report.standing import Yardstick
+    from compat.report.states import Yardstick
     from value_steer.registry.rows import Registry, Row
 
 REGISTRY = "validated_versions.json"

@@ -11,7 +11,7 @@ from compat import lanes
 from compat.release import gaps
 from compat.report import view
 from compat.report.model import Column, State
-from compat.report.standing import RUNNERS, Yardstick
+from compat.report.states import RUNNERS, Yardstick
 from value_steer.registry.model import Verdict
 
 if TYPE_CHECKING:

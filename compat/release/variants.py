@@ -119,7 +119,7 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class VariantResult:
     """What a variant came to.
 
     Attributes:
@@ -157,25 +157,27 @@ class Summary:
     lane: str
     gpus: int
     driver: str | None
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[VariantResult, ...]
 
 
 def run(session: Session, services: Services, progress: Progress) -> Summary:
     """Run every variant that this machine can run; what is known is on disk after each."""
-    outcomes: list[Outcome] = []
+    outcomes: list[VariantResult] = []
     summary = Summary(session.vllm, session.lane, session.gpus, session.driver, ())
     for variant in session.variants:
-        outcomes.append(_outcome(variant, session, services, progress))
+        outcomes.append(_result(variant, session, services, progress))
         summary = replace(summary, outcomes=tuple(outcomes))
         content = json.dumps(encode(summary), indent=2) + "\n"
         write_atomically(session.folder / SUMMARY, content.encode())
     return summary
 
 
-def _outcome(variant: Variant, session: Session, services: Services, progress: Progress) -> Outcome:
+def _result(
+    variant: Variant, session: Session, services: Services, progress: Progress
+) -> VariantResult:
     options = replace(variant.options, sync_check=session.sync_check if variant.gpus else None)
     told = options if variant.gpus else None
-    outcome = Outcome(variant.name, variant.title, variant.is_recorded, told)
+    outcome = VariantResult(variant.name, variant.title, variant.is_recorded, told)
     if session.gpus < variant.gpus:
         return replace(outcome, skipped="one GPU" if session.gpus else "no GPU")
     progress.console.print(f"\n[bold]{variant.title}[/bold]")

@@ -90,7 +90,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class TableCell:
     """A release on a model runner in a column.
 
     Attributes:
@@ -158,7 +158,7 @@ class Release:
     """
 
     vllm: str
-    cells: tuple[Cell, ...]
+    cells: tuple[TableCell, ...]
     contracts: dict[str, Contracts]
     is_supported: bool
     last_good: str | None
@@ -168,7 +168,7 @@ class Release:
     runner_default: str | None
 
     @property
-    def evidence(self) -> tuple[tuple[Cell, Finding], ...]:
+    def evidence(self) -> tuple[tuple[TableCell, Finding], ...]:
         """Everything that rests on a row, with its cell."""
         return tuple((c, f) for c in self.cells for f in c.findings if f.row is not None)
 

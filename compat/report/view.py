@@ -11,7 +11,7 @@ from packaging.version import Version
 from compat.report.devices import DEVICES
 from compat.report.model import Answer, Column, Contracts, Minor, Moved, Release
 from compat.report.sentence import Asked, Part, sentence
-from compat.report.standing import (
+from compat.report.states import (
     MODES,
     RUNNERS,
     Known,

@@ -132,7 +132,7 @@ class WorkflowRun:
                 shutil.rmtree(path)
             except FileNotFoundError:
                 continue  # not every job sets a Python up
-            except OSError as error:  # no reason to lose what the job has shown
+            except OSError as error:  # no reason to lose what the job found
                 self.say(f"  note: {path} stays ({error})")
 
     def _result(self, name: str) -> Outcome:

@@ -12,14 +12,14 @@ from benchmarks.soak import report
 from benchmarks.soak.census import census
 from benchmarks.soak.client import Answer
 from benchmarks.soak.record import SHOWN, Change, Record, Sample, Usage
-from benchmarks.soak.schedule import CYCLE, Order, Template
+from benchmarks.soak.schedule import CYCLE, Arrival, Template
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _FIXED = Template(0, "own", {"stream": True}, follows=False)
 _FOLLOWS = Template(1, "default", {"stream": True}, follows=True)
-_ORDER = Order(3, 0, None, 40, None)
+_ORDER = Arrival(3, 0, None, 40, None)
 _TOLD: dict[str, Any] = {"outcome": "steered", "unscored": 0}
 
 

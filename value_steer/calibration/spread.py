@@ -58,7 +58,7 @@ def reward_spread(
         labels: How good each response is.
         prompts: Prompt of each response.
         rewards: Where the intervals are wanted.
-        resamples: How often prompts are drawn again.
+        resamples: How often prompts are resampled.
 
     Returns:
         For each reward the largest threshold, which acts more often, and the smallest.

@@ -41,7 +41,7 @@ _RELEASE = (
 )
 
 
-class Outcome(str, Enum):
+class CheckResult(str, Enum):
     """How a check ended: ``notice`` is worth reading, ``failed`` is what would not work."""
 
     OK = "ok"
@@ -61,7 +61,7 @@ class Check:
     """
 
     name: str
-    outcome: Outcome
+    outcome: CheckResult
     detail: str
     remedy: str | None = None
 
@@ -70,13 +70,13 @@ def installed() -> Iterator[Check]:
     """The package, what it stands on, and its extras."""
     core = ", ".join(f"{name} {version(name)}" for name in _CORE)
     detail = f"{__version__}, Python {platform.python_version()}, {core}"
-    yield Check("value-steer", Outcome.OK, detail)
+    yield Check("value-steer", CheckResult.OK, detail)
     for extra in EXTRAS:
         if lacking := missing(extra):
             remedy = f'pip install "value-steer[{extra}]", if you need it'
-            yield Check(f"extra {extra}", Outcome.NOTICE, f"lacks {', '.join(lacking)}", remedy)
+            yield Check(f"extra {extra}", CheckResult.NOTICE, f"lacks {', '.join(lacking)}", remedy)
         else:
-            yield Check(f"extra {extra}", Outcome.OK, "complete")
+            yield Check(f"extra {extra}", CheckResult.OK, "complete")
 
 
 def environment() -> Iterator[Check]:
@@ -85,13 +85,13 @@ def environment() -> Iterator[Check]:
         versions.check_environment()
         disabled = is_disabled()
     except SettingsError as error:
-        yield Check("environment", Outcome.FAILED, str(error), "set it so, or unset it")
+        yield Check("environment", CheckResult.FAILED, str(error), "set it so, or unset it")
         return
     if disabled:
         detail = "VALUE_STEER_DISABLE is set: every request is served unsteered"
-        yield Check("environment", Outcome.NOTICE, detail, "unset it to steer")
+        yield Check("environment", CheckResult.NOTICE, detail, "unset it to steer")
     else:
-        yield Check("environment", Outcome.OK, "nothing switches steering off")
+        yield Check("environment", CheckResult.OK, "nothing switches steering off")
 
 
 def serving(model: Model | None) -> Iterator[Check]:
@@ -101,14 +101,14 @@ def serving(model: Model | None) -> Iterator[Check]:
         release = tree.version()
     except ContractError as error:
         remedy = 'pip install "value-steer[vllm]"; heads can be trained without it'
-        yield Check("vLLM", Outcome.FAILED, str(error), remedy)
+        yield Check("vLLM", CheckResult.FAILED, str(error), remedy)
         return
-    yield Check("vLLM", Outcome.OK, f"{release or 'of unknown version'} on lane {lane()}")
+    yield Check("vLLM", CheckResult.OK, f"{release or 'of unknown version'} on lane {lane()}")
     default = runner_default(Sources(tree))
-    yield Check("model runner by default", Outcome.OK, default.rule.value)
+    yield Check("model runner by default", CheckResult.OK, default.rule.value)
     architectures = () if model is None else model.architectures
     for architecture in architectures:
-        yield Check(f"runner for {architecture}", Outcome.OK, default.of(architecture))
+        yield Check(f"runner for {architecture}", CheckResult.OK, default.of(architecture))
     used = _used(default, architectures)
     yield from _contracts(tree, used)
     if release is not None:
@@ -130,11 +130,11 @@ def _contracts(tree: InstalledTree, used: frozenset[Runner]) -> Iterator[Check]:
     for runner, found in broken.items():
         name = f"contracts on {runner.value}"
         if not found:
-            yield Check(name, Outcome.OK, "hold")
+            yield Check(name, CheckResult.OK, "hold")
             continue
         fails = runner in used and (not works or len(used) == 1)
         detail = f"{len(found)} of {len(report.on(runner))} do not hold"
-        yield Check(name, Outcome.FAILED if fails else Outcome.NOTICE, detail, _RELEASE)
+        yield Check(name, CheckResult.FAILED if fails else CheckResult.NOTICE, detail, _RELEASE)
 
 
 def _evidence(release: str, used: frozenset[Runner]) -> Iterator[Check]:
@@ -142,16 +142,16 @@ def _evidence(release: str, used: frozenset[Runner]) -> Iterator[Check]:
         path = versions.registry_path()
         registry, digest = read_registry(path), versions.engine_digest()
     except RegistryError as error:
-        yield Check("evidence", Outcome.FAILED, str(error), "install value-steer again")
+        yield Check("evidence", CheckResult.FAILED, str(error), "install value-steer again")
         return
     for runner in Runner:
         for mode in Mode:
             cell = Cell(release, lane(), runner.value, mode.value)
             found = versions.assess(cell, registry.rows, digest, registry.static)
-            outcome = Outcome.OK if found.standing is Standing.VALIDATED else Outcome.NOTICE
-            refused = outcome is Outcome.NOTICE and _is_evidence_demanded()
+            outcome = CheckResult.OK if found.standing is Standing.VALIDATED else CheckResult.NOTICE
+            refused = outcome is CheckResult.NOTICE and _is_evidence_demanded()
             if runner in used and (refused or found.standing is Standing.KNOWN_BAD):
-                outcome = Outcome.FAILED
+                outcome = CheckResult.FAILED
             remedy = f"{versions.ENVIRONMENT_VARIABLE}=error demands evidence" if refused else None
             detail = f"{found.standing.value}: {found.message}"
             yield Check(f"{mode.value} on {runner.value}", outcome, detail, remedy)
@@ -178,24 +178,24 @@ def of_head(head: ValueHead, path: Path, model: Path | None) -> Iterator[Check]:
     card = head.card
     name = f"head {path}"
     detail = f"loads, {head.architecture.value}, hidden size {head.hidden_size}"
-    yield Check(name, Outcome.OK, detail + ("" if model is None else f", fits {model}"))
+    yield Check(name, CheckResult.OK, detail + ("" if model is None else f", fits {model}"))
     backbone = card.backbone or "not stated"
     read = f"features {card.feature.capture}, backbone {backbone}"
     if card.scores is None:
         remedy = 'state "scores" in additional_config, or train and save the head with it'
-        yield Check("head's card", Outcome.NOTICE, f"scores not stated, {read}", remedy)
+        yield Check("head's card", CheckResult.NOTICE, f"scores not stated, {read}", remedy)
     else:
-        yield Check("head's card", Outcome.OK, f"scores {card.scores.value}, {read}")
+        yield Check("head's card", CheckResult.OK, f"scores {card.scores.value}, {read}")
     remedy = "value-steer calibrate gives it one; else state a threshold in additional_config"
     if card.threshold is None:
-        yield Check("head's threshold", Outcome.NOTICE, "none", remedy)
+        yield Check("head's threshold", CheckResult.NOTICE, "none", remedy)
     elif card.threshold == NEVER:
         detail = "never: it acts on nothing, because too few good responses were at hand"
-        yield Check("head's threshold", Outcome.NOTICE, detail, "value-steer calibrate on more")
+        yield Check("head's threshold", CheckResult.NOTICE, detail, "value-steer calibrate on more")
     else:
-        yield Check("head's threshold", Outcome.OK, str(card.threshold))
+        yield Check("head's threshold", CheckResult.OK, str(card.threshold))
     for curve in card.curves:
         group = "" if curve.group is None else f", group {curve.group}"
         reach = f"{curve.points[0][0]:g} to {curve.points[-1][0]:g}, n = {curve.n}{group}"
         detail = "; ".join((reach, *curve_lines(curve)))
-        yield Check(f"curve of {curve.quantity}", Outcome.OK, detail)
+        yield Check(f"curve of {curve.quantity}", CheckResult.OK, detail)

@@ -6,7 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from value_steer.cli.checks import Outcome, environment, installed, of_head, serving
+from value_steer.cli.checks import CheckResult, environment, installed, of_head, serving
 from value_steer.cli.model import read_model
 from value_steer.cli.one_line import one_line
 from value_steer.records.codec import encode
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from value_steer.cli.checks import Check
 
-_WIDTH = max(len(outcome.value) for outcome in Outcome)
+_WIDTH = max(len(outcome.value) for outcome in CheckResult)
 
 
 def run(options: Namespace) -> int:
@@ -35,7 +35,7 @@ def run(options: Namespace) -> int:
     if options.head is not None:
         head = load_value_head(options.head, hidden_size=model.hidden_size if model else None)
         checks += of_head(head, options.head, options.model)
-    failed = sum(check.outcome is Outcome.FAILED for check in checks)
+    failed = sum(check.outcome is CheckResult.FAILED for check in checks)
     if options.json:
         body = {"ok": not failed, "checks": [encode(check) for check in checks]}
         sys.stdout.write(json.dumps(body, indent=2) + "\n")

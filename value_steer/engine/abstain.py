@@ -110,7 +110,7 @@ class Abstainer:
             feature: The hidden states that ``lm_head`` consumed, ``[rows, hidden]``.
             rows: The batch, in the same order.
             logits: ``[rows, vocabulary]``, before they are sampled.
-            refused: Rows whose last token value filtering takes back, ``[rows]`` bool; ``None``:
+            refused: Rows whose last token value filtering rolls back, ``[rows]`` bool; ``None``:
                 it takes none back.
         """
         forced = None

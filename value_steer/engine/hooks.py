@@ -3,7 +3,7 @@
 A step is followed where the runner's two calls begin, because every executor comes through them.
 The feature is the tensor that ``compute_logits`` receives, one row per request that samples. The
 decision is taken where the runner calls its sampler: after the grammar bitmask, with the rows in
-the order of the batch, and before the sampled tokens are booked.
+the order of the batch, and before the sampled tokens are recorded.
 """
 
 from __future__ import annotations

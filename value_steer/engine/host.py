@@ -102,7 +102,7 @@ def refuse_unsupported(vllm_config: VllmConfig) -> None:
 
 
 def refuse_unfilterable(vllm_config: VllmConfig) -> None:
-    """Refuse every configuration in which a token cannot be held and taken back.
+    """Refuse every configuration in which a token cannot be held and rolled back.
 
     Raises:
         UnsupportedError: Names each offending setting and what to do about it.

@@ -176,7 +176,7 @@ def test_an_interrupt_leaves_the_registry_alone(run: Run) -> None:
     assert registry.read_text("utf-8") == store.render(FORMER)
 
 
-def test_a_polite_kill_is_an_interrupt(run: Run) -> None:
+def test_sigterm_is_an_interrupt(run: Run) -> None:
     """SIGTERM, as a CI system sends it, ends a run as Ctrl-C does."""
     code, _ = run(FakeIsolation(killed=True))
 

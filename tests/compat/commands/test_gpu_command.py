@@ -205,7 +205,7 @@ def test_a_variant_that_fails_costs_itself_alone(
 def test_a_benchmark_that_fails_costs_no_evidence(
     fake: FakeIsolation, told: str, machine: Machine, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What the suite has shown is recorded; that something is missing is told."""
+    """What the suite found is recorded; that something is missing is told."""
     assert machine.run(fake, "--vllm", "0.28") == ExitCode.NO_EVIDENCE
 
     outcome = machine.summary()["outcomes"]["v2"]

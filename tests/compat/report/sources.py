@@ -11,7 +11,7 @@ from packaging.version import Version
 from compat.releases.candidates import Build, Candidate, Wheel
 from compat.releases.policy import CellKind
 from compat.releases.upstream import Upstream
-from compat.report.standing import Yardstick
+from compat.report.states import Yardstick
 from compat.report.view import Sources
 from tests.compat.samples import HASH, PASSED, failed
 from value_steer.registry.model import Cell, StaticCheck, Verdict

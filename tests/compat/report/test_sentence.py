@@ -10,7 +10,7 @@ from compat.report import sentence as sentences
 from compat.report.devices import DEVICES
 from compat.report.model import Contracts, Finding, State, Symbol
 from compat.report.sentence import Asked, Part, sentence
-from compat.report.standing import MODES
+from compat.report.states import MODES
 from tests.compat.samples import FAILED, PASSED
 from value_steer.registry.model import Cause
 

@@ -14,7 +14,7 @@ PROMPT, LONGEST = 4, 10
 
 
 class Host:
-    """Notes what it sees while it schedules, and books one placeholder per row and step."""
+    """Notes what it sees while it schedules, and adds one placeholder per row and step."""
 
     def __init__(self, longest: int = LONGEST, *, name: str = "") -> None:
         self.requests: dict[str, Any] = {}

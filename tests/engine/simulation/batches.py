@@ -168,7 +168,7 @@ class Model:
 
 
 class Runner:
-    """A model runner of the host, without its books.
+    """A model runner of the host, without its bookkeeping.
 
     Attributes:
         asynchronous: Whether steps overlap.

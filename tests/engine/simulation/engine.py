@@ -156,7 +156,7 @@ class Engine:
             for i, request in list(left.items()):
                 if request.ask.at <= count:
                     self.scheduler.add_request(left.pop(i))
-            self._befall(count)
+            self._disturb(count)
             if not (left or self.scheduler.requests or self._in_flight):
                 break
             self._step()
@@ -173,7 +173,7 @@ class Engine:
         )
         return 100 + 20 * tokens * len(self.trace.asks)
 
-    def _befall(self, count: int) -> None:
+    def _disturb(self, count: int) -> None:
         if count in self.trace.resets:
             self.scheduler.reset_prefix_cache()
         gone = [r.request_id for r in self.requests if r.ask.aborted == count]

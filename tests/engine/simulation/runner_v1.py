@@ -135,7 +135,7 @@ class FakeV1(Runner):
         return Row(name, state.ask, fed, start, state.blocks, complete=end >= known)
 
     def sample_tokens(self, grammar: Mapping[str, Sequence[bool]]) -> Any:
-        """Sample the batch, and book it."""
+        """Sample the batch, and record it."""
         sampled = self._sample(grammar)
         output, batch = self._output(sampled), self.input_batch
         if self.asynchronous:

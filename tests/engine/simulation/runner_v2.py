@@ -71,7 +71,7 @@ class FakeV2(Runner):
         return Row(name, known.ask, fed, start, known.block_ids, complete=end >= len(prefill))
 
     def sample_tokens(self, grammar: Mapping[str, Sequence[bool]]) -> Any:
-        """Sample the batch, and book it."""
+        """Sample the batch, and record it."""
         ids = [row.id for row in self.batch]
         sampled = self._sample(grammar, SimpleNamespace(req_ids=ids))
         output = self._output(sampled)

@@ -1,4 +1,4 @@
-"""What happens in one simulated run: the engine, its requests, and what befalls them."""
+"""What happens in one simulated run: the engine, its requests, and what happens to them."""
 
 from __future__ import annotations
 

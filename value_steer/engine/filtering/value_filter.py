@@ -140,7 +140,7 @@ class ValueFilter:
     def decide(
         self, look: Look | None, output: Any, fired: Sequence[bool], report: StepReport
     ) -> Verdicts:
-        """Decide what each row gives out, and change what the host books where it takes it back.
+        """Decide what each row gives out, and change what the host records where it rolls it back.
 
         Args:
             look: What the head said.
@@ -192,7 +192,7 @@ class ValueFilter:
         return step.verdicts
 
     def _carry_out(self, step: Step, output: Any, report: StepReport) -> None:
-        """Change what the host books, and tell everybody who has to know."""
+        """Change what the host records, and tell everybody who has to know."""
         if step.again:
             tokens = {one.row: token for one, token in step.again.items()}
             self._runner.run_again(output, tokens, list(self._row_of))

@@ -34,7 +34,7 @@ _ROWS = tuple((action, constrained) for action in AbstainAction for constrained 
 
 _SCRIPT, _START, _OPENED, _CLOSED = range(4)
 _RECENT = 4
-"""Positions that may be taken back: one by a refusal, and what was in flight at a preemption."""
+"""Positions that may be rolled back: one by a refusal, and what was in flight at a preemption."""
 _WIDTH = 4 + 2 * _RECENT
 _UNUSED = -1  # no token
 
@@ -93,7 +93,7 @@ class Forcing:
             for token in ((reasoning.start, reasoning.end) if reasoning else (None, None))
         ]
         # Of each slot: its script and where that began, where reasoning was opened and closed last,
-        # and the same for each of the last positions, which may be taken back.
+        # and the same for each of the last positions, which may be rolled back.
         self._state = torch.zeros((0, _WIDTH), dtype=torch.int32, device=device)
         self.active = False
 
@@ -173,7 +173,7 @@ class Forcing:
         state = self._state[self._slots]
         for column, token in zip((_OPENED, _CLOSED), self._tokens, strict=True):
             place = (_recent(column).start + positions % _RECENT).long().unsqueeze(1)
-            # What leaves the last positions is final; what lies ahead was taken back.
+            # What leaves the last positions is final; what lies ahead was rolled back.
             leaving = state.gather(1, place).squeeze(1)
             final = torch.where(leaving < positions, leaving, -1)
             state[:, column] = torch.maximum(state[:, column], final)

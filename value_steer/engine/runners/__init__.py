@@ -18,7 +18,7 @@ class ModelRunner(Protocol):
     def run_again(self, output: Any, tokens: Mapping[int, int], ids: Sequence[str]) -> None:
         """Let rows take their last position again, ending in another token there.
 
-        Between the host's sampling and its bookkeeping, so that what it books is that token.
+        Between the host's sampling and its bookkeeping, so that what it records is that token.
 
         Args:
             output: What the host's sampler gave, changed in place.

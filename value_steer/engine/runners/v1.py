@@ -28,7 +28,7 @@ class RunnerV1:
         self._runner = runner
 
     def run_again(self, output: Any, tokens: Mapping[int, int], ids: Sequence[str]) -> None:
-        """See :meth:`ModelRunner.run_again`: the host books what it samples behind the last token.
+        """See :meth:`ModelRunner.run_again`: the host puts what it samples behind the last one.
 
         So the last token is taken off first.
         """

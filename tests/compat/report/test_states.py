@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from compat.report.model import Column, State, Symbol
-from compat.report.standing import Known, cell, column_of
+from compat.report.states import Known, cell, column_of
 from tests.compat.report.sources import (
     ALL_KINDS,
     KINDS,

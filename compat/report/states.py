@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
-from compat.report.model import Cell, Column, Finding, State, Symbol
+from compat.report.model import Column, Finding, State, Symbol, TableCell
 from value_steer import versions
 from value_steer.contracts.surface import Mode
 from value_steer.registry import model as registry
@@ -106,7 +106,7 @@ def column_of(lane: str) -> Column:
     return Column.ASYNC if lane.endswith("-async") else Column.CPU
 
 
-def cell(known: Known, runner: str, column: Column, of: Matrix) -> Cell:
+def cell(known: Known, runner: str, column: Column, of: Matrix) -> TableCell:
     """A release on a runner in a column, with all lanes that have rows of it."""
     own = dict.fromkeys(row.cell.lane for row in known.rows if _is_in(row, runner, column, of))
     lanes = tuple(own) or (of.lane(column, runner),)
@@ -114,7 +114,7 @@ def cell(known: Known, runner: str, column: Column, of: Matrix) -> Cell:
     findings = tuple(sorted(found, key=lambda finding: -finding.state.gravity))
     state = findings[0].state
     commands = [command(known.vllm, lane, runner) for lane in lanes]
-    return Cell(
+    return TableCell(
         runner=runner,
         column=column,
         findings=findings,
