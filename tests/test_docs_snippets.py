@@ -88,6 +88,15 @@ def test_the_readme_counts_the_contracts_as_they_are() -> None:
     }
 
 
+def test_contributing_names_every_session() -> None:
+    """Of those for one release each, an example."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = {re.sub(r"\d.*", "", name) for name in re.findall(r"(?<!\S)nox -s ([\w.-]+)", text)}
+    named |= set(re.findall(r"bench-\w+", text))
+
+    assert {re.sub(r"\d.*", "", name) for name in sessions()} - named == set()
+
+
 def test_every_subcommand_is_described() -> None:
     """With its one-line summary's table row and an example or more."""
     document = ROOT / "docs" / "cli.md"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from compat.release.inventory import Inventory
-    from compat.report.model import Cell, Minor
+    from compat.report.model import Minor, TableCell
     from value_steer.registry.model import StaticCheck
     from value_steer.registry.rows import Row
 
@@ -97,7 +97,7 @@ def _minor(minor: Minor) -> str:
     return _line([head.vllm, contracts, *map(_symbol, head.cells), day])
 
 
-def _symbol(cell: Cell) -> str:
+def _symbol(cell: TableCell) -> str:
     word = cell.named(_WORDS.get(cell.state, cell.state.word))
     return f"{cell.state.symbol.value} {word}"
 
