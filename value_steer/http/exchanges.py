@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +26,7 @@ class Exchange:
             choice; otherwise nobody can say whose an outcome is.
         entered: When it came, in seconds since the epoch, if its caller chose its id. The server
             chooses none twice, so no outcome of an earlier one can be taken for its own: zero.
+        asked: Its body, once it is complete; empty if it is no JSON object.
     """
 
     def __init__(self, receive: Receive, chosen: str, others: dict[str, list[Exchange]]) -> None:
@@ -33,6 +34,7 @@ class Exchange:
         self._parts: list[bytes] = []
         self._names: set[str] = set()
         self.alone, self.entered = True, 0.0
+        self.asked: dict[str, Any] = {}
 
     async def receive(self) -> Message:
         """Receive a message for the server, and read in it what the caller calls the request."""
@@ -40,12 +42,10 @@ class Exchange:
         if message["type"] == "http.request":
             self._parts.append(message.get("body", b""))
             if not message.get("more_body", False):
+                self.asked = _read(b"".join(self._parts))
+                self._parts.clear()
                 self._enter()
         return message
-
-    def body(self) -> bytes:
-        """What was received of the body."""
-        return b"".join(self._parts)
 
     def leave(self) -> None:
         """It is answered."""
@@ -56,7 +56,8 @@ class Exchange:
                 del self._others[name]
 
     def _enter(self) -> None:
-        self._names = {self._chosen, _chosen_in(self.body())} - {""}
+        own = self.asked.get("request_id")
+        self._names = {self._chosen, own if isinstance(own, str) else ""} - {""}
         self.entered = time.time() if self._names else 0.0
         for name in self._names:
             same = self._others.setdefault(name, [])
@@ -87,10 +88,9 @@ class Exchanges:
             exchange.leave()
 
 
-def _chosen_in(body: bytes) -> str:
+def _read(body: bytes) -> dict[str, Any]:
     try:
         asked = json.loads(body)
     except (ValueError, RecursionError):  # the server refuses it in words of its own
-        return ""
-    name = asked.get("request_id") if isinstance(asked, dict) else None
-    return name if isinstance(name, str) else ""
+        return {}
+    return asked if isinstance(asked, dict) else {}

@@ -107,7 +107,7 @@ class _Server:
             await self._scrape(app, scope, receive, send)
             return
         with self._exchanges.one(receive, header(scope, b"x-request-id")) as exchange:
-            surface = surface_of(path, exchange.body) if method == "POST" else None
+            surface = surface_of(path, lambda: exchange.asked) if method == "POST" else None
             if surface is None:
                 await app(scope, receive, send)
                 return

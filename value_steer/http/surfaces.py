@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -75,14 +74,14 @@ class Completions(Chat):
         request: Returns the body of the request.
     """
 
-    def __init__(self, request: Callable[[], bytes]) -> None:
+    def __init__(self, request: Callable[[], Body]) -> None:
         self._request = request
         self._choices = 0
 
     def _place(self, name: str, choice: Body) -> Place:
         index: int = choice["index"]
         if index and not self._choices:  # the first choice is the first, whatever was asked for
-            asked = json.loads(self._request()).get("n") or 1
+            asked = self._request().get("n") or 1
             self._choices = int(float(asked))  # the server takes "2" and 2.0 as well
         prompt, answer = divmod(index, self._choices or 1)
         return Place(choice, (f"{name}-{prompt}",), answer)
@@ -127,7 +126,7 @@ class Responses:
         return self.whole(data["response"]) if ended else []
 
 
-def surface_of(path: str, request: Callable[[], bytes]) -> Surface | None:
+def surface_of(path: str, request: Callable[[], Body]) -> Surface | None:
     """The API behind a path; ``None`` if it is not one whose answers are steered.
 
     Args:
