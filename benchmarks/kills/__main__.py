@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from aiohttp import ClientSession
 
-    from benchmarks.kills.outcome import Tally
+    from benchmarks.kills.tally import Tally
     from benchmarks.soak.client import Answer
 
 SHARE = 0.2
@@ -71,8 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for number in range(options.trials):
             kills.one(FAULTS[number % len(FAULTS)], options.seed + number)
         kills.recover()
-        table(kills.outcomes)
-    broken = sum(bool(found.broken) for _, found in kills.outcomes)
+        table(kills.tallies)
+    broken = sum(bool(found.broken) for _, found in kills.tallies)
     print(
         f"{options.trials} trials from seed {options.seed} at {commit()}: {broken} with a broken "
         f"promise, {time.monotonic() - started:.0f} s; {kills.answers} recorded answers are read"
@@ -90,12 +90,12 @@ class Kills:
         plain: Whether they are without value-steer.
 
     Attributes:
-        outcomes: What came of each, in order.
+        tallies: What came of each, in order.
         answers: Recorded ones that can be read.
     """
 
     def __init__(self, folder: Path, out: Path, blocks: int, *, plain: bool) -> None:
-        self.outcomes: list[tuple[Fault, Tally]] = []
+        self.tallies: list[tuple[Fault, Tally]] = []
         self.answers = 0
         self._folder, self._out, self._blocks, self._plain = folder, out, blocks, plain
         (folder / "traffic").mkdir()
@@ -108,13 +108,13 @@ class Kills:
     def one(self, fault: Fault, seed: int) -> None:
         """Start a server, load it and kill it; then what it recorded has to be readable."""
         victim, number, ranks = fault
-        outcome = asyncio.run(self._one(victim, number, ranks, seed))
+        tally = asyncio.run(self._one(victim, number, ranks, seed))
         if not self._plain:
             before, self.answers = self.answers, len(self._recorded())
             if self.answers < before:
-                outcome.broken.append(f"{before} recorded answers were there, now {self.answers}")
-        self.outcomes.append((fault, outcome))
-        print(f"seed {seed}: {victim}, {number.name}, {ranks} ranks: {outcome}", flush=True)
+                tally.broken.append(f"{before} recorded answers were there, now {self.answers}")
+        self.tallies.append((fault, tally))
+        print(f"seed {seed}: {victim}, {number.name}, {ranks} ranks: {tally}", flush=True)
 
     def recover(self) -> None:
         """After the last kill a server answers as the first one did."""
@@ -127,20 +127,20 @@ class Kills:
             async with server.session() as session:
                 await server.come_up(session)
                 changed = await self._changed(session, ranks)
-                outcome = await trial.kill(
+                tally = await trial.kill(
                     server, session, victim, number, self._alone[ranks], self._templates, seed
                 )
         finally:
             server.end()
-        outcome.broken += changed
-        return outcome
+        tally.broken += changed
+        return tally
 
     async def _recovered(self, ranks: int) -> None:
         server = self._server(ranks, f"last-{ranks}.log")
         try:
             async with server.session() as session:
                 await server.come_up(session)
-                self.outcomes[-1][1].broken += await self._changed(session, ranks)
+                self.tallies[-1][1].broken += await self._changed(session, ranks)
         finally:
             server.end()
 
@@ -168,19 +168,19 @@ class Kills:
         return read_traffic(self._folder / "traffic", head).answers
 
 
-def table(outcomes: Sequence[tuple[Fault, Tally]]) -> None:
+def table(tallies: Sequence[tuple[Fault, Tally]]) -> None:
     """Print what came of each fault."""
     print(
         "| process | signal | ranks | trials | whole answers | without outcome | cut | errors "
         "| clients left waiting | trials with processes left | broken |"
     )
     print(f"|{'---|' * 11}")
-    trials = Counter(fault for fault, _ in outcomes)
+    trials = Counter(fault for fault, _ in tallies)
     for fault, count in trials.items():
-        of = [outcome for other, outcome in outcomes if other == fault]
-        left = sum(bool(outcome.remaining) for outcome in of)
+        of = [tally for other, tally in tallies if other == fault]
+        left = sum(bool(tally.remaining) for tally in of)
         sums = [sum(getattr(o, name) for o in of) for name in _COLUMNS]
-        broken = sum(bool(outcome.broken) for outcome in of)
+        broken = sum(bool(tally.broken) for tally in of)
         name, number, ranks = fault
         cells = (name, number.name, ranks, count, *sums, left, broken)
         print(f"| {' | '.join(map(str, cells))} |")

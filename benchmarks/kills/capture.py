@@ -54,7 +54,7 @@ FAULTS: tuple[Fault, ...] = tuple(itertools.product(_VICTIMS, _SIGNALS))
 
 
 @dataclass
-class Tally:
+class FaultTally:
     """What came of the trials of one fault.
 
     Attributes:
@@ -92,7 +92,7 @@ class Captures:
         self.expected = self._kept("undisturbed")
         assert len(self.expected) == PROMPTS * SAMPLES
 
-    def killed(self, fault: Fault, seed: int, outcome: Tally) -> None:
+    def killed(self, fault: Fault, seed: int, tally: FaultTally) -> None:
         """Kill one at a point that the seed chooses, and let the next one do the rest."""
         victim, number = fault
         draw = random.Random(f"capture/{seed}")  # noqa: S311  (no secret)
@@ -101,22 +101,22 @@ class Captures:
         self._wait_for(name, command, draw.randrange(PROMPTS * SAMPLES))
         time.sleep(draw.uniform(0, _LONGEST_WAIT))
         _send(command, victim, number)
-        outcome.trials += 1
+        tally.trials += 1
         try:
             command.wait(_PATIENCE)
         except subprocess.TimeoutExpired:
-            outcome.hung += 1
+            tally.hung += 1
         _end(command)
-        outcome.stopped += command.wait() != 0
+        tally.stopped += command.wait() != 0
         kept = self._kept(name)
-        outcome.kept += len(kept)
-        outcome.broken += self._wrong(kept, f"seed {seed}, after the kill")
+        tally.kept += len(kept)
+        tally.broken += self._wrong(kept, f"seed {seed}, after the kill")
         if (status := self._finish(name)) != 0:
-            outcome.broken.append(f"seed {seed}: the next run ended with {status}")
+            tally.broken.append(f"seed {seed}: the next run ended with {status}")
         whole = self._kept(name)
-        outcome.broken += self._wrong(whole, f"seed {seed}, after the next run")
+        tally.broken += self._wrong(whole, f"seed {seed}, after the next run")
         if missing := self.expected.keys() - whole.keys():
-            outcome.broken.append(f"seed {seed}: {len(missing)} responses are missing")
+            tally.broken.append(f"seed {seed}: {len(missing)} responses are missing")
 
     def _wrong(self, kept: dict[ResponseKey, ResponseFeatures], when: str) -> list[str]:
         return [
@@ -201,20 +201,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("out/kills-capture"), help="for logs")
     options = parser.parse_args(argv)
     options.out.mkdir(parents=True, exist_ok=True)
-    started, outcomes = time.monotonic(), defaultdict[Fault, Tally](Tally)
+    started, tallies = time.monotonic(), defaultdict[Fault, FaultTally](FaultTally)
     with tempfile.TemporaryDirectory() as folder:
         captures = Captures(Path(folder), options.out)
         for number in range(options.trials):
             fault = FAULTS[number % len(FAULTS)]
-            captures.killed(fault, options.seed + number, found := outcomes[fault])
+            captures.killed(fault, options.seed + number, found := tallies[fault])
             print(f"seed {options.seed + number}: {fault[0]}, {fault[1].name}, so far {found}")
     print("| process | signal | trials | stopped | hung | responses kept | broken |")
     print(f"|{'---|' * 7}")
-    for (victim, kind), found in outcomes.items():
+    for (victim, kind), found in tallies.items():
         counts = (found.trials, found.stopped, found.hung, found.kept, len(found.broken))
         cells = (victim, kind.name, *counts)
         print(f"| {' | '.join(map(str, cells))} |")
-    broken = [why for found in outcomes.values() for why in found.broken]
+    broken = [why for found in tallies.values() for why in found.broken]
     print(*broken, sep="\n")
     print(
         f"{options.trials} trials from seed {options.seed} at {commit()}: {len(broken)} broken "

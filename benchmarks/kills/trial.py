@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 import psutil
 
-from benchmarks.kills.outcome import Tally, is_control, judge
+from benchmarks.kills.tally import Tally, is_control, judge
 from benchmarks.soak import client
 
 if TYPE_CHECKING:
@@ -62,14 +62,13 @@ async def kill(  # noqa: PLR0913  (a trial has that many parts)
         seed: Chooses the requests and the moment.
     """
     draw = random.Random(f"kill/{seed}")  # noqa: S311  (no secret)
-    outcome = Tally()
+    tally = Tally()
     family = server.family()
     victims = [p for name, p in server.processes() if victim in (name, "all")]
     asked = iter([draw.choice(templates) for _ in range(_MOST)])
     gone = asyncio.Event()
     streams = [
-        asyncio.create_task(_stream(session, asked, gone, expected, outcome))
-        for _ in range(STREAMS)
+        asyncio.create_task(_stream(session, asked, gone, expected, tally)) for _ in range(STREAMS)
     ]
     await asyncio.sleep(draw.uniform(0.05, _LONGEST_LOAD))
     started = time.monotonic()
@@ -80,13 +79,13 @@ async def kill(  # noqa: PLR0913  (a trial has that many parts)
     for stream in late:
         stream.cancel()
     await asyncio.gather(*streams, return_exceptions=True)
-    outcome.waiting = len(late)
+    tally.waiting = len(late)
     while remaining := [p for p in family if _is_alive(p)]:
         if time.monotonic() - started > PATIENCE:
             break
         await asyncio.sleep(0.1)
-    outcome.remaining = len(remaining)
-    return outcome
+    tally.remaining = len(remaining)
+    return tally
 
 
 def _is_alive(process: psutil.Process) -> bool:
@@ -100,7 +99,7 @@ async def _stream(
     asked: Iterator[Template],
     gone: asyncio.Event,
     expected: Mapping[int, Answer],
-    outcome: Tally,
+    tally: Tally,
 ) -> None:
     """Ask one request after the other until the server is gone."""
     for template in asked:
@@ -109,11 +108,11 @@ async def _stream(
         try:
             answer = await client.ask(session, template.body, None)
         except (aiohttp.ClientError, ValueError):
-            outcome.cut += 1
+            tally.cut += 1
             gone.set()
             return
         if answer.status >= _SERVER_ERROR:
-            outcome.told += 1
+            tally.told += 1
             gone.set()
         else:
-            judge(template, expected[template.number], answer, outcome)
+            judge(template, expected[template.number], answer, tally)

@@ -12,7 +12,7 @@ import aiohttp
 from benchmarks.soak import client, serving
 from benchmarks.soak.comparison import difference
 from benchmarks.soak.record import Change, Sample
-from benchmarks.soak.schedule import PAIRS, Arrival, order
+from benchmarks.soak.schedule import PAIRS, Arrival, arrival
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,7 +112,7 @@ class LoadGenerator:
     async def _load(self, deadline: float, requests: int) -> None:
         number = 0
         while number < requests and time.monotonic() < deadline and self._server.is_alive():
-            now = order(self._record.seed, number, self._templates)
+            now = arrival(self._record.seed, number, self._templates)
             while len(self._open) >= now.abreast:
                 await asyncio.wait(self._open, return_when=asyncio.FIRST_COMPLETED)
             if now.pair is not None and not self._record.plain:

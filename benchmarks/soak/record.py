@@ -126,45 +126,45 @@ class Record:
         """Whether the server is without value-steer."""
         return bool(self.settings["plain"])
 
-    def take(self, order: Arrival, template: Template, answer: Answer) -> None:
+    def take(self, arrival: Arrival, template: Template, answer: Answer) -> None:
         """Take in an answer under load."""
         self.finished += 1
         self.tokens += len(answer.tokens)
         self.kinds["hung up" if left(answer) else f"{template.kind} {answer.status}"] += 1
-        times = self.cycles.setdefault(order.number // CYCLE, Counter())
+        times = self.cycles.setdefault(arrival.number // CYCLE, Counter())
         times.update(map(gates.bin_of, answer.gaps))
-        self._compare(order, template, answer)
+        self._compare(arrival, template, answer)
         if answer.told is not None:
             self.judged += 1
             if (why := unjudged(answer)) is not None:
-                self.fail("unjudged", order, template, why)
+                self.fail("unjudged", arrival, template, why)
         elif answer.finish is not None and not self.plain:
-            self.fail("without outcome", order, template, "the answer says nothing of steering")
+            self.fail("without outcome", arrival, template, "the answer says nothing of steering")
 
-    def fail(self, what: str, order: Arrival, template: Template, why: str) -> None:
+    def fail(self, what: str, arrival: Arrival, template: Template, why: str) -> None:
         """Something that must not be has happened."""
         self.failed[what] += 1
         first = self.shown.setdefault(what, [])
         if len(first) < SHOWN:
             first.append(
-                f"request {order.number}, template {template.number} ({template.kind}): {why}; to "
-                f"replay: --seed {self.seed} --requests {order.number + CYCLE} at {self.commit}; "
-                f"the request: {json.dumps(template.body)}"
+                f"request {arrival.number}, template {template.number} ({template.kind}): {why}; "
+                f"to replay: --seed {self.seed} --requests {arrival.number + CYCLE} "
+                f"at {self.commit}; the request: {json.dumps(template.body)}"
             )
 
-    def _compare(self, order: Arrival, template: Template, answer: Answer) -> None:
+    def _compare(self, arrival: Arrival, template: Template, answer: Answer) -> None:
         self.compared += 1
         pairs: list[int | None] = [*self._in_force(answer)] if template.follows else [None]
         if template.follows and answer.told is not None:
             told = pair_of(answer.told)
             if told not in pairs:
                 why = f"thresholds {told} applied, and {pairs} were in force"
-                self.fail("threshold", order, template, why)
+                self.fail("threshold", arrival, template, why)
                 return
             pairs = [told]
         found = [difference(self.alone[template.number, pair], answer) for pair in pairs]
         if all(why is not None for why in found):
-            self.fail("difference", order, template, "; or ".join(map(str, found)))
+            self.fail("difference", arrival, template, "; or ".join(map(str, found)))
 
     def _in_force(self, answer: Answer) -> list[int]:
         """The server's thresholds that may have applied to an answer."""

@@ -98,7 +98,7 @@ def catalogue(seed: int, templates: int) -> list[Template]:
     return [_template(number, kind, draw) for number, kind in enumerate(kinds)]
 
 
-def order(seed: int, number: int, templates: list[Template]) -> Arrival:
+def arrival(seed: int, number: int, templates: list[Template]) -> Arrival:
     """One request of a run, which depends on no other."""
     draw = random.Random(f"order/{seed}/{number}")  # noqa: S311  (no secret)
     template = draw.choice(templates)

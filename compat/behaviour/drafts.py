@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from compat.behaviour import batches
 from compat.behaviour.engines import EngineDiedError, EngineFailedError
@@ -10,7 +10,6 @@ from compat.behaviour.messages import EngineSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from compat.behaviour.engines import Engine, EnginePool
 
@@ -28,26 +27,6 @@ _REFUSALS = (
     "Model Runner V2 does not yet support",  # says vLLM itself, from 0.28 on
 )
 """Why a steered engine does not start with one: with Model Runner V2, or on some CPU builds."""
-
-
-def by_model(model: Path) -> dict[str, Any]:
-    """A ``speculative_config`` whose drafts a model makes."""
-    return {"method": "draft_model", "model": str(model), "num_speculative_tokens": 3}
-
-
-def are_right_ahead(pool: EnginePool, config: dict[str, Any], options: dict[str, Any]) -> bool:
-    """Whether plain vLLM answers as without drafts while steps that have them are run ahead.
-
-    Args:
-        pool: Where plain vLLM is from.
-        config: Its ``speculative_config``.
-        options: Of its engine.
-    """
-    drafted = {**options, "speculative_config": config, "async_scheduling": True}
-    first, second = (
-        pool.get(EngineSpec(options=one)).generate(batches.greedy()) for one in ({}, drafted)
-    )
-    return [a.tokens for a in first] == [a.tokens for a in second]
 
 
 def can_be_judged(boot: Callable[[], Engine], pool: EnginePool) -> bool:

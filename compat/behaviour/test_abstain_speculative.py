@@ -52,14 +52,17 @@ def draft_config(
     def get(kind: str) -> dict[str, Any]:
         if kind == "ngram":
             return drafts.NGRAM
-        return drafts.by_model(model_of("mistral") if kind == "same model" else others())
+        model = model_of("mistral") if kind == "same model" else others()
+        return {"method": "draft_model", "model": str(model), "num_speculative_tokens": 3}
 
     return get
 
 
 @pytest.fixture(scope="session")
 def ahead(
-    pool: EnginePool, draft_config: Callable[[str], dict[str, Any]]
+    pool: EnginePool,
+    plain_of: Callable[[str], PlainEngine],
+    draft_config: Callable[[str], dict[str, Any]],
 ) -> Callable[[str | None], bool]:
     """Whether steps with the drafts of a kind are scheduled ahead.
 
@@ -69,7 +72,10 @@ def ahead(
 
     @functools.cache
     def is_right() -> bool:
-        return drafts.are_right_ahead(pool, draft_config("other model"), _OPTIONS)
+        drafted = {"speculative_config": draft_config("other model"), "async_scheduling": True}
+        answers = pool.get(EngineSpec(options={**_OPTIONS, **drafted})).generate(batches.greedy())
+        natural = plain_of("mistral").generate(batches.greedy())
+        return [a.tokens for a in answers] == [n.tokens for n in natural]
 
     # The host schedules synchronously where drafts are made from tokens on the host.
     return lambda kind: ASYNCHRONOUS and kind in {"same model", "other model"} and is_right()

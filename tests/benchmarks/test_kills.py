@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.kills.outcome import Tally, judge
+from benchmarks.kills.tally import Tally, judge
 from benchmarks.soak.client import Answer
 from benchmarks.soak.schedule import Template
 
@@ -25,9 +25,9 @@ ALONE = Answer(tokens=[5, 6, 7], finish="length", told=TOLD)
 
 def judged(answer: Answer) -> dict[str, Any]:
     """What it counts as."""
-    outcome = Tally()
-    judge(TEMPLATE, ALONE, answer, outcome)
-    return {name: value for name, value in asdict(outcome).items() if value}
+    tally = Tally()
+    judge(TEMPLATE, ALONE, answer, tally)
+    return {name: value for name, value in asdict(tally).items() if value}
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _FIXED = Template(0, "own", {"stream": True}, follows=False)
 _FOLLOWS = Template(1, "default", {"stream": True}, follows=True)
-_ORDER = Arrival(3, 0, None, 40, None)
+_ARRIVAL = Arrival(3, 0, None, 40, None)
 _TOLD: dict[str, Any] = {"outcome": "steered", "unscored": 0}
 
 
@@ -42,11 +42,11 @@ def record() -> Record:
 
 def test_an_answer_is_compared_under_the_thresholds_that_applied(record: Record) -> None:
     """Each pair of the server's thresholds has its own."""
-    record.take(_ORDER, _FOLLOWS, _answer(0))
-    record.take(_ORDER, _FOLLOWS, _answer(1, tokens=[5, 7], started=30.0, ended=31.0))
+    record.take(_ARRIVAL, _FOLLOWS, _answer(0))
+    record.take(_ARRIVAL, _FOLLOWS, _answer(1, tokens=[5, 7], started=30.0, ended=31.0))
     assert not record.failed
 
-    record.take(_ORDER, _FOLLOWS, _answer(1, tokens=[5, 6], started=30.0, ended=31.0))
+    record.take(_ARRIVAL, _FOLLOWS, _answer(1, tokens=[5, 6], started=30.0, ended=31.0))
     assert record.failed == {"difference": 1}
     assert record.compared == 3
 
@@ -56,7 +56,7 @@ def test_thresholds_apply_from_when_they_were_sent(
     record: Record, started: float, ended: float, *, broken: bool
 ) -> None:
     """Not before; and those of before until the server has said that it has taken them."""
-    record.take(_ORDER, _FOLLOWS, _answer(1, tokens=[5, 7], started=started, ended=ended))
+    record.take(_ARRIVAL, _FOLLOWS, _answer(1, tokens=[5, 7], started=started, ended=ended))
 
     assert record.failed == ({"threshold": 1} if broken else {})
 
@@ -64,24 +64,24 @@ def test_thresholds_apply_from_when_they_were_sent(
 def test_thresholds_that_nobody_set_are_a_failure(record: Record) -> None:
     """Whatever else the answer says."""
     told = {**_TOLD, "threshold": 0.1, "vfd_threshold": None}
-    record.take(_ORDER, _FOLLOWS, _answer(0, told=told))
+    record.take(_ARRIVAL, _FOLLOWS, _answer(0, told=told))
 
     assert record.failed == {"threshold": 1}
 
 
 def test_an_answer_without_an_outcome_is_a_failure(record: Record) -> None:
     """Unless its client has gone, or it was refused."""
-    record.take(_ORDER, _FIXED, _answer(0, told=None, finish=None))
+    record.take(_ARRIVAL, _FIXED, _answer(0, told=None, finish=None))
     assert not record.failed
 
-    record.take(_ORDER, _FIXED, _answer(0, told=None))
+    record.take(_ARRIVAL, _FIXED, _answer(0, told=None))
     assert record.failed["without outcome"] == 1
 
 
 def test_a_failure_says_how_to_replay_it(record: Record) -> None:
     """Seed, commit, how many requests; of many the first are kept, and all counted."""
     for _ in range(SHOWN + 5):
-        record.take(_ORDER, _FIXED, _answer(0, tokens=[7]))
+        record.take(_ARRIVAL, _FIXED, _answer(0, tokens=[7]))
 
     first = record.shown["difference"][0]
     assert f"--seed 1 --requests {3 + CYCLE} at abc" in first
@@ -95,7 +95,7 @@ def test_a_report_is_whole_at_any_time(record: Record, tmp_path: Path) -> None:
     report.write(record, path, gates := report.gates_of(record))
     assert {gate.verdict for gate in gates} == {"not shown"}
 
-    record.take(_ORDER, _FIXED, _answer(0, tokens=[7]))
+    record.take(_ARRIVAL, _FIXED, _answer(0, tokens=[7]))
     report.write(record, path, report.gates_of(record))
 
     told = json.loads(path.read_text("utf-8"))
@@ -110,7 +110,7 @@ def test_a_report_is_whole_at_any_time(record: Record, tmp_path: Path) -> None:
 )
 def test_an_error_that_the_engine_counted_breaks_a_gate(record: Record, metric: str) -> None:
     """Though every answer looked well."""
-    record.take(_ORDER, _FIXED, _answer(0))
+    record.take(_ARRIVAL, _FIXED, _answer(0))
     record.metrics = {metric: 1.0}
 
     assert {g.name: g.verdict for g in report.gates_of(record)}["errors"] == "broken"

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from benchmarks.soak.comparison import pair_of
-from benchmarks.soak.schedule import CYCLE, PAIRS, catalogue, order, without_steering
+from benchmarks.soak.schedule import CYCLE, PAIRS, arrival, catalogue, without_steering
 from value_steer.errors import SettingsError
 from value_steer.request_settings import parse_request
 
@@ -16,20 +16,20 @@ _TEMPLATES = catalogue(seed=7, templates=100)
 
 def test_a_seed_gives_one_schedule() -> None:
     """Whatever was asked before: each request is its own."""
-    late = order(7, 5_000, _TEMPLATES)
+    late = arrival(7, 5_000, _TEMPLATES)
 
     assert catalogue(seed=7, templates=100) == _TEMPLATES
-    assert [order(7, number, _TEMPLATES) for number in (1, 5_000)][1] == late
+    assert [arrival(7, number, _TEMPLATES) for number in (1, 5_000)][1] == late
     assert catalogue(seed=8, templates=100) != _TEMPLATES
-    orders = [[order(seed, n, _TEMPLATES) for n in range(50)] for seed in (7, 8)]
-    assert orders[0] != orders[1]
+    arrivals = [[arrival(seed, n, _TEMPLATES) for n in range(50)] for seed in (7, 8)]
+    assert arrivals[0] != arrivals[1]
 
 
 def test_a_cycle_loads_as_the_others_do() -> None:
     """Parts of a run can be compared: hundreds of streams at a time, and few."""
-    orders = [order(7, number, _TEMPLATES) for number in range(3 * CYCLE)]
-    abreast = [one.abreast for one in orders]
-    pairs = [one.pair for one in orders]
+    arrivals = [arrival(7, number, _TEMPLATES) for number in range(3 * CYCLE)]
+    abreast = [one.abreast for one in arrivals]
+    pairs = [one.pair for one in arrivals]
 
     assert abreast[:CYCLE] == abreast[CYCLE : 2 * CYCLE]
     assert pairs[CYCLE : 2 * CYCLE] == pairs[2 * CYCLE :]
@@ -42,7 +42,7 @@ def test_each_number_of_streams_meets_all_thresholds() -> None:
     met: dict[int, set[int | None]] = {}
     pair: int | None = None
     for number in range(CYCLE, 2 * CYCLE):
-        one = order(7, number, _TEMPLATES)
+        one = arrival(7, number, _TEMPLATES)
         pair = pair if one.pair is None else one.pair
         met.setdefault(one.abreast, set()).add(pair)
 
@@ -52,9 +52,9 @@ def test_each_number_of_streams_meets_all_thresholds() -> None:
 
 def test_every_kind_is_asked() -> None:
     """And some clients hang up, some of them at once; those alone that read a stream."""
-    orders = [order(7, number, _TEMPLATES) for number in range(3_000)]
-    kinds = Counter(_TEMPLATES[one.template].kind for one in orders)
-    hung_up = [one for one in orders if one.hang_up is not None]
+    arrivals = [arrival(7, number, _TEMPLATES) for number in range(3_000)]
+    kinds = Counter(_TEMPLATES[one.template].kind for one in arrivals)
+    hung_up = [one for one in arrivals if one.hang_up is not None]
 
     assert kinds.keys() == {template.kind for template in _TEMPLATES}
     assert len(kinds) == 8
@@ -65,7 +65,7 @@ def test_every_kind_is_asked() -> None:
 
 def test_every_pair_of_thresholds_is_set_and_told_from_the_others() -> None:
     """Those of the beginning are set again later."""
-    changes = [order(7, number, _TEMPLATES).pair for number in range(3_000)]
+    changes = [arrival(7, number, _TEMPLATES).pair for number in range(3_000)]
 
     assert {change for change in changes if change is not None} == {*range(len(PAIRS))}
     assert changes[0] is None

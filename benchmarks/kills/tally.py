@@ -40,25 +40,25 @@ class Tally:
     broken: list[str] = field(default_factory=list)
 
 
-def judge(template: Template, expected: Answer, answer: Answer, outcome: Tally) -> None:
+def judge(template: Template, expected: Answer, answer: Answer, tally: Tally) -> None:
     """What is given out as an answer is one, or the beginning of one that does not say it ended."""
     if is_control(answer):
-        outcome.controls += 1
+        tally.controls += 1
         return
     if answer.finish == _ABORTED:
         answer = replace(answer, finish=None)
     if left(answer):
-        outcome.cut += 1
+        tally.cut += 1
     elif answer.told is None and expected.told is not None:
-        outcome.untold += 1
+        tally.untold += 1
         expected = replace(expected, told=None)
     else:
-        outcome.whole += 1
+        tally.whole += 1
     why = difference(expected, answer)
     if why is None and answer.told is not None:
         why = unjudged(answer)
     if why is not None:
-        outcome.broken.append(f"template {template.number} ({template.kind}): {why}")
+        tally.broken.append(f"template {template.number} ({template.kind}): {why}")
 
 
 def is_control(answer: Answer) -> bool:
