@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from compat.errors import UsageError
+from value_steer.contracts.surface import Runner
 
 CPU = "cpu"
 
@@ -76,7 +77,7 @@ def of(machine: str, runner: str, *, asynchronous: bool) -> Lane:
         UsageError: Asynchronous scheduling is asked for where it is the host's own choice.
     """
     if machine == CPU:
-        return Lane(CPU, interpreted=runner == "v2", asynchronous=asynchronous)
+        return Lane(CPU, interpreted=runner == Runner.V2, asynchronous=asynchronous)
     if asynchronous:
         msg = (
             f"--async is for CPUs, and this machine is lane {machine}, where vLLM schedules "

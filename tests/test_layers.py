@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,7 @@ def test_training_needs_no_more_than_the_core_install() -> None:
 
 LAYERS = (
     ("errors",),
-    ("lanes",),
+    ("axes", "lanes"),
     ("checkout", "console", "git", "releases", "schema"),
     ("isolate",),
     ("cell",),
@@ -97,6 +98,25 @@ def importers(root: Path, package: str, name: str) -> set[str]:
         for path, names in sources(root, package).items()
         if any(found == name or found.startswith(f"{name}.") for found in names)
     }
+
+
+def circle(root: Path, package: str) -> list[str]:
+    """Modules of a package that need each other in turn, for types too; none if none do."""
+    named = {
+        ".".join(Path(path).with_suffix("").parts).removesuffix(".__init__"): names
+        for path, names in sources(root, package).items()
+    }
+    inside = {module: names & named.keys() - {module} for module, names in named.items()}
+    graph = {
+        # Of ``from package import module`` only the module counts.
+        module: {one for one in names if not any(other.startswith(f"{one}.") for other in names)}
+        for module, names in inside.items()
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return [str(module) for module in error.args[1]]
+    return []
 
 
 def upward(root: Path) -> list[tuple[str, str]]:
@@ -138,6 +158,25 @@ def test_an_import_outward_is_seen(tmp_path: Path, path: str, line: str, name: s
     module.write_text(line, encoding="utf-8")
 
     assert (path, name) in upward(tmp_path)
+
+
+@pytest.mark.parametrize("package", ["compat", "value_steer"])
+def test_no_module_needs_one_that_needs_it(package: str) -> None:
+    """Not even for its types, so each can be read with what it imports alone."""
+    assert circle(ROOT, package) == []
+
+
+@pytest.mark.parametrize(
+    "back",
+    ["from compat import a", "if TYPE_CHECKING:\n    from compat.a import A", "import compat.a"],
+)
+def test_a_circle_is_seen(tmp_path: Path, back: str) -> None:
+    """However it is closed, and by whichever module of the way."""
+    (tmp_path / "compat").mkdir()
+    for name, text in {"__init__": "", "a": "from compat import b", "b": back}.items():
+        (tmp_path / "compat" / f"{name}.py").write_text(text, encoding="utf-8")
+
+    assert set(circle(tmp_path, "compat")) == {"compat.a", "compat.b"}
 
 
 def test_every_part_of_the_machine_has_a_layer() -> None:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from compat import lanes
+from compat.axes import DEFAULT
 from compat.checkout import SUITE
+from value_steer.contracts.surface import Runner
 
 if TYPE_CHECKING:
     from compat.isolate.protocol import Box, Mounts
@@ -48,8 +50,8 @@ def kernels(lane: str) -> dict[str, str]:
 def environment(runner: str, lane: str, mounts: Mounts, box: Box) -> dict[str, str]:
     """The variables that make the host build ``runner`` in this lane."""
     chosen = kernels(lane)
-    if runner != "default":
-        chosen["VLLM_USE_V2_MODEL_RUNNER"] = "1" if runner == "v2" else "0"
+    if runner != DEFAULT:
+        chosen["VLLM_USE_V2_MODEL_RUNNER"] = "1" if runner == Runner.V2 else "0"
     if stand_ins := lanes.parse(lane).stand_ins:
         own = [mounts.suite / SUITE / folder for folder in stand_ins]
         chosen["PYTHONPATH"] = ":".join(map(box.inside, (mounts.site, mounts.suite, *own)))

@@ -11,6 +11,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from compat.axes import DEFAULT
 from compat.cell.verdict import REQUIRED_SENTINELS
 from compat.isolate import locks, recipes
 from compat.isolate.image import CONTAINERFILE
@@ -107,5 +108,5 @@ def _holding(wanted: Inputs, mode: str, rows: Sequence[Row]) -> Row | None:
 
 
 def _is_about(cell: Cell, target: RunTarget, mode: str) -> bool:
-    runner = cell.runner if target.runner == "default" else target.runner
+    runner = cell.runner if target.runner == DEFAULT else target.runner
     return cell.includes(Cell(target.vllm, target.lane, runner, mode))

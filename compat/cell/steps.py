@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from compat.axes import DEFAULT
 from compat.cell import host
 from compat.cell.reports import CollectedTest, Facts, read_collected, read_facts
 from compat.checkout import SUITE
@@ -92,7 +93,7 @@ def preflight(bench: Bench, timeout: float) -> Facts | Completed:
 
 def contracts(bench: Bench, runner: str, timeout: float) -> Completed:
     """Check the contracts against the vLLM of the isolation; its JSON is the log."""
-    chosen = () if runner == "default" else ("--runner", runner)
+    chosen = () if runner == DEFAULT else ("--runner", runner)
     return bench.box.run(
         ["python", "-m", "value_steer.compat_check", "all", *chosen, "--json"],
         log=bench.out / "contracts.json",

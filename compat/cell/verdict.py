@@ -11,8 +11,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from compat.axes import RUNNERS
 from compat.cell.junit import CaseOutcome
 from compat.errors import ReportError, UsageError
+from value_steer.contracts.surface import Mode
 from value_steer.registry.model import Cause, Control, Depth, TestCounts, Verdict
 
 if TYPE_CHECKING:
@@ -22,13 +24,12 @@ if TYPE_CHECKING:
     from compat.cell.reports import CollectedTest
 
 REQUIRED_SENTINELS = {
-    "abstain": ("eos_fires", "scheduling"),
-    "vfd": ("vfd_candidate_filters", "scheduling"),
+    Mode.ABSTAIN.value: ("eos_fires", "scheduling"),
+    Mode.VFD.value: ("vfd_candidate_filters", "scheduling"),
 }
 """Tests without which a mode has no evidence, whatever else passed: it acts, and where it says."""
 
 LONGEST_REASON = 300
-RUNNERS = ("v1", "v2")
 
 _NAMED = 3
 

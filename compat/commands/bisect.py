@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from compat import lanes
+from compat.axes import MODES, RUNNERS
 from compat.cell import junit, pipeline, recording
 from compat.cell.junit import CaseOutcome
-from compat.cell.target import RunRequest, resolve
+from compat.cell.resolution import resolve
+from compat.cell.target import RunRequest
 from compat.cell.verdict import REQUIRED_SENTINELS
 from compat.checkout import ROOT
 from compat.commands.options import add_async, add_place
@@ -80,8 +82,10 @@ def add(menu: Menu) -> None:
     bisect.add_argument(
         "--bad", type=VERSION, required=True, metavar="VERSION", help="a later one that is bad"
     )
-    bisect.add_argument("--mode", choices=("abstain", "vfd"), help="one mode; else bad in any")
-    bisect.add_argument("--runner", choices=("v1", "v2"), default="v1", help="the model runner")
+    bisect.add_argument("--mode", choices=MODES, help="one mode; else bad in any")
+    bisect.add_argument(
+        "--runner", choices=RUNNERS, default=Runner.V1.value, help="the model runner"
+    )
     bisect.add_argument(
         "--lane", type=TEXT, help="the lane; the one of this machine if it is not given"
     )

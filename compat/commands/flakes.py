@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from compat.cell import flakes
-from compat.cell.target import resolve
+from compat.cell.resolution import resolve
 from compat.commands.run import add_cell, request_of
 from compat.errors import ExitCode
 from compat.release import sweep

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from compat.axes import ASKED_ISOLATIONS
 from compat.errors import UsageError
 from compat.releases import matrix
 from compat.releases.candidates import select_release
@@ -32,7 +33,7 @@ def add_isolation(command: argparse.ArgumentParser) -> None:
     """What keeps vLLM apart from everything else."""
     command.add_argument(
         "--isolation",
-        choices=("auto", "container", "venv"),
+        choices=ASKED_ISOLATIONS,
         default="auto",
         help="where vLLM is installed; auto: a container if a Docker daemon answers",
     )

@@ -6,8 +6,10 @@ import re
 from argparse import ArgumentTypeError
 from typing import TYPE_CHECKING
 
+from compat.axes import ASKED_RUNNERS, DEFAULT
 from compat.cell import pipeline, recording, reuse
-from compat.cell.target import RunRequest, resolve
+from compat.cell.resolution import resolve
+from compat.cell.target import RunRequest
 from compat.commands.options import add_async, add_place
 from compat.errors import ExitCode
 from compat.registry import fragments, store, tables
@@ -68,8 +70,8 @@ def add_cell(command: argparse.ArgumentParser) -> None:
     add_place(command)
     command.add_argument(
         "--runner",
-        choices=("default", "v1", "v2"),
-        default="default",
+        choices=ASKED_RUNNERS,
+        default=DEFAULT,
         help="the model runner that vLLM is made to build; v2 on a CPU runs interpreted",
     )
     command.add_argument(

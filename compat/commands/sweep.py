@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from compat import lanes
+from compat.axes import DEFAULT
 from compat.cell import pipeline
-from compat.cell.target import lane_of
+from compat.cell.resolution import lane_of
 from compat.commands.options import add_releases
 from compat.commands.run import GRAVITY, add_options, request_of
 from compat.errors import ExitCode
@@ -94,7 +95,7 @@ def _cells(arguments: argparse.Namespace) -> tuple[PlannedCell, ...]:
 def _is_wanted(kind: CellKind, arguments: argparse.Namespace) -> bool:
     return (
         arguments.lane in (None, kind.lane)
-        and arguments.runner in ("default", kind.runner)
+        and arguments.runner in (DEFAULT, kind.runner)
         and (lanes.parse(kind.lane).asynchronous or not arguments.asynchronous)
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from compat.errors import InfraError, UsageError
 from compat.isolate import container, interpreters
@@ -11,6 +11,7 @@ from compat.isolate.container import ContainerIsolation
 from compat.isolate.venv import VenvIsolation
 
 if TYPE_CHECKING:
+    from compat.axes import AskedIsolation
     from compat.isolate.protocol import Isolation
     from compat.releases.policy import Policy
 
@@ -26,7 +27,7 @@ class Choice:
 
 
 def choose(
-    wanted: Literal["auto", "container", "venv"],
+    wanted: AskedIsolation,
     rules: Policy,
     *,
     gpu: bool,

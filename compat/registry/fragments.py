@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from compat import checkout
+from compat.axes import DEFAULT
 from compat.cell import recording
 from compat.cell.verdict import REQUIRED_SENTINELS
 from compat.errors import CompatError, ReportError
@@ -139,7 +140,7 @@ def missing(
     """
     now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     for cell in plan:
-        runner = None if cell.runner == "default" else cell.runner
+        runner = None if cell.runner == DEFAULT else cell.runner
         reported = {row.cell.mode for row in rows if cell.covers(row)}
         for mode in sorted(set(REQUIRED_SENTINELS) - reported):
             yield Row(

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 from packaging.version import Version
 
 from compat import lanes
+from compat.axes import MODES, RUNNERS
 from compat.release import gaps
 from compat.report import view
 from compat.report.model import Column, State
-from compat.report.states import RUNNERS, Yardstick
+from compat.report.states import Yardstick
+from value_steer.contracts.surface import Runner
 from value_steer.registry.model import Verdict
 
 if TYPE_CHECKING:
@@ -27,13 +29,11 @@ _COLUMNS = (
     "runner",
     "contracts",
     "lane",
-    "abstain",
-    "vfd",
+    *MODES,
     "torch",
     "recorded",
     "engine",
 )
-_MODES = ("abstain", "vfd")
 _WORDS = {State.VALIDATED: "passed", State.STALE: "older code"}
 """Whether the code of a checkout is what was tested, a committed file cannot say."""
 
@@ -119,7 +119,7 @@ def _release(version: Version, known: Inventory) -> Iterator[str]:
 def _told(here: Sequence[Row]) -> list[str]:
     """What the evidence of a release, runner and lane says."""
     return [
-        *(_verdict(here, mode) for mode in _MODES),
+        *(_verdict(here, mode) for mode in MODES),
         here[-1].environment.torch or "",
         max(row.recorded_at for row in here)[:10],
         ", ".join(sorted({f"`{row.package.engine_digest[:8]}`" for row in here})),
@@ -131,7 +131,7 @@ def _untold(version: Version, runner: str, known: Inventory) -> list[str]:
     v2_since = [Version(k.since) for k in known.rules.cells if lanes.parse(k.lane).interpreted]
     if not any(c.version == version and c.serves(lanes.CPU) for c in known.candidates):
         why = "no CPU build"
-    elif runner == "v2" and not any(since <= version for since in v2_since):
+    elif runner == Runner.V2 and not any(since <= version for since in v2_since):
         why = "not in the CPU build"
     else:
         why = "not tested"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
+from compat.axes import DEFAULT
 from compat.cell import pipeline, recording
 from compat.cell.host import Options
-from compat.cell.target import RunRequest, resolve
+from compat.cell.resolution import resolve
+from compat.cell.target import RunRequest
 from compat.errors import CompatError, ExitCode
 from compat.registry import fragments
 from compat.release import measurement
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from compat.axes import AskedIsolation, AskedRunner
     from compat.cell.services import Services
     from compat.console import Progress
     from compat.release.measurement import Ratio
@@ -27,7 +30,6 @@ if TYPE_CHECKING:
     from value_steer.registry.rows import Row
 
 SUMMARY = "summary.json"
-Runner: TypeAlias = Literal["default", "v1", "v2"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class Variant:
 
     name: str
     title: str
-    runner: Runner
+    runner: AskedRunner
     options: Options
     lane: str | None = None
     gpus: int = 1
@@ -90,7 +92,7 @@ class Session:
     lane: str
     gpus: int
     driver: str | None
-    isolation: Literal["auto", "container", "venv"]
+    isolation: AskedIsolation
     sync_check: str | None
     workspace: Path
     folder: Path
@@ -220,7 +222,7 @@ def _request(variant: Variant, session: Session, options: Options) -> RunRequest
 def _other_runner(variant: Variant, rows: Sequence[Row], progress: Progress) -> tuple[Problem, ...]:
     """That vLLM did not build the model runner that it was told to."""
     built = {row.cell.runner for row in rows if row.cell.runner is not None}
-    if variant.runner == "default" or built <= {variant.runner}:
+    if variant.runner == DEFAULT or built <= {variant.runner}:
         return ()
     text = f"vLLM built model runner {', '.join(sorted(built))}, which is what its rows say"
     progress.problem(text)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from packaging.version import Version
 
 from compat import lanes
+from compat.axes import ASKED_RUNNERS, DEFAULT
 from compat.errors import UsageError
 from value_steer.records.codec import decode, parse_json
 from value_steer.registry.rows import public_version
@@ -26,7 +27,6 @@ MOST_JOBS = 256
 """GitHub Actions refuses a larger matrix as a whole."""
 
 _LANE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-_RUNNERS = ("default", "v1", "v2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class PlannedCell:
         """Whether a row can come from this job."""
         if (row.cell.vllm, row.cell.lane) != (self.vllm, self.lane):
             return False
-        return self.runner == "default" or row.cell.runner in (None, self.runner)
+        return self.runner == DEFAULT or row.cell.runner in (None, self.runner)
 
 
 def planned(candidates: Iterable[Candidate], kinds: Sequence[CellKind]) -> tuple[PlannedCell, ...]:
@@ -103,8 +103,8 @@ def load(path: Path) -> tuple[PlannedCell, ...]:
     problems += [f"{cell.name!r} is no cell" for cell in cells if not _is_sound(cell)]
     if len({cell.name for cell in cells}) < len(cells):
         problems.append("a cell occurs twice")
-    mixed = {(c.vllm, c.lane) for c in cells if c.runner == "default"}
-    if mixed & {(c.vllm, c.lane) for c in cells if c.runner != "default"}:
+    mixed = {(c.vllm, c.lane) for c in cells if c.runner == DEFAULT}
+    if mixed & {(c.vllm, c.lane) for c in cells if c.runner != DEFAULT}:
         problems.append("a lane has the runner default beside another, so rows belong to both")
     if problems:
         raise UsageError("\n".join(f"{path}: {problem}" for problem in problems))
@@ -123,5 +123,5 @@ def _is_sound(found: PlannedCell) -> bool:
         found == cell(found.vllm, found.lane, found.runner)
         and public_version(found.vllm) == found.vllm
         and _LANE.fullmatch(found.lane) is not None
-        and found.runner in _RUNNERS
+        and found.runner in ASKED_RUNNERS
     )

@@ -12,6 +12,7 @@ import yaml
 from packaging.version import Version
 
 from compat import lanes
+from compat.axes import DEFAULT
 from compat.errors import UsageError
 from value_steer.records.codec import decode
 from value_steer.records.fields import listed, shown
@@ -130,8 +131,8 @@ def _cells(body: object, path: Path) -> tuple[CellKind, ...]:
     if not kinds or len({(kind.lane, kind.runner) for kind in kinds}) < len(kinds):
         msg = f"{path}: cells must list at least one lane and runner, and none of them twice"
         raise UsageError(msg)
-    mixed = {k.lane for k in kinds if k.runner == "default"}
-    mixed &= {k.lane for k in kinds if k.runner != "default"}
+    mixed = {k.lane for k in kinds if k.runner == DEFAULT}
+    mixed &= {k.lane for k in kinds if k.runner != DEFAULT}
     if mixed:
         msg = f"{path}: cells: {mixed.pop()} has the runner default beside another; name them all"
         raise UsageError(msg)

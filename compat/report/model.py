@@ -7,7 +7,6 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from compat.report.sentence import Sentence
     from value_steer.registry.rows import Row
 
 
@@ -223,6 +222,21 @@ class Device:
     column: Column
     lane: str | None = None
     aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """What the reader is told.
+
+    Attributes:
+        symbol: At a glance.
+        text: One sentence.
+        command: To be copied; ``None`` if nothing would settle it.
+    """
+
+    symbol: Symbol
+    text: str
+    command: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from packaging.version import Version
 
+from compat.axes import DEFAULT
 from compat.report import view
 from compat.report.devices import DEVICES
 from compat.report.model import Column, State, Symbol
@@ -89,7 +90,7 @@ def first_reader(minors: Sequence[Minor]) -> Reader:
     """Most run the newest release on a GPU of the newest kind that the matrix names."""
     newest = max((minor.head.vllm for minor in minors), key=Version)
     device = next(device for device in DEVICES if device.id == "h200")
-    return Reader(newest, device, view.DEFAULT)
+    return Reader(newest, device, DEFAULT)
 
 
 def age(days: int | None) -> str:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from compat.report.model import Column, State, Symbol
+from compat.report.model import Column, Sentence, State
+from value_steer.contracts.surface import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from compat.report.model import Contracts, Device, Finding
 
-_MODES = {"abstain": "abstention", "vfd": "value filtering"}
+_MODES = {Mode.ABSTAIN.value: "abstention", Mode.VFD.value: "value filtering"}
 _NAMED = 2
 _BAD = (State.FAILED, State.WITHDRAWN, State.UNSUPPORTED, State.BROKEN)
 _NEVER = (State.NEVER, State.NO_HOST, State.UNSCHEDULED, State.NO_BUILD)
@@ -47,21 +48,6 @@ class Asked:
     parts: tuple[Part, ...]
     elsewhere: tuple[str, ...]
     last_good: str | None
-    command: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Sentence:
-    """What the reader is told.
-
-    Attributes:
-        symbol: At a glance.
-        text: One sentence.
-        command: To be copied; ``None`` if nothing would settle it.
-    """
-
-    symbol: Symbol
-    text: str
     command: str | None
 
 

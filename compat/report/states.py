@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
+from compat.axes import DEFAULT, MODES
 from compat.report.model import Column, Finding, State, Symbol, TableCell
 from value_steer import versions
-from value_steer.contracts.surface import Mode
+from value_steer.contracts.surface import Runner
 from value_steer.registry import model as registry
 from value_steer.registry.model import Verdict
 
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from compat.releases.policy import CellKind
     from value_steer.registry.model import StaticCheck
     from value_steer.registry.rows import Row
-
-MODES = tuple(mode.value for mode in Mode)
-RUNNERS = ("v1", "v2")
 
 _GPU = "cuda"
 _BAD = {
@@ -159,10 +157,10 @@ def command(vllm: str, lane: str | None, runner: str) -> str | None:
 
 
 def _builds(kind: CellKind, runner: str) -> bool:
-    if kind.runner != "default":
+    if kind.runner != DEFAULT:
         return kind.runner == runner
     # On a CPU vLLM builds V2 only where it is told to.
-    return runner == "v1" or column_of(kind.lane) is Column.GPU
+    return runner == Runner.V1 or column_of(kind.lane) is Column.GPU
 
 
 def _is_in(row: Row, runner: str, column: Column, of: Matrix) -> bool:

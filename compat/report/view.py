@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from packaging.version import Version
 
+from compat.axes import DEFAULT, MODES, RUNNERS
 from compat.report.devices import DEVICES
 from compat.report.model import Answer, Column, Contracts, Minor, Moved, Release
 from compat.report.sentence import Asked, Part, sentence
 from compat.report.states import (
-    MODES,
-    RUNNERS,
     Known,
     Matrix,
     Yardstick,
@@ -26,6 +25,7 @@ from compat.report.states import (
 )
 from value_steer import versions
 from value_steer.contracts.runner_default import Rule
+from value_steer.contracts.surface import Runner
 from value_steer.registry.model import Verdict
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from compat.report.model import Device
     from value_steer.registry.rows import Registry, Row
 
-DEFAULT = "default"
 Goods: TypeAlias = "Sequence[tuple[str, frozenset[tuple[str | None, str | None]]]]"
 
 
@@ -178,7 +177,7 @@ def _chosen(runner: str, device: Device, rule: str | None) -> tuple[str, tuple[s
     if runner != DEFAULT:
         return runner.upper(), (runner,)
     # A CPU build has no Triton, without which vLLM builds V1.
-    sure = "v1" if device.column is not Column.GPU else rule
+    sure = Runner.V1.value if device.column is not Column.GPU else rule
     if sure in (Rule.V1.value, Rule.V2.value):
         return f"its default runner, {sure.upper()}", (sure,)
     return "whichever runner it builds for your model", RUNNERS

