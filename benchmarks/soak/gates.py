@@ -144,6 +144,44 @@ def memory(name: str, finished: Sequence[int], resident: Sequence[int], warm: in
     return Gate(title, verdict, says, dict(zip(("slope", "low", "high"), mebi, strict=True)))
 
 
+def cost(
+    finished: Sequence[int],
+    tokens: Sequence[int],
+    processor: Sequence[float],
+    first: int,
+    size: int,
+) -> Gate:
+    """A token must not come to take the server more and more processor time.
+
+    Args:
+        finished: Answers given so far, at each sample.
+        tokens: Given out so far, at each sample.
+        processor: Seconds of all processes of the server so far, at each sample.
+        first: Answers after which samples count.
+        size: Answers of a cycle of the load; what a token takes depends on its place in one.
+    """
+    name = "processor time of a token"
+    edges = np.arange(first, finished[-1] if finished else 0, size)
+    if len(edges) <= _LEAST_GROUPS:
+        return Gate(name, "not shown", f"fewer than {_LEAST_GROUPS} cycles after {first} requests")
+    spent = np.diff(np.interp(edges, finished, processor))
+    of_cycle = spent / np.diff(np.interp(edges, finished, tokens))
+    found = stats.linregress(np.arange(len(of_cycle)) / len(of_cycle), of_cycle)
+    mean = float(of_cycle.mean())
+    reach = float(stats.t.ppf(0.975, len(of_cycle) - 2) * np.nan_to_num(found.stderr)) / mean
+    change = float(found.slope) / mean
+    low, high = change - reach, change + reach
+    verdict = _drifted(low, high)
+    says = f"{1000 * mean:.2f} ms, {change:+.1%} over the run (95 %: {low:+.1%} to {high:+.1%})"
+    return Gate(name, verdict, says, {"change": change, "low": low, "high": high})
+
+
+def _drifted(low: float, high: float) -> Verdict:
+    if low >= MOST_DRIFT:
+        return "broken"
+    return "held" if high < MOST_DRIFT else "not shown"
+
+
 def drift(cycles: Sequence[Counter[int]], warm: int, seed: int) -> Gate:
     """The 99th percentile of the time between tokens must stay: last third against first.
 
@@ -176,11 +214,7 @@ def drift(cycles: Sequence[Counter[int]], warm: int, seed: int) -> Gate:
     )
     low, high = map(float, drawn.confidence_interval)
     here = change(every, every)
-    verdict: Verdict = "not shown"
-    if low >= MOST_DRIFT:
-        verdict = "broken"
-    elif high < MOST_DRIFT:
-        verdict = "held"
+    verdict = _drifted(low, high)
     before, after = (1000 * percentile(part.sum(0), 99) for part in (first, last))
     says = (
         f"p99 {before:.1f} ms, then {after:.1f} ms: {here:+.1%} (95 %: {low:+.1%} to {high:+.1%})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -168,12 +169,10 @@ class Record:
 
     def _in_force(self, answer: Answer) -> list[int]:
         """The server's thresholds that may have applied to an answer."""
-        ends = [*(change.taken for change in self.changes[1:]), math.inf]
-        return [
-            change.pair
-            for change, end in zip(self.changes, ends, strict=True)
-            if change.sent <= answer.ended and end >= answer.started
-        ]
+        # Both times only grow. A run makes thousands of changes and asks this of every answer.
+        past = bisect_right(self.changes, answer.ended, key=lambda change: change.sent)
+        next_taken = bisect_left(self.changes, answer.started, lo=1, key=lambda c: c.taken)
+        return [change.pair for change in self.changes[next_taken - 1 : past]]
 
 
 def commit() -> str:

@@ -31,6 +31,7 @@ def gates_of(record: Record) -> list[Gate]:
     differ = record.failed["difference"] + record.failed["threshold"]
     found = [
         gates.none_of("answers as alone", differ, record.compared, "differ"),
+        _cost(record),
         _drift(record),
         *(_memory(record, name) for name in _processes(record)),
     ]
@@ -124,6 +125,17 @@ def _third(part: Sequence[Sample]) -> Third:
         load=round(sum(sample.load for sample in part) / len(part), 2),
         others=round(others / max(last.at - first.at, 1.0), 3),
         cost=round(1000 * server / max(last.tokens - first.tokens, 1), 4),
+    )
+
+
+def _cost(record: Record) -> Gate:
+    samples = record.samples
+    return gates.cost(
+        [sample.finished for sample in samples],
+        [sample.tokens for sample in samples],
+        [sum(usage.processor for usage in sample.usage) for sample in samples],
+        _warm(record),
+        CYCLE,
     )
 
 

@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 
 from benchmarks.soak import gates
-from benchmarks.soak.gates import KEPT, bin_of, drift, leftovers, line, memory, none_of, seconds_of
+from benchmarks.soak.gates import (
+    KEPT,
+    bin_of,
+    cost,
+    drift,
+    leftovers,
+    line,
+    memory,
+    none_of,
+    seconds_of,
+)
 
 _MEBI = 1 << 20
 _FINISHED = list(range(0, 40_000, 100))
@@ -99,6 +109,35 @@ def test_slower_tokens_break_their_gate(change: float, verdict: str) -> None:
     cycles = _cycles(0.01, 60, 1) + _cycles(0.3, 60, 2) + _cycles(0.01 * change, 60, 3)
 
     assert drift(cycles, 0, seed=0).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("change", "noise", "verdict"),
+    [(0.0, 0.02, "held"), (0.2, 0.02, "broken"), (-0.2, 0.02, "held"), (0.0, 0.5, "not shown")],
+)
+def test_tokens_that_take_more_and_more_break_their_gate(
+    change: float, noise: float, verdict: str
+) -> None:
+    """However many there are in a second; the place in a cycle of the load does not count."""
+    draw = np.random.default_rng(4)
+    tokens = np.cumsum(draw.integers(1_000, 3_000, 1_200))
+    finished = np.arange(1_200) * 40
+    ramp = np.linspace(0, change, 1_200) + 0.3 * np.sin(finished / 1_200 * 2 * np.pi)
+    each = 0.001 * (1 + ramp + noise * draw.standard_normal(1_200))
+    processor = np.cumsum(each * np.diff(tokens, prepend=0))
+
+    found = cost([*finished], [*tokens], [*processor], 12_000, 1_200)
+
+    assert found.verdict == verdict
+    assert found.figures["low"] < 0.75 * change < found.figures["high"]
+
+
+@pytest.mark.parametrize("finished", [[], [0, 5_000, 20_000]])
+def test_a_short_run_shows_nothing_of_what_tokens_take(finished: list[int]) -> None:
+    """Nor does one that never began."""
+    assert cost(finished, finished, [0.001 * n for n in finished], 10_000, 1_200).verdict == (
+        "not shown"
+    )
 
 
 def test_cycles_of_the_beginning_do_not_count() -> None:
