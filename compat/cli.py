@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from functools import cache
 from typing import TYPE_CHECKING
 
 from compat.cell.services import Services
@@ -35,7 +36,8 @@ _COMMANDS = (run, sweep, releases, jobs, registry, release, report, bisect, gpu,
 
 def main(argv: Sequence[str] | None = None, services: Services | None = None) -> int:
     """Run a command; what went wrong on purpose is printed, not traced."""
-    arguments = build_parser(services or Services()).parse_args(argv)
+    arguments = build_parser().parse_args(argv)
+    arguments.services = services or Services()
     progress = Progress()
     # SIGTERM ends a run as Ctrl-C does: what was started is removed first. A shell starts
     # background jobs with Ctrl-C ignored, so that is set as well.
@@ -59,11 +61,12 @@ def main(argv: Sequence[str] | None = None, services: Services | None = None) ->
     return int(code)
 
 
-def build_parser(services: Services) -> Parser:
-    """The menu; every command finds ``services`` among its arguments."""
+@cache
+def build_parser() -> Parser:
+    """The menu of commands."""
     parser = Parser(prog="python -m compat", description=__doc__)
     parser.add_argument("--registry", type=PATH, default=REGISTRY, help="file of the evidence")
-    parser.set_defaults(services=services, places={})
+    parser.set_defaults(places={})
     menu = parser.add_subparsers(required=True, metavar="COMMAND")
     for commands in _COMMANDS:
         commands.add(menu)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import nox
 import pytest
 
-from compat.cell.services import Services
 from compat.cli import build_parser
 from tests.snippets import DOCUMENTS, ROOT, Command, commands, run_elsewhere, snippets
 from value_steer import compat_check
@@ -29,7 +28,7 @@ PARSERS: dict[str, argparse.ArgumentParser] = {
     "value-steer": build(),
     "value-steer-compat": compat_check._parser(),
 }
-COMPAT = build_parser(Services())
+COMPAT = build_parser()
 CHECKED = ("value-steer", "value-steer-compat", "nox", "python")
 
 

@@ -251,4 +251,5 @@ def test_the_lane_is_that_of_the_evidence(monkeypatch: pytest.MonkeyPatch) -> No
     for distribution, expected in lanes.items():
         names = {"vllm": [distribution]}
         monkeypatch.setattr(checks, "packages_distributions", lambda names=names: names)
-        assert tuple(checks.lane(runner) for runner in Runner) == expected
+        device = checks.device_class()
+        assert tuple(checks.lane(device, runner) for runner in Runner) == expected

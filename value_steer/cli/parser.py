@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import cache
 
 from value_steer import __version__
 from value_steer.cli.arguments import (
@@ -32,6 +33,7 @@ SUBCOMMANDS = (
 """In the order in which they are used."""
 
 
+@cache
 def build() -> Parser:
     """The parser with every subcommand."""
     parser = Parser(

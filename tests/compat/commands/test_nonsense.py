@@ -26,7 +26,7 @@ from value_steer.contracts.history import story
 if TYPE_CHECKING:
     import argparse
 
-MENU = menu(cli.build_parser(Services()))
+MENU = menu(cli.build_parser())
 GOOD: dict[str, dict[str, str | None]] = {
     "run": {"version": "0.28", "--isolation": "venv", "--fragment": "f.json", "--out": "out"},
     "gpu": {"--dry-run": None, "--vllm": "0.28", "--wheels": "wheels", "--out": "out"},

@@ -43,6 +43,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[PlannedCell
 
     (tmp_path / "validated_versions.json").write_text(EMPTY, encoding="utf-8")
     monkeypatch.setattr(sweep, "Processes", Fakes)
+    monkeypatch.setattr(sweep, "_POLL_SECONDS", 0.0)
     return started
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from compat.cell.services import Services
 from compat.cli import build_parser
 from compat.commands.run import run_cell
 from compat.errors import ExitCode
@@ -181,7 +180,7 @@ def test_the_command_for_one_cell_understands_what_it_is_called_with(tmp_path: P
     (cell,) = cells("0.28.0", lane="cpu-interpreted", runner="v2")
 
     for is_last in (True, False):
-        given = build_parser(Services()).parse_args(processes.arguments(cell, is_last=is_last))
+        given = build_parser().parse_args(processes.arguments(cell, is_last=is_last))
         assert (given.command, given.version) == (run_cell, "0.28.0")
         assert (given.lane, given.runner, given.isolation) == ("cpu-interpreted", "v2", "venv")
         assert (given.registry, given.force) == (tmp_path / "r.json", True)

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from compat.axes import MODES
 from compat.report import sentence as sentences
 from compat.report.devices import DEVICES
 from compat.report.model import Contracts, Finding, State, Symbol
 from compat.report.sentence import Asked, Part, sentence
-from compat.report.states import MODES
 from tests.compat.samples import FAILED, PASSED
 from value_steer.registry.model import Cause
 
