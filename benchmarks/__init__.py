@@ -1,1 +1,1 @@
-"""What steering costs, measured; never in the wheel."""
+"""The cost of steering, measured; never in the wheel."""

@@ -1,4 +1,4 @@
-"""What it costs that callers and operators see what steering did.
+"""The cost of outcomes for callers and of metrics for operators.
 
 ``nox -s bench-answers`` runs two real servers with the same steering, only one of which has
 ``value_steer.http.Steering``, and asks them in turn; both live all the time, so that what disturbs
@@ -37,7 +37,7 @@ _SHOWN = ("--middleware", "value_steer.http.Steering")
 
 @dataclass(frozen=True)
 class Settings:
-    """What to measure; ``tokens`` per answer, ``answers`` per round, all at once."""
+    """Settings of a measurement; ``tokens`` per answer, ``answers`` per round, all at once."""
 
     size: str
     tokens: int
@@ -48,7 +48,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Round:
-    """What the same answers took of either server: seconds of processor time, and of wall time."""
+    """The cost of the same answers on either server: seconds of processor and of wall time."""
 
     processor: tuple[float, float]
     wall: tuple[float, float]

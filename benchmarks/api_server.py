@@ -93,7 +93,7 @@ class ApiServer:
         return self._process.poll() is None
 
     def processor_seconds(self) -> float:
-        """What it and its engine have used."""
+        """Processor time that the server and its engine have used."""
         server = psutil.Process(self._process.pid)
         times = [one.cpu_times() for one in (server, *server.children(recursive=True))]
         return float(sum(one.user + one.system for one in times))

@@ -1,4 +1,4 @@
-"""What steered decoding costs, relative to plain vLLM in the same interleaved run.
+"""The cost of steered decoding, relative to plain vLLM in the same interleaved run.
 
 ``nox -s bench`` runs it where vLLM is installed; one JSON and one plot come out. Every engine is
 a process of its own, all live at once, and each repetition asks all of them in turn, so that what
@@ -33,7 +33,7 @@ _THREADS = {"OMP_NUM_THREADS": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
 
 @dataclass(frozen=True)
 class Settings:
-    """What to measure."""
+    """Settings of a measurement."""
 
     size: str
     requests: list[int]

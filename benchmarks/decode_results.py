@@ -1,4 +1,4 @@
-"""What a measurement of the decoding benchmark comes to."""
+"""Results of the decoding benchmark."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Result:
-    """What a case came to.
+    """The result of a case.
 
     Attributes:
         case: The case.
@@ -93,7 +93,7 @@ class Repetition:
 
 
 def result(case: Case, timings: list[Repetition], interventions: float) -> Result:
-    """What the repetitions of a case come to, which is also printed."""
+    """The result of a case from its repetitions, which is also printed."""
     pairs = [(one.own, one.plain) for one in timings]
     ratios = sorted(_ratios(pairs))
     latency = {

@@ -82,7 +82,7 @@ def build(folder: Path, lane: str) -> Product:
 
 
 def identify(lane: str) -> Package:
-    """What identifies this checkout on a lane where no wheel of it was built.
+    """The identity of this checkout on a lane where no wheel of it was built.
 
     Raises:
         UsageError: ``pyproject.toml`` states no version.

@@ -1,4 +1,4 @@
-"""What the person at the terminal sees while long steps run."""
+"""Output for the person at the terminal while long steps run."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from typing import ClassVar
 
 
 class ExitCode(IntEnum):
-    """What ``python -m compat`` says to the shell."""
+    """Exit statuses of ``python -m compat``."""
 
     PASSED = 0
     FAILED = 1

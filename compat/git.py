@@ -1,4 +1,4 @@
-"""What git knows of the checkout."""
+"""Questions to git about the checkout."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _LONGEST = 300
 
 
 def violations(document: object, schema: Path = REGISTRY_SCHEMA) -> list[str]:
-    """What in a document violates its schema, each with its place, in order of place."""
+    """The parts of a document that violate its schema, each with its place, in order of place."""
     errors = sorted(_validator(schema).iter_errors(document), key=_place)
     return [f"{_place(error)}: {error.message[:_LONGEST]}" for error in errors]
 

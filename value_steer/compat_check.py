@@ -35,7 +35,7 @@ _EVERY_MODE = "all"
 
 
 class ExitCode(IntEnum):
-    """What the command says to the shell."""
+    """Exit statuses of the command."""
 
     FINE = 0
     BROKEN = 1

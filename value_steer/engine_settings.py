@@ -1,4 +1,4 @@
-"""What an engine steers by: the sections of ``additional_config`` as records."""
+"""Settings of an engine: the sections of ``additional_config`` as records."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _USUAL_CANDIDATES = 64
 
 
 class OnError(str, Enum):
-    """What happens to a step whose decision fails."""
+    """The fate of a step whose decision fails."""
 
     RAISE = "raise"
     PASSTHROUGH = "passthrough"
@@ -119,7 +119,7 @@ class VfdSettings:
 
     @property
     def most_candidates(self) -> int:
-        """What a request may ask for at most."""
+        """The most candidates that a request may ask for."""
         return self.max_candidates or max(_USUAL_CANDIDATES, self.num_candidates)
 
 

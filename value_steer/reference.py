@@ -82,7 +82,7 @@ class Reference:
 
     @torch.no_grad()
     def look(self, sequences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-        """What follows sequences of one length, and what the head says of them.
+        """Run sequences of one length through the model and the head.
 
         Returns:
             The logits after each in fp32, ``[sequences, vocabulary]``, and its value,

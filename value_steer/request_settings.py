@@ -39,14 +39,14 @@ MOST_CANDIDATES = 256
 
 
 class Trial(str, Enum):
-    """What a request can have forced upon itself, so that an operator sees the whole path work."""
+    """An outcome that a request can force upon itself, so that an operator sees the path work."""
 
     ABSTAIN = "abstain"
     INTERVENE = "intervene"
 
 
 class AbstainAction(str, Enum):
-    """What happens to a request once its value has crossed the threshold."""
+    """The action on a request once its value has crossed the threshold."""
 
     END = "end"
     END_THINKING = "end_thinking"
@@ -55,7 +55,7 @@ class AbstainAction(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class RequestSettings:
-    """What one request asks for through ``extra_args`` or, over HTTP, ``vllm_xargs``.
+    """The settings of a request, from ``extra_args`` or, over HTTP, ``vllm_xargs``.
 
     Attributes:
         steer: Off: the request is served as plain vLLM would.

@@ -1,4 +1,4 @@
-"""What an operator asks of the thresholds of a running engine."""
+"""Changes of the thresholds of a running engine, as an operator asks for them."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class TrafficHead:
 
 @dataclass(frozen=True, slots=True)
 class TrafficHeader:
-    """What holds for all answers of a file.
+    """Properties that all answers of a file share.
 
     Attributes:
         share: Of the requests that are in the control group.

@@ -35,7 +35,7 @@ _REMEDY = "give the path of a file of trajectories"
 
 @dataclass(frozen=True, slots=True)
 class TrajectoryHeader:
-    """What holds for all trajectories of a file.
+    """Properties that all trajectories of a file share.
 
     Attributes:
         scores: What a value and a label of 1 mean.

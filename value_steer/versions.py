@@ -53,7 +53,7 @@ logger = logging.getLogger("value_steer")
 
 
 class Standing(str, Enum):
-    """What the evidence says about the vLLM that runs."""
+    """The evidence about the vLLM that runs, in a word."""
 
     VALIDATED = "validated"
     VALIDATED_ELSEWHERE = "validated_elsewhere"
@@ -64,7 +64,7 @@ class Standing(str, Enum):
 
 
 class OnUnvalidated(str, Enum):
-    """What to do about a vLLM without evidence: values of ``VALUE_STEER_UNVALIDATED``."""
+    """The reaction to a vLLM without evidence: values of ``VALUE_STEER_UNVALIDATED``."""
 
     WARN = "warn"
     ERROR = "error"
@@ -110,7 +110,7 @@ def engine_digest(package: Path = _PACKAGE) -> str:
 
 
 def digest_line(package: Path) -> str:
-    """What :data:`DIGEST_FILE` holds: the digest of the bytes, and that of the code in them.
+    """The text of :data:`DIGEST_FILE`: the digest of the bytes, and that of the code in them.
 
     To parse the modules takes a third of a second, to hash them a few milliseconds.
 
@@ -174,7 +174,7 @@ def kept(rows: Iterable[Row]) -> tuple[Row, ...]:
 def assess(
     cell: Cell, rows: Sequence[Row], digest: str, static: Sequence[StaticCheck] = ()
 ) -> Assessment:
-    """What the evidence says about a cell.
+    """Judge a cell by the evidence.
 
     Args:
         cell: With a public version of vLLM.
@@ -250,7 +250,7 @@ def check_environment() -> None:
 
 
 def wanted() -> OnUnvalidated:
-    """What the operator wants done about a vLLM without evidence.
+    """The reaction to a vLLM without evidence that the operator wants.
 
     Raises:
         SettingsError: ``VALUE_STEER_UNVALIDATED`` has an unknown value.

@@ -1,1 +1,1 @@
-"""What judging answers costs in the engine, and by a second model that reads them."""
+"""The cost of judging answers in the engine, and by a second model that reads them."""

@@ -1,4 +1,4 @@
-"""What it costs to judge answers in the engine, and what a second model that reads them costs.
+"""Measures the cost of judging answers in the engine, and by a second model that reads them.
 
 ``nox -s bench-guard`` runs three real servers: plain vLLM, vLLM with abstention, and a guard, which
 is a small model that is given the text of plain vLLM's answer every so many tokens and says one
@@ -41,7 +41,7 @@ _LIMITS = ("--max-model-len", "1024", "--max-num-seqs", "16", "--num-gpu-blocks-
 
 @dataclass(frozen=True)
 class Settings:
-    """What to measure; ``tokens`` per answer, of which the guard reads ``every`` so many."""
+    """Settings of a measurement; of ``tokens`` per answer the guard reads ``every`` so many."""
 
     size: str
     tokens: int

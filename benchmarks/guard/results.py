@@ -1,4 +1,4 @@
-"""What the answers of a round took, each way, and the ratios."""
+"""The cost of a round's answers, each way, and the ratios."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PLAIN, GUARDED, STEERED = WAYS = ("plain", "guarded", "steered")
 
 @dataclass(frozen=True)
 class Round:
-    """What the same answers took, one way.
+    """The cost of the same answers, one way.
 
     Attributes:
         processor: Seconds, of all servers that it needs.

@@ -55,7 +55,7 @@ FAULTS: tuple[Fault, ...] = tuple(itertools.product(_VICTIMS, _SIGNALS))
 
 @dataclass
 class FaultTally:
-    """What came of the trials of one fault.
+    """The results of the trials of one fault.
 
     Attributes:
         trials: How many.
@@ -126,7 +126,7 @@ class Captures:
         ]
 
     def _kept(self, name: str) -> dict[ResponseKey, ResponseFeatures]:
-        """What can be read; a capture that never came to write has no folder."""
+        """The responses that can be read; a capture that never came to write has no folder."""
         folder = self._folder / name
         if not (folder / "index.json").exists():
             return {}

@@ -1,4 +1,4 @@
-"""What came of a kill: answers that are whole, answers that were cut, and promises broken."""
+"""Tallies of a kill: answers that are whole, answers that were cut, and promises broken."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ABORTED = "abort"
 
 @dataclass
 class Tally:
-    """What came of a kill.
+    """The tally of a kill.
 
     Attributes:
         whole: Answers that came to their end, and are the ones that are given alone.
@@ -41,7 +41,7 @@ class Tally:
 
 
 def judge(template: Template, expected: Answer, answer: Answer, tally: Tally) -> None:
-    """What is given out as an answer is one, or the beginning of one that does not say it ended."""
+    """Count an answer: it is whole, or the beginning of one that does not say it ended."""
     if is_control(answer):
         tally.controls += 1
         return

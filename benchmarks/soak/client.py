@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Answer:
-    """What a client got.
+    """An answer, as its client got it.
 
     Attributes:
         status: 200, or that of the error.

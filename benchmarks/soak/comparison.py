@@ -1,4 +1,4 @@
-"""What an answer under load must have in common with the one that was given alone."""
+"""Comparison of an answer under load with the one that was given alone."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def pair_of(told: Mapping[str, Any]) -> int | None:
 
 
 def difference(expected: Answer, got: Answer) -> str | None:
-    """What differs between the answer given alone and another; ``None``: nothing."""
+    """The difference between the answer given alone and another; ``None``: none."""
     if left(got):
         if expected.tokens[: len(got.tokens)] == got.tokens:
             return None

@@ -1,4 +1,4 @@
-"""What a soak must show, and the arithmetic of it."""
+"""The gates of a soak, and their arithmetic."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _BOUNDED = {
     "value_steer.http.engines.Outcomes._given": KEPT,
     "value_steer.engine.requests.RequestTable._free_slots": 128,
 }
-"""What may grow, and how far."""
+"""Objects whose number may grow, and how far."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a soak keeps of its run."""
+"""The record of a soak."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Key = tuple[int, "int | None"]
 
 @dataclass(frozen=True)
 class Usage:
-    """What a process uses.
+    """A process's memory and processor time.
 
     Attributes:
         name: What it is.
@@ -45,7 +45,7 @@ class Usage:
 
 @dataclass(frozen=True)
 class Sample:
-    """What the machine and the server's processes do at a moment.
+    """The machine and the server's processes at a moment.
 
     Attributes:
         finished: Requests that have ended so far.

@@ -27,7 +27,7 @@ _MOST_OTHERS = 0.05
 
 
 def gates_of(record: Record) -> list[Gate]:
-    """What a run shows so far."""
+    """The gates of a run, by what it has shown so far."""
     differ = record.failed["difference"] + record.failed["threshold"]
     found = [
         gates.none_of("answers as alone", differ, record.compared, "differ"),
@@ -87,7 +87,7 @@ def write(record: Record, path: Path, found: Sequence[Gate]) -> None:
 
 @dataclass(frozen=True)
 class Third:
-    """What the machine did in a third of the run that counts.
+    """The machine in a third of the run that counts.
 
     Attributes:
         requests: That ended.

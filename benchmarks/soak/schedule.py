@@ -1,4 +1,4 @@
-"""What a soak asks, and when: all of it follows from a seed."""
+"""The requests of a soak, and their times: all of it follows from a seed."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def arrival(seed: int, number: int, templates: list[Template]) -> Arrival:
 
 
 def without_steering(template: Template) -> Template:
-    """What is asked of a server without value-steer."""
+    """The same request for a server without value-steer."""
     body = {key: value for key, value in template.body.items() if key != "vllm_xargs"}
     return Template(template.number, template.kind, body, follows=False)
 

@@ -33,7 +33,7 @@ _NAMES = ("EngineCore", "Worker")
 _FAILURES = re.compile(
     r"passed on without one|cannot be asked|does not say|not in .metrics|EngineDeadError"
 )
-"""What a log says only where something failed."""
+"""Lines that a log has only where something failed."""
 
 
 class SoakServer(ApiServer):
@@ -94,7 +94,7 @@ class SoakServer(ApiServer):
                 self.failures.append(line)
 
     def usage(self) -> list[Usage]:
-        """What its processes use, the API server first."""
+        """Memory and processor time of its processes, the API server first."""
         found = []
         for name, process in self.processes():
             with contextlib.suppress(psutil.NoSuchProcess), process.oneshot():  # just ended
@@ -103,7 +103,7 @@ class SoakServer(ApiServer):
         return found
 
     async def census(self) -> dict[str, dict[str, int]]:
-        """What is alive of value-steer in each process.
+        """Count the live objects of value-steer in each process.
 
         Raises:
             TimeoutError: One does not say.

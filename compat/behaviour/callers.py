@@ -1,4 +1,4 @@
-"""What callers of a server ask, and what they must be able to tell from its answers."""
+"""Callers of a server: their questions, and what they must be able to tell from its answers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MESSAGES = [{"role": "user", "content": "w005 w006 w007 w008"}]
 
 @dataclass(frozen=True)
 class Reply:
-    """What a caller reads.
+    """A reply, as its caller reads it.
 
     Attributes:
         status: 200, or that of the error.

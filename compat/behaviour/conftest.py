@@ -99,7 +99,7 @@ def pytest_terminal_summary(
 
 @pytest.fixture(scope="session", autouse=True)
 def _fork_server() -> None:
-    """What all engines come from imports vLLM while models and heads are made here."""
+    """Import vLLM in the parent of all engines while models and heads are made here."""
     processes.start_fork_server(ENVIRONMENT)
 
 

@@ -123,7 +123,7 @@ class Engine:
         return tokens
 
     def converse(self, chunks: Sequence[Request]) -> list[list[int]]:
-        """What a session answers to each chunk of its input, in one growing context."""
+        """The answers of a session to each chunk of its input, in one growing context."""
         call = {"call": "converse", "chunks": [*map(asdict, chunks)]}
         tokens: list[list[int]] = self._exchange(call)
         return tokens
@@ -167,7 +167,7 @@ class Engine:
         return drafted, accepted
 
     def log(self) -> str:
-        """What it has said so far."""
+        """The engine's log so far."""
         return self._log.read_text(errors="replace")
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What runs here: ``python -m compat.behaviour.facts FILE`` writes one JSON object."""
+"""The versions and the device: ``python -m compat.behaviour.facts FILE`` writes one JSON object."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ CACHE_TOKENS = "cache_tokens"
 """The option that sizes the cache in tokens, whatever a block holds."""
 
 LATE = "the outputs of steps are promises, and are kept late"
-"""What a process of an asynchronous lane says when it keeps the first one."""
+"""The line of a process of an asynchronous lane when it keeps the first promise."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back.
+    """The answer to a request.
 
     Attributes:
         request_id: As the caller sees it.

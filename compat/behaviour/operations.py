@@ -1,4 +1,4 @@
-"""What is done with an engine beside having it generate; runs where the engine does."""
+"""Operations on an engine beside generation; runs where the engine does."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def params_of(request: dict[str, Any]) -> SamplingParams:
 
 
 def converse(engine: LLM, call: dict[str, Any]) -> list[list[int]]:
-    """What ``AsyncLLM`` does with a prompt that arrives in pieces."""
+    """Do as ``AsyncLLM`` does with a prompt that arrives in pieces."""
     from vllm.sampling_params import RequestOutputKind
 
     host = engine.llm_engine
@@ -141,4 +141,4 @@ EVENTS: dict[str, Callable[[LLM, Any], None]] = {
     "pause": _pause,
     "resume": _resume,
 }
-"""What may happen to an engine while it serves a schedule."""
+"""Events that an engine may meet while it serves a schedule."""

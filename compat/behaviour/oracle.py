@@ -1,4 +1,4 @@
-"""What must become of a generation, and what must not be in it."""
+"""Oracles: the right form of a steered generation, and the tokens that must not be in it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def bad_tokens(answers: Sequence[Answer]) -> int:
 
 
 def ended_at_first_bad(natural: list[int], first_judged: int = 1, patience: int = 1) -> list[int]:
-    """What abstention makes of these tokens: ended right after ``patience`` bad ones in a row.
+    """The tokens that abstention leaves: up to the last of ``patience`` bad ones in a row.
 
     Args:
         natural: What plain vLLM generates.

@@ -1,4 +1,4 @@
-"""What every forked process has imported already."""
+"""Modules that every forked process has imported already."""
 
 import contextlib
 import gc
@@ -21,7 +21,7 @@ _OF_A_BOOT = (
     "vllm.v1.executor.uniproc_executor",
     "vllm.v1.worker.cpu_worker",
 )
-"""What vLLM imports while an engine boots on a CPU: half of the boot.
+"""Modules that vLLM imports while an engine boots on a CPU: half of the boot.
 
 On a GPU nobody has looked yet whether importing them leaves the device alone.
 """

@@ -41,7 +41,7 @@ def start_fork_server(env: Mapping[str, str]) -> None:
 
 
 class EngineProcess(Protocol):
-    """What a test does with an engine's process."""
+    """The interface of an engine's process to a test."""
 
     def end(self, patience: float) -> None:
         """Wait for its end that many seconds, then kill it, and whatever it has left behind."""
@@ -135,7 +135,7 @@ def serve_engine(channel: socket) -> None:
 
 
 def run_command(module: str, arguments: list[str]) -> None:
-    """What ``python -m module arguments`` does; to be run by a :class:`ForkedProcess`."""
+    """Do as ``python -m module arguments`` does; to be run by a :class:`ForkedProcess`."""
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
@@ -156,7 +156,7 @@ def fork_what_is_spawned() -> None:
 
 
 class _Inheritance:
-    """What a spawned process has of its parent; it takes possession when this is unpickled."""
+    """A spawned process's inheritance; it takes possession when this is unpickled."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _inherit, (dict(os.environ), os.getpgrp())

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KEY = "none"
-"""What a client of the server must know; clients that were given no key say it too."""
+"""The key of a server's client; clients that were given no key say it too."""
 
 _BOOT_SECONDS = 300
 _NOTICES = (
@@ -88,11 +88,11 @@ class Server:
         return f"http://127.0.0.1:{self._port}/v1"
 
     def log(self) -> str:
-        """What it and its engine have said so far."""
+        """The log of the server and its engine so far."""
         return self._log.read_text(errors="replace")
 
     def notices(self) -> list[str]:
-        """What it has said of answers whose outcome it could not tell, each kind once."""
+        """Its notices of answers whose outcome it could not tell, each kind once."""
         lines = self.log().splitlines()
         return [notice for notice in _NOTICES if any(notice in line for line in lines)]
 

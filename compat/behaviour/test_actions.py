@@ -1,4 +1,4 @@
-"""What a request does once it is given up: it ends, closes its reasoning, or says a message."""
+"""Actions on a request that is given up: it ends, closes its reasoning, or says a message."""
 
 from __future__ import annotations
 

@@ -234,7 +234,7 @@ def _assert_best(batch: list[Request], filtering: Engine, model: Path) -> None:
 
 
 def _logits(model: Path, prompt: list[int], response: list[int]) -> Tensor:
-    """What the model says before each token of the response."""
+    """The model's logits before each token of the response."""
     import torch
     from transformers import AutoModelForCausalLM
 

@@ -69,7 +69,7 @@ def _complete(client: OpenAI, batch: list[Request], **vllm_xargs: object) -> lis
 
 
 def _outcomes(url: str) -> list[list[dict[str, Any]]]:
-    """What the engines that are asked say of their requests."""
+    """The outcomes of all engines that are asked."""
     asked = urllib.request.Request(  # noqa: S310  (our own loopback server)
         url.replace("/v1", "/collective_rpc"),
         data=json.dumps({"method": "steer_outcomes"}).encode(),

@@ -33,7 +33,7 @@ def section(workshop: Path, model_of: Callable[[str], Path]) -> dict[str, object
 
 @pytest.fixture(scope="module")
 def natural(pool: EnginePool) -> Iterator[list[list[int]]]:
-    """What plain vLLM answers; an image makes a difference."""
+    """Plain vLLM's answers; an image makes a difference."""
     engine = pool.get(_SPEC)
     answers = [[a.tokens for a in engine.generate(batch)] for batch in (_prompts(), _USUAL)]
     assert answers[0] != answers[1]

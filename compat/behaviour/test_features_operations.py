@@ -1,4 +1,4 @@
-"""What an operator does to an engine while filtered requests run."""
+"""Operations on an engine while filtered requests run."""
 
 from __future__ import annotations
 

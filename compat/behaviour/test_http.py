@@ -1,4 +1,4 @@
-"""What a caller and an operator of the real server see of steering, with the real clients."""
+"""Steering over HTTP on the real server, with the real clients of callers and operators."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What cannot be steered does not start: no server ever runs unsteered by mistake."""
+"""Refusals at start-up: no server ever runs unsteered by mistake."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a single request may ask for is honoured, beside others that ask for something else."""
+"""A request's own settings are honoured, beside others that ask for something else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a caller sees of a steered answer, and what is refused before it is queued."""
+"""Outcomes of steered answers, and requests that are refused before they are queued."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one request batch of value filtering, and what it is told afterwards."""
+"""Requests' own settings of value filtering in one batch, and their outcomes."""
 
 from __future__ import annotations
 

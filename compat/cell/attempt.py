@@ -144,7 +144,7 @@ class Attempt:
     def _stopped(
         self, done: Completed, cause: Cause | None, depth: Depth, log: str
     ) -> _StoppedError:
-        """What a step that failed or did not end decides; without a cause it decides nothing."""
+        """The error that ends an attempt at a step; without a cause it is no evidence."""
         self._progress.show_tail(self._target.out / log)
         if done.timed_out:
             reason = f"no end after {done.seconds:.0f} s, see {log}"
@@ -168,7 +168,7 @@ def _void(reason: str, depth: Depth) -> Judgement:
 
 
 def _strange(target: RunTarget, facts: Facts) -> str:
-    """What runs inside, if it is not what the cell is named for."""
+    """How what runs inside differs from what the cell is named for; empty: it does not."""
     wanted = (target.vllm, target.lane, target.build.distribution)
     vllm, distribution = public_version(facts.vllm), canonicalize_name(facts.distribution)
     found = (str(vllm), facts.lane, str(distribution))

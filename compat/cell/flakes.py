@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Flakes:
-    """What came of running a suite several times.
+    """The results of running a suite several times.
 
     Attributes:
         tests: How many it consists of.

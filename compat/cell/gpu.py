@@ -57,7 +57,7 @@ def survey() -> Gpus:
 
 
 def _answers(question: str) -> list[str]:
-    """What the driver says of each GPU; nothing where there is none."""
+    """The driver's answers for each GPU; none where there is none."""
     smi = shutil.which(_SMI)
     if smi is None:
         return []

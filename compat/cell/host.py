@@ -31,7 +31,7 @@ class Options:
 
 
 def variables(options: Options, gpus: int) -> dict[str, str]:
-    """What the suite is told of the GPUs that it runs on; nothing on a CPU."""
+    """Variables that tell the suite of the GPUs that it runs on; none on a CPU."""
     if not gpus:
         return {}
     told = {"VALUE_STEER_SUITE_GPUS": str(gpus), "VALUE_STEER_SUITE_RANKS": str(options.ranks)}

@@ -89,7 +89,7 @@ def run(target: RunTarget, services: Services, progress: Progress) -> RunResult:
 
 
 def space(out: Path, lane: str, services: Services) -> str:
-    """What an environment of a lane needs, and what there is."""
+    """The disk space that an environment of a lane needs, and the space there is."""
     needed, free = _needed_gib(lane, services.rules()), services.free_gib(out)
     return f"an environment may take {needed:.0f} GiB, {free:.1f} GiB are free below {out}"
 

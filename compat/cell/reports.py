@@ -1,4 +1,4 @@
-"""What the steps of a run write: the tests that were collected, the facts of the environment."""
+"""Files that the steps of a run write: the collected tests, the facts of the environment."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def read_collected(path: Path) -> tuple[CollectedTest, ...]:
 
 
 def read_facts(path: Path) -> Facts:
-    """What ``python -m compat.behaviour.facts`` wrote.
+    """Read the file that ``python -m compat.behaviour.facts`` wrote.
 
     Raises:
         ReportError: The file is missing or malformed.

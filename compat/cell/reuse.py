@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What decides how a run ends.
+    """The inputs that decide how a run ends.
 
     Attributes:
         target: What is to be tested.
@@ -43,7 +43,7 @@ class Inputs:
 
 
 def inputs(target: RunTarget, package: Package) -> Inputs:
-    """What a run of a target would come of now, with this checkout."""
+    """The inputs of a run of a target now, with this checkout."""
     return Inputs(target, setup_digest(target), package)
 
 
@@ -85,7 +85,7 @@ def outdated(wanted: Inputs, rows: Sequence[Row]) -> Iterator[tuple[Row, tuple[s
 
 
 def differences(row: Row, wanted: Inputs) -> tuple[str, ...]:
-    """What a row was recorded with that is not what would be run now."""
+    """The inputs in which a row differs from a run now."""
     then, now = row.package, wanted.package
     same = {
         "the engine's code": then.engine_digest == now.engine_digest,

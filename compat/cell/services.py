@@ -1,4 +1,4 @@
-"""What a run asks of the machine and the checkout, in one place; tests put their own there."""
+"""A run's services of the machine and the checkout, in one place; tests put their own there."""
 
 from __future__ import annotations
 

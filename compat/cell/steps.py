@@ -1,4 +1,4 @@
-"""What runs inside the isolation: preflight, contracts, the suite and its negative control."""
+"""Steps inside the isolation: preflight, contracts, the suite and its negative control."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def collect(suite: Path, target: RunTarget) -> tuple[CollectedTest, ...]:
 
 
 def preflight(bench: Bench, timeout: float) -> Facts | Completed:
-    """What runs in the isolation, or the failed attempt to import it."""
+    """The facts of what runs in the isolation, or the failed attempt to import it."""
     target = bench.out / "facts.json"
     done = bench.box.run(
         ["python", "-m", "compat.behaviour.facts", bench.box.inside(target)],

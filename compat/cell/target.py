@@ -1,4 +1,4 @@
-"""What a user asks for, and the one run that it means."""
+"""The request of a user, and the one run that it means."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What is asked for.
+    """A request for a run.
 
     Attributes:
         wanted: A series (``0.28``) or a release (``0.28.0``).
@@ -46,7 +46,7 @@ class RunRequest:
 
 @dataclass(frozen=True, slots=True)
 class RunTarget:
-    """What one run tests, where, and by which rules.
+    """One run: its subject, its place and its rules.
 
     Attributes:
         candidate: The release.

@@ -1,1 +1,1 @@
-"""What each command of ``python -m compat`` does; the work is done in the other packages."""
+"""The commands of ``python -m compat``; the work is done in the other packages."""

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked.
+    """The question of a bisection.
 
     Attributes:
         releases: From one that is good to one that is bad, oldest first.
@@ -66,7 +66,7 @@ class Question:
         return versions.decide(own, Cell(str(release.version), self.lane, self.runner, mode))
 
     def outcome(self, release: Candidate, rows: Sequence[Row]) -> State:
-        """What the rows say of a release."""
+        """The state of a release by its rows."""
         verdicts = [row and row.verdict for row in (self.row(release, m, rows) for m in self.modes)]
         if any(verdict not in (None, Verdict.PASSED) for verdict in verdicts):
             return State.BAD

@@ -76,7 +76,7 @@ def run_gpu(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
 
 
 def _session(arguments: argparse.Namespace) -> variants.Session:
-    """What is to be run.
+    """The session to run.
 
     Raises:
         UsageError: There is no GPU, or it cannot be told which release fits.
@@ -143,7 +143,7 @@ def table(summary: Summary) -> Table:
 
 
 def _ratio(outcome: VariantResult, mode: str, *, on_gpus: bool) -> str:
-    """What the clock says on a GPU; on a CPU, which others use too, what the processor does."""
+    """The ratio of wall time on a GPU; of processor time on a CPU, which others use too."""
     for ratio in outcome.ratios:
         if (ratio.mode, ratio.objections, ratio.requests) == (mode, 0, _SHOWN):
             return f"{ratio.wall if on_gpus else ratio.processor:.2f}"

@@ -30,7 +30,7 @@ def add_place(command: argparse.ArgumentParser) -> None:
 
 
 def add_isolation(command: argparse.ArgumentParser) -> None:
-    """What keeps vLLM apart from everything else."""
+    """Add the choice of the isolation that keeps vLLM apart from everything else."""
     command.add_argument(
         "--isolation",
         choices=ASKED_ISOLATIONS,

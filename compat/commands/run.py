@@ -36,7 +36,7 @@ EXIT_CODES = {
     Verdict.TIMEOUT: ExitCode.TIMEOUT,
     Verdict.NO_EVIDENCE: ExitCode.NO_EVIDENCE,
 }
-"""What a run that ended so tells the shell."""
+"""The exit status of each verdict."""
 
 GRAVITY = (
     ExitCode.FAILED,
@@ -98,7 +98,7 @@ def run_cell(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
 
 
 def request_of(arguments: argparse.Namespace, version: str) -> RunRequest:
-    """What is asked for, of one release."""
+    """The request that the arguments make, for one release."""
     return RunRequest(
         wanted=version,
         isolation=arguments.isolation,

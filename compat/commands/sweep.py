@@ -72,7 +72,7 @@ def run_sweep(arguments: argparse.Namespace, progress: Progress) -> ExitCode:
 
 
 def _options(arguments: argparse.Namespace, out: Path) -> tuple[str, ...]:
-    """What each cell's own command is given."""
+    """The arguments of each cell's own command."""
     python = ("--python", arguments.python) if arguments.python else ()
     force = ("--force",) if arguments.force else ()
     return ("--isolation", arguments.isolation, "--out", str(out), *python, *force)

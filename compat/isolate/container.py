@@ -189,7 +189,7 @@ def _infra(what: str) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Daemon:
-    """What a Docker daemon says of itself."""
+    """A Docker daemon, as it describes itself."""
 
     version: str
     serves_gpus: bool
@@ -220,7 +220,7 @@ def connect() -> DockerClient:
 
 
 def describe(client: DockerClient) -> Daemon:
-    """What the daemon says of itself.
+    """The daemon's description of itself.
 
     Raises:
         InfraError: It does not answer any more, or not as a daemon does.

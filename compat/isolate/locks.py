@@ -1,4 +1,4 @@
-"""What an environment consists of: every package by version and hash, fixed before any install.
+"""Locks of environments: every package by version and hash, fixed before any install.
 
 A lock belongs to a recipe, a Python and a machine type. Those of the candidates lie in
 ``matrix/locks``; a recipe without one there is resolved when it is needed.

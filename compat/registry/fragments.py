@@ -39,7 +39,7 @@ PATTERN = "fragment*.json"
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """What the jobs of a plan left behind.
+    """The fragments that the jobs of a plan left behind.
 
     Attributes:
         rows: Every good row, whatever job it came from.
@@ -52,7 +52,7 @@ class Gathered:
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """What a registry gained.
+    """The rows that a registry gained.
 
     Attributes:
         rows: From the jobs.

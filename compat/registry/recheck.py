@@ -26,7 +26,7 @@ _INSTALLED_BY_EXTRA = DISTRIBUTIONS["cuda"]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the index says of tested releases.
+    """The index's state of tested releases.
 
     Attributes:
         withdrawn: New rows, one for each cell that no longer holds.
@@ -54,7 +54,7 @@ def recheck(rows: Sequence[Row]) -> Found:
 
 
 def judge(rows: Sequence[Row], pages: dict[str, tuple[IndexWheel, ...]], now: datetime) -> Found:
-    """What follows for the rows that hold.
+    """The withdrawals that follow for the rows that hold.
 
     A cell is withdrawn with the wheel that it was tested on. A release of which the extra could
     install nothing but yanked wheels is withdrawn as a whole.

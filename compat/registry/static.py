@@ -1,4 +1,4 @@
-"""What the sources of all releases say of the contracts, for the registry; nothing is installed."""
+"""The contracts in the sources of all releases, for the registry; nothing is installed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _PROJECT = "vllm"
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What the sources say.
+    """The contracts in the sources of the releases.
 
     Attributes:
         checks: Whether the contracts hold.

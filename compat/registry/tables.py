@@ -21,7 +21,7 @@ _COLOURS = {"passed": "green", "failed": "red"}
 
 
 def run_table(rows: Iterable[Row]) -> Table:
-    """What a run found, a line per mode."""
+    """The result of a run, a line per mode."""
     table = plain("vLLM", "lane/runner", "mode", "verdict", "depth", "tests", "control")
     for row in rows:
         table.add_row(
@@ -37,7 +37,7 @@ def run_table(rows: Iterable[Row]) -> Table:
 
 
 def registry_table(rows: Sequence[Row], digest: str) -> Table:
-    """What the registry says of every cell with a verdict, for the code of ``digest``."""
+    """The registry's state of every cell with a verdict, for the code of ``digest``."""
     table = plain("vLLM", "lane/runner", "mode", "verdict", "depth", "recorded", "standing")
     for cell, row in versions.current(rows).items():
         table.add_row(

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class State(Enum):
-    """What is known of one release."""
+    """The state of one release."""
 
     GOOD = "good"
     BAD = "bad"
@@ -34,7 +34,7 @@ class Span:
 
     @property
     def undecided(self) -> range:
-        """What lies between and could not be decided; empty if ``bad`` is the first bad one."""
+        """The releases between that could not be decided; none if ``bad`` is the first bad one."""
         return range(self.good + 1, self.bad)
 
 

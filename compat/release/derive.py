@@ -1,4 +1,4 @@
-"""What is generated from the registry: the extra, two tables, badges, Actions' matrix.
+"""Files generated from the registry: the extra, two tables, badges, Actions' matrix.
 
 All of it follows from the registry, the candidates, the policy and the overrides, and from neither
 the clock nor the code, so that it drifts only when one of these files changes.
@@ -87,7 +87,7 @@ def write(root: Path, known: Inventory) -> tuple[Path, ...]:
 
 
 def stated_extra(root: Path) -> Requirement:
-    """What the extra ``vllm`` requires.
+    """The requirement of the extra ``vllm``.
 
     Raises:
         UsageError: ``pyproject.toml`` has no such extra in a line of its own.

@@ -1,4 +1,4 @@
-"""What a release of vLLM lacks to be inside the extra, by the demands of the policy."""
+"""Gaps that keep a release of vLLM outside the extra, by the demands of the policy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class GapKind(str, Enum):
-    """What is wrong with the evidence for a release on a lane, in a mode."""
+    """A defect of the evidence for a release on a lane, in a mode."""
 
     MISSING = "missing"
     BAD = "bad"
@@ -44,7 +44,7 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What evidence is compared with.
+    """The code and the time that evidence is compared with.
 
     Attributes:
         engine_digest: Of the code that would be released.
@@ -71,7 +71,7 @@ def holding(vllm: str, rows: Sequence[Row]) -> tuple[Row, ...]:
 
 
 def find_gaps(vllm: str, rows: Sequence[Row], demands: Demands, moment: Moment) -> tuple[Gap, ...]:
-    """What a release lacks; nothing if it may be released with.
+    """The gaps of a release; none if it may be released with.
 
     On each lane and mode one runner must have all that is demanded, and none may have failed.
     """
@@ -98,7 +98,7 @@ def _missing(vllm: str, lane: str, mode: str) -> Gap:
 
 
 def _command(vllm: str, lane: str, runner: str | None = None) -> str:
-    """What makes evidence; options that a CPU's own lane does not need are left out."""
+    """The command that makes evidence, without options that a CPU's own lane does not need."""
     place = f" --lane {lane}" if lane not in ("", lanes.CPU) else ""
     return f"nox -s compat -- {vllm}{place}{' --runner v2' if runner == 'v2' else ''}"
 
@@ -112,7 +112,7 @@ def _among(here: Sequence[Row], demands: Demands, moment: Moment) -> list[Gap]:
 
 
 def _of(row: Row, demands: Demands, moment: Moment) -> Iterator[Gap]:
-    """What a passed row lacks."""
+    """The gap of a passed row."""
     if row.depth < demands.depth:
         text = f"reached the depth {row.depth.value}, and {demands.depth.value} is demanded"
         yield Gap(GapKind.WEAK, f"{name(row)} {text}")
@@ -135,7 +135,7 @@ def _of(row: Row, demands: Demands, moment: Moment) -> Iterator[Gap]:
 
 
 def _gravity(lacking: Sequence[Gap]) -> tuple[int, int]:
-    """What only perished weighs less than what was never good."""
+    """The order of gaps: evidence that only expired weighs less than what was never good."""
     return sum(s.kind not in EXPIRED for s in lacking), len(lacking)
 
 

@@ -1,4 +1,4 @@
-"""What stands between a checkout and a release."""
+"""The gate between a checkout and a release."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """What was found.
+    """The result of an examination.
 
     Attributes:
         obstacles: All that keeps the gate shut, one per line.
@@ -84,7 +84,7 @@ def unsettled(plan: Sequence[PlannedCell], rows: Sequence[Row]) -> Iterator[str]
 
 
 def _told(check: Callable[[], Iterator[str]]) -> list[str]:
-    """What a check found; one that cannot be made does not keep the others from being made."""
+    """The findings of a check; one that cannot be made does not keep the others from being made."""
     try:
         return list(check())
     except CompatError as error:
@@ -103,7 +103,7 @@ def _misnamed(known: Inventory) -> Iterator[str]:
 
 
 def _unsupported(root: Path, known: Inventory, moment: Moment) -> Iterator[str]:
-    """What the releases lack that an installer may choose for the extra."""
+    """The unsupported releases among those that an installer may choose for the extra."""
     chosen = derive.inside(derive.stated_extra(root).specifier, known.known)
     if not chosen:
         yield "the extra vllm admits no known release"

@@ -35,7 +35,7 @@ _NO_MOMENT = Moment("", datetime.max.replace(tzinfo=timezone.utc))
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """What a checkout knows.
+    """A checkout's registry, releases, policy and decisions.
 
     Attributes:
         registry: The evidence, and claims of other registries.
@@ -70,7 +70,7 @@ class Inventory:
         return tuple(version for version in self.known if self._belongs(str(version)))
 
     def gaps(self, vllm: str, moment: Moment) -> tuple[Gap, ...]:
-        """What a release lacks after the reviewed decisions."""
+        """The gaps of a release after the reviewed decisions."""
         found = gaps.find_gaps(vllm, self.rows, self.rules.release, moment)
         included = self.decision(vllm) is Action.INCLUDE
         return tuple(s for s in found if not included or s.kind is gaps.GapKind.BAD)
@@ -85,7 +85,7 @@ class Inventory:
         history: tuple[Row, ...] = (),
         upstream: tuple[Upstream, ...] = (),
     ) -> Sources:
-        """What tables and the page are made of."""
+        """The sources of tables and of the page."""
         return Sources(
             registry=self.registry,
             history=history,

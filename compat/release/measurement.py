@@ -1,4 +1,4 @@
-"""What steering costs in an environment that a cell has left, by ``benchmarks.decode``."""
+"""The cost of steering in an environment that a cell has left, by ``benchmarks.decode``."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def build(out: Path, root: Path = ROOT) -> tuple[Path, ...]:
 
 
 def faults(wheel: Path, root: Path = ROOT) -> list[str]:
-    """What is wrong with the content of a wheel."""
+    """The faults in the content of a wheel."""
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         inside = f"value_steer/{REGISTRY}"

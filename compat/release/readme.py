@@ -72,7 +72,7 @@ def details(known: Inventory) -> str:
 
 
 def badge(series: str, known: Inventory) -> Badge:
-    """What is known of the newest release of a series, or of its newest supported one."""
+    """The badge of the newest release of a series, or of its newest supported one."""
     releases = [v for v in known.known if f"{v.major}.{v.minor}" == series]
     label, newest = f"vLLM {series}", releases[-1]
     good = [version for version in releases if version in known.supported]
@@ -117,7 +117,7 @@ def _release(version: Version, known: Inventory) -> Iterator[str]:
 
 
 def _told(here: Sequence[Row]) -> list[str]:
-    """What the evidence of a release, runner and lane says."""
+    """The cells of a line: the evidence of a release, runner and lane."""
     return [
         *(_verdict(here, mode) for mode in MODES),
         here[-1].environment.torch or "",

@@ -33,7 +33,7 @@ CellRunner: TypeAlias = Callable[[PlannedCell, Path, "float | None"], int]
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
-    """What to rehearse.
+    """Settings of a rehearsal.
 
     Attributes:
         cells: The jobs.
@@ -130,7 +130,7 @@ class Processes:
 def _faults(
     rehearsal: Rehearsal, merged: fragments.Merged, examined: gate.Examination, registry: Path
 ) -> list[str]:
-    """What did not come out as it must."""
+    """The points that did not come out as they must."""
     stored = set(store.load_all(registry))
     (killed,) = (cell for cell in rehearsal.cells if cell.name == rehearsal.killed)
     of_killed = [row for row in (*merged.rows, *merged.lost) if killed.covers(row)]

@@ -113,7 +113,7 @@ class Durations:
     rows: Sequence[Row]
 
     def seconds(self, cell: PlannedCell) -> float | None:
-        """What a cell took when it passed last, or what others of its lane take in the middle."""
+        """The duration of a cell when it passed last, or the median of others of its lane."""
         passed = [r for r in self.rows if r.cell.lane == cell.lane and r.verdict is Verdict.PASSED]
         own = [row for row in passed if cell.covers(row)]
         if own:
@@ -242,14 +242,14 @@ class Processes:
             )
 
     def arguments(self, cell: PlannedCell, *, is_last: bool) -> tuple[str, ...]:
-        """What the command is called with."""
+        """The arguments of the command of a cell."""
         place = ("--lane", cell.lane, "--runner", cell.runner)
         discard = ("--discard",) if self.discard and is_last else ()
         registry = ("--registry", str(self.registry))
         return (*registry, "run", cell.vllm, *place, *self.options, *discard)
 
     def log(self, cell: PlannedCell) -> Path:
-        """What a cell says, if it has a log."""
+        """The log of a cell, if it has one."""
         assert self.logs is not None  # noqa: S101  (asked for where there are logs)
         return self.logs / f"{cell.name}.log"
 

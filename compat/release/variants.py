@@ -62,18 +62,18 @@ ON_GPUS = (
     Variant("v1", "V1, graphs", "v1", Options(), is_recorded=True),
     Variant("v2-two-ranks", "V2, two ranks", "v2", Options(ranks=2), gpus=2),
 )
-"""What vLLM does by default, then what differs from that in one respect."""
+"""vLLM's default on a GPU, then variants that differ from it in one respect."""
 
 ON_A_CPU = (
     Variant("cpu-async", "V1, CPU, async", "default", Options(), "cpu-async", 0, is_recorded=True),
     Variant("cpu", "V1, CPU", "default", Options(), "cpu", 0, is_recorded=True),
 )
-"""What stands in for them where there is no GPU, so that all else can be tried."""
+"""Stand-ins for them where there is no GPU, so that all else can be tried."""
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What is to be run.
+    """A session to run.
 
     Attributes:
         vllm: The release.
@@ -122,7 +122,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class VariantResult:
-    """What a variant came to.
+    """The result of a variant.
 
     Attributes:
         variant: Its name.
@@ -153,7 +153,7 @@ class VariantResult:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a session came to, so far."""
+    """The results of a session, so far."""
 
     vllm: str
     lane: str

@@ -59,7 +59,7 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """What the index has.
+    """The releases on the index.
 
     Attributes:
         candidates: Releases that could be tested, oldest first.
@@ -236,7 +236,7 @@ def _candidate(
 
 
 def _pythons(wheels: Iterable[IndexWheel]) -> SpecifierSet:
-    """What all of the wheels require of Python."""
+    """The Pythons that all of the wheels accept."""
     found = SpecifierSet()
     for wheel in wheels:
         try:

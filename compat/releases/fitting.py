@@ -31,7 +31,7 @@ _ASK = "name a release with --vllm, such as --vllm 0.28"
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What decides which release runs.
+    """The properties of a machine that decide which release runs.
 
     Attributes:
         lane: Its lane, such as ``cuda-sm90``.

@@ -1,4 +1,4 @@
-"""What a run uses and demands: ``matrix/policy.yaml`` as a frozen record."""
+"""Settings and demands of runs: ``matrix/policy.yaml`` as a frozen record."""
 
 from __future__ import annotations
 

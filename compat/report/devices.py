@@ -1,4 +1,4 @@
-"""What a reader may say that they run on: GPUs by compute capability, and CPUs."""
+"""Devices that a reader may name: GPUs by compute capability, and CPUs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the page and the README's table consist of; nothing is computed here."""
+"""The records of the page and the README's table; nothing is computed here."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Symbol(Enum):
-    """What a cell says at a glance; of several the last one is shown."""
+    """The symbol of a cell; of several the last one is shown."""
 
     VALIDATED = "✓"
     STALE = "◐"
@@ -20,7 +20,7 @@ class Symbol(Enum):
 
 
 class State(Enum):
-    """What is known of a mode in a cell, and in which words."""
+    """The state of a mode in a cell, and its words."""
 
     VALIDATED = (Symbol.VALIDATED, "validated")
     OLD = (Symbol.STALE, "old")
@@ -37,17 +37,17 @@ class State(Enum):
 
     @property
     def symbol(self) -> Symbol:
-        """What stands for it in the table."""
+        """Its symbol in the table."""
         return self.value[0]
 
     @property
     def word(self) -> str:
-        """What stands beside the symbol."""
+        """The word beside the symbol."""
         return self.value[1]
 
     @property
     def gravity(self) -> int:
-        """What a cell of several states shows is the gravest."""
+        """Its rank: of several states a cell shows the gravest."""
         return list(State).index(self)
 
 
@@ -69,7 +69,7 @@ class Contracts(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What is known of a mode on a lane.
+    """The state of a mode on a lane.
 
     Attributes:
         mode: ``abstain``, ``vfd``.
@@ -112,7 +112,7 @@ class TableCell:
 
     @property
     def word(self) -> str:
-        """What the table says."""
+        """Its word in the table."""
         return self.named(self.state.word)
 
     def named(self, word: str) -> str:
@@ -130,7 +130,7 @@ class TableCell:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """What a release changed upstream.
+    """A release's changes upstream.
 
     Attributes:
         vllm: The release.
@@ -173,7 +173,7 @@ class Release:
 
     @property
     def newest(self) -> Finding | None:
-        """What was recorded last."""
+        """The finding with the newest row."""
         found = [finding for _, finding in self.evidence]
         return max(found, key=lambda f: f.row.recorded_at if f.row else "", default=None)
 
@@ -203,7 +203,7 @@ class Minor:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """What somebody may run vLLM on.
+    """A device that somebody may run vLLM on.
 
     Attributes:
         id: What is typed for it, and what stands in an address.
@@ -226,7 +226,7 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """What the reader is told.
+    """The sentence for one reader.
 
     Attributes:
         symbol: At a glance.

@@ -70,7 +70,7 @@ def render(sources: Sources) -> str:
 
 
 def lookup(minors: Sequence[Minor], answers: Sequence[Answer]) -> dict[str, object]:
-    """What the script looks sentences up in; it decides nothing."""
+    """The table in which the script looks sentences up; it decides nothing."""
     sentences: dict[str, dict[str, dict[str, tuple[str, str, str | None]]]] = {}
     for answer in answers:
         of = answer.sentence
@@ -110,5 +110,5 @@ def _text(name: str) -> str:
 
 
 def _hash(text: str) -> str:
-    """What a content security policy names an inline part by."""
+    """The hash by which a content security policy names an inline part."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

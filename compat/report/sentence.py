@@ -21,7 +21,7 @@ _NEVER = (State.NEVER, State.NO_HOST, State.UNSCHEDULED, State.NO_BUILD)
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What is known on one model runner: a finding for each mode, and its contracts."""
+    """One model runner: a finding for each mode, and its contracts."""
 
     runner: str
     contracts: Contracts
@@ -52,7 +52,7 @@ class Asked:
 
 
 def sentence(asked: Asked) -> Sentence:
-    """What one reader has to know."""
+    """The sentence for one reader."""
     told = {
         (part.runner, finding.mode): _told(asked, part, finding)
         for part in asked.parts
@@ -66,7 +66,7 @@ def sentence(asked: Asked) -> Sentence:
 
 
 def _told(asked: Asked, part: Part, finding: Finding) -> str:
-    """What is known of one mode on one runner."""
+    """The words for one mode on one runner."""
     state = finding.state
     if state is State.BROKEN:
         count = len(finding.broken)
@@ -119,7 +119,7 @@ def _advice(asked: Asked, gravest: State) -> tuple[str, str | None]:
 
 
 def _joined(told: dict[tuple[str, str], str]) -> str:
-    """What is the same of several runners and modes is said once."""
+    """The words, with what is the same of several runners and modes said once."""
     clauses: dict[str, list[tuple[str, str]]] = {}
     for place, clause in told.items():
         clauses.setdefault(clause, []).append(place)

@@ -1,4 +1,4 @@
-"""What the evidence comes to: for a mode on a lane, and for a cell of the table."""
+"""The states of evidence: for a mode on a lane, and for a cell of the table."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _BAD = {
 
 @dataclass(frozen=True, slots=True)
 class Yardstick:
-    """What evidence is measured by.
+    """The code, time and age that evidence is measured by.
 
     Attributes:
         engine_digest: Of the code that it has to be about.
@@ -48,7 +48,7 @@ class Yardstick:
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """What holds for all releases.
+    """Properties of the matrix that hold for all releases.
 
     Attributes:
         kinds: The lanes that the policy plans.
@@ -66,7 +66,7 @@ class Matrix:
         return any(column_of(lane) is Column.GPU for lane in self.ran)
 
     def planned(self, column: Column, runner: str) -> tuple[CellKind, ...]:
-        """What the policy plans for a runner in a column."""
+        """The lanes that the policy plans for a runner in a column."""
         own = (kind for kind in self.kinds if column_of(kind.lane) is column)
         return tuple(kind for kind in own if _builds(kind, runner))
 
@@ -82,7 +82,7 @@ class Matrix:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of one release.
+    """One release and its evidence.
 
     Attributes:
         vllm: Public version, normalised.
@@ -124,7 +124,7 @@ def cell(known: Known, runner: str, column: Column, of: Matrix) -> TableCell:
 def find(
     known: Known, runner: str, place: tuple[Column, str | None], of: Matrix
 ) -> tuple[Finding, ...]:
-    """What is known of each mode of a release on one lane of a column."""
+    """The findings for each mode of a release on one lane of a column."""
     column, lane = place
     found = []
     for mode in MODES:
@@ -152,7 +152,7 @@ def can_run(findings: Sequence[Finding], column: Column) -> bool:
 
 
 def command(vllm: str, lane: str | None, runner: str) -> str | None:
-    """What runs a cell in a checkout."""
+    """The command that runs a cell in a checkout."""
     return lane and f"nox -s compat -- {vllm} --lane {lane} --runner {runner}"
 
 
@@ -195,7 +195,7 @@ def _untested(known: Known, runner: str, column: Column, of: Matrix) -> State:
 
 
 def _why(state: State, runner: str, column: Column, of: Matrix) -> str:
-    """What a word of the table leaves out."""
+    """The detail that a word of the table leaves out."""
     if state is State.NO_BUILD:
         return f"the index has no {'GPU' if column is Column.GPU else 'CPU'} build of it"
     if state is not State.UNSCHEDULED:

@@ -64,13 +64,13 @@ class Sources:
 
     @property
     def matrix(self) -> Matrix:
-        """What holds for all releases."""
+        """The properties that hold for all releases."""
         ran = dict.fromkeys(row.cell.lane for row in self.registry.rows)
         return Matrix(self.kinds, tuple(ran), self.yardstick)
 
     @property
     def known(self) -> tuple[Known, ...]:
-        """What is known of each release, oldest first."""
+        """Each release with its evidence, oldest first."""
         candidates = {str(candidate.version): candidate for candidate in self.candidates}
         tested = (row.cell.vllm for row in self.registry.rows)
         return tuple(

@@ -127,7 +127,7 @@ def below_threshold_of(
 
 
 def shares_of(prompts: Sequence[str] | None, n: int) -> tuple[NDArray[np.float64], int]:
-    """What each response weighs, a prompt weighing 1; and the number of prompts."""
+    """The weight of each response, a prompt weighing 1; and the number of prompts."""
     if prompts is None:
         return np.ones(n), n
     if len(prompts) != n:

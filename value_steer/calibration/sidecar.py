@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationOptions:
-    """What to calibrate.
+    """Settings of a calibration.
 
     Attributes:
         levels: The alphas of the false-alarm curve.
@@ -64,7 +64,7 @@ class CalibrationOptions:
 
 @dataclass(frozen=True, slots=True)
 class OperatingPoint:
-    """What a level of the false-alarm curve does.
+    """A level of the false-alarm curve and its effect.
 
     Attributes:
         alpha: Bound on the probability of acting on a good response.
@@ -85,7 +85,7 @@ class OperatingPoint:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationReport:
-    """What a calibration was made from and what came of it.
+    """The data and the result of a calibration.
 
     Attributes:
         prompts: Number of prompts.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class ExitCode(IntEnum):
-    """What the command says to the shell."""
+    """Exit statuses of the command."""
 
     FINE = 0
     FAILED = 1

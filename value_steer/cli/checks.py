@@ -1,4 +1,4 @@
-"""What ``value-steer doctor`` looks at: one record for each thing that works here, or does not."""
+"""The checks of ``value-steer doctor``: a record for each thing that works here, or does not."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ EXTRAS = {
 
 
 def advice(error: ModuleNotFoundError) -> str:
-    """What to install.
+    """The extra to install.
 
     Raises:
         ModuleNotFoundError: The error itself, if no extra brings the module: that is a fault.

@@ -1,4 +1,4 @@
-"""What is in the folder of a model: what its configuration says of it, its tokenizer, itself."""
+"""The folder of a model: its configuration, its tokenizer, and the model itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What must be true of the files and folders of a command before any of its work is done."""
+"""Conditions on the files and folders of a command, checked before any of its work is done."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PICTURE_SUFFIXES = (".svg", ".png", ".pdf")
 
 
 class Use(Enum):
-    """What a command does there."""
+    """How a command uses a path."""
 
     READ = "read"
     REPLACE = "replace"
@@ -33,7 +33,7 @@ class Use(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What a path of a command must be.
+    """A path of a command, and the conditions on it.
 
     Attributes:
         use: What is done there.

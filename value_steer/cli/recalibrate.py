@@ -218,7 +218,7 @@ def _files(count: int) -> str:
 
 
 def _body(traffic: Traffic, drift: Drift, renewal: Renewal | None) -> dict[str, Any]:
-    """What was found, for programs."""
+    """The findings, for programs."""
     body: dict[str, Any] = {
         "answers": len(traffic.answers),
         "of_other_heads": traffic.others,

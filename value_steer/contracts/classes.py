@@ -23,7 +23,7 @@ class Class:
     module: Module
 
     def members(self) -> dict[str, Definition]:
-        """What its own body binds when it runs; the last definition of a name counts."""
+        """The names that the class's own body binds; the last definition of a name counts."""
         pairs = (
             pair
             for statement, typing in statements(self.node.body)
@@ -37,7 +37,7 @@ class Class:
         return frozenset(filter(None, map(last_name, self.node.bases)))
 
     def states(self, option: str) -> bool | None:
-        """What ``option=…`` is set to, by a decorator (at any depth) or beside the bases."""
+        """The value of ``option=…``, set by a decorator (at any depth) or beside the bases."""
         stated = [k.value for k in self._options() if k.arg == option]
         return ast.unparse(stated[0]) != "False" if stated else None
 

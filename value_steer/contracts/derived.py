@@ -1,4 +1,4 @@
-"""What vLLM really makes an instance of, where rows speak of the class it derives from."""
+"""The classes that vLLM really instantiates where rows speak of a class they derive from."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _OF_BODIES = (Calls, Compares, Contains, Order)
 
 
 def problem(surface: Surface, base: Symbol, sources: Sources) -> str | None:
-    """What is wrong with a row in the class that derives from its own; ``None``: nothing is.
+    """The problem of a row in the class that derives from its own; ``None``: it has none.
 
     Args:
         surface: The row, which its own class meets.

@@ -62,7 +62,7 @@ def parse(path: str, text: str) -> Module:
 
 
 def _names(tree: ast.Module) -> tuple[dict[str, Binding], dict[str, Binding]]:
-    """What a module offers, bound or declared and made on demand; and what was bound before."""
+    """The names of a module, bound or declared and made on demand; and those bound before."""
     bound: dict[str, Binding] = {}
     before: dict[str, Binding] = {}
     declared: dict[str, Binding] = {}

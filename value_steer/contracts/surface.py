@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Mode(str, Enum):
-    """What value-steer does to a request."""
+    """A way in which value-steer steers a request."""
 
     ABSTAIN = "abstain"
     VFD = "vfd"

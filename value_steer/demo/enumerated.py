@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Enumerated:
-    """What is known exactly of a model and its head.
+    """A model and its head, with everything about them that is known exactly.
 
     Attributes:
         undesirable: The head, turned to P(undesirable).

@@ -1,4 +1,4 @@
-"""What can go wrong in a demonstration."""
+"""Errors of a demonstration."""
 
 from __future__ import annotations
 

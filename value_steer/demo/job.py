@@ -1,4 +1,4 @@
-"""What the demo asks of the process that serves."""
+"""The order that the demo gives to the process that serves."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Job:
         return {"worker_cls": WORKER, "additional_config": self.additional_config}
 
     def to_json(self) -> str:
-        """What :meth:`from_json` reads back."""
+        """The JSON that :meth:`from_json` reads back."""
         return json.dumps(asdict(self))
 
     @classmethod

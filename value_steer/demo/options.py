@@ -1,4 +1,4 @@
-"""What a demonstration is run with."""
+"""Options of a demonstration."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Mode: TypeAlias = Literal["vfd", "abstain"]
 
 
 class Backend(str, Enum):
-    """What serves."""
+    """The back end that serves."""
 
     VLLM = "vllm"
     REFERENCE = "reference"

@@ -46,7 +46,7 @@ class Texts:
 
     @torch.no_grad()
     def hidden(self, model: MistralForCausalLM) -> tuple[Tensor, Tensor]:
-        """What ``lm_head`` reads after each response token, and where there is one.
+        """The input of ``lm_head`` after each response token, and where there is one.
 
         Returns:
             Hidden states ``[texts, T, H]`` and a mask ``[texts, T]``.

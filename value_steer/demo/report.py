@@ -1,4 +1,4 @@
-"""What a demonstration found."""
+"""The report of a demonstration."""
 
 from __future__ import annotations
 

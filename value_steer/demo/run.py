@@ -133,7 +133,7 @@ def _example(filtered: Pairs, ended: Pairs) -> Example | None:
 
 @dataclass(slots=True)
 class _Stopwatch:
-    """What took how long."""
+    """Measures how long each part takes."""
 
     stages: list[Stage] = field(default_factory=list)
 

@@ -90,7 +90,7 @@ def _on_the_engine(job: Job) -> list[list[int]]:
 
 
 def _plainly(job: Job, model: MistralForCausalLM) -> list[list[int]]:
-    """What the engine does, one request at a time."""
+    """Do as the engine does, one request at a time."""
     settings = parse_settings(job.additional_config)
     section = settings.abstain or settings.vfd
     if section is None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """What was decided of a batch, on the host.
+    """The decisions about a batch, on the host.
 
     Attributes:
         values: P(good), ``[rows]`` fp32, NaN where a row is not judged any more.
@@ -48,7 +48,7 @@ class Decided:
 
 
 class Judgement:
-    """What the head says of a batch, and what becomes of its rows.
+    """The head's scores of a batch, and the fate of its rows.
 
     Args:
         values: P(good), ``[rows]`` fp32; on their way to the host from now on.
@@ -68,7 +68,7 @@ class Judgement:
         return on_accelerator(self.forced) or not self.arrived().quiet
 
     def arrived(self) -> Decided:
-        """What was decided, after a wait for it."""
+        """The decisions, after a wait for them."""
         if self._decided is None:
             values, marks = self._copies.arrived()
             self._decided = Decided(values, marks, quiet=not marks.any())
@@ -168,7 +168,7 @@ class StopScores:
 
 @dataclass(frozen=True, slots=True)
 class StopTokens:
-    """What the logits say of the tokens that rows may be forced to give, read before sampling.
+    """Logits of the tokens that rows may be forced to give, read before sampling.
 
     The host's sampler works on the logits in place, so this cannot be read afterwards.
 

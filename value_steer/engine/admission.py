@@ -35,7 +35,7 @@ _GREEDY_BELOW = 1e-5
 
 @dataclass(frozen=True, slots=True)
 class HeadDefaults:
-    """What one head steers by, which a request may override.
+    """The settings of one head, which a request may override.
 
     Attributes:
         index: Its place among the heads of its mode.
@@ -51,7 +51,7 @@ class HeadDefaults:
 
 @dataclass(frozen=True, slots=True)
 class AbstainDefaults:
-    """What the engine abstains by.
+    """The engine's settings of abstention.
 
     Attributes:
         head: What scores a request that names no other.
@@ -70,7 +70,7 @@ class AbstainDefaults:
 
 @dataclass(frozen=True, slots=True)
 class FilterDefaults:
-    """What the engine filters by.
+    """The engine's settings of value filtering.
 
     Attributes:
         head: What scores a request that names no other.
@@ -214,7 +214,7 @@ def chosen_head(own: RequestSettings, mode: AbstainDefaults | FilterDefaults) ->
 def chosen_action(
     own: RequestSettings, params: SamplingParams, default: AbstainAction
 ) -> AbstainAction:
-    """What happens once a request fires; a message would break the grammar of one that has one."""
+    """The action once a request fires; a message would break the grammar of one that has one."""
     action = own.abstain_action or default
     if action is AbstainAction.MESSAGE and params.structured_outputs is not None:
         return AbstainAction.END

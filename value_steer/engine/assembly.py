@@ -47,7 +47,7 @@ _REPLAYED = 4
 
 @dataclass(frozen=True)
 class Placed:
-    """What lies on the device of a model: heads laid out for scoring, and where tokens are drawn.
+    """The objects on a model's device: heads laid out for scoring, and the place of draws.
 
     Attributes:
         p_good: P(good) of hidden states ``[rows, hidden]``: the heads of abstention or, where only
@@ -135,7 +135,7 @@ def steer(modes: Modes, worker: Any, hooks: Hooks, placed: Placed) -> SteeredSte
 
 
 def pass_on(modes: Modes, worker: Any) -> PassedOnSteps:
-    """What a worker needs whose pipeline stage samples nothing."""
+    """The steps of a worker whose pipeline stage samples nothing."""
     table, instance = RequestTable(admission(modes)), worker.vllm_config.instance_id
     return PassedOnSteps(table, Mirror(instance))
 

@@ -1,4 +1,4 @@
-"""What an operator sees of a running engine, and may change in it."""
+"""An operator's view of a running engine, and the changes that may be made in it."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def set_thresholds(table: RequestTable, asked: object) -> Admission:
 
 
 def _changed(mode: Any, change: ThresholdChange) -> Any:
-    """What a mode steers by, with another threshold for one of its heads."""
+    """The settings of a mode, with another threshold for one of its heads."""
     if change.head is None:
         return replace(mode, head=replace(mode.head, threshold=change.threshold))
     head = replace(mode.named[change.head], threshold=change.threshold)

@@ -1,4 +1,4 @@
-"""What a request asks for is checked where it enters: a caller gets an error, not an answer.
+"""Checks of a request's settings where it enters: a caller gets an error, not an answer.
 
 vLLM asks the sampling parameters of every request to verify themselves before it is queued, in the
 process that talks to the caller. An error there is HTTP 400, or a ``ValueError`` of ``LLM``. The
@@ -59,7 +59,7 @@ class RequestRefusedError(VLLMValidationError, SettingsError):  # type: ignore[m
 
 @dataclass(frozen=True)
 class RequestCheck:
-    """What the engine of one configuration lets a request ask for.
+    """The settings that the engine of one configuration lets a request ask for.
 
     Attributes:
         settings: Of the engine.
@@ -123,7 +123,7 @@ class RequestCheck:
             raise SettingsError(msg)
 
     def _vfd_threshold(self, own: RequestSettings, vfd: VfdSettings) -> Threshold:
-        """What a request is filtered by."""
+        """The threshold that a request is filtered by."""
         settings = vfd.heads.get(own.steer_head or "", vfd)
         card = _card(settings.value_head_path)
         return resolve_vfd_request(own, resolve_vfd_threshold(settings, card), card)

@@ -1,4 +1,4 @@
-"""What happens when a decision fails: the step ends, or the failure is counted and passed over."""
+"""Failed decisions: the step ends, or the failure is counted and passed over."""
 
 from __future__ import annotations
 

@@ -25,14 +25,14 @@ _DUMMY_RUN = "dummy_run"
 
 
 class Decider(Protocol):
-    """What acts on a sampled batch."""
+    """Acts on a sampled batch."""
 
     def __call__(self, sample: Callable[[], Any], logits: Tensor, feature: Tensor | None) -> Any:
         """Sample through ``sample`` and return its output, changed where the decision says so."""
 
 
 class StepFollower(Protocol):
-    """What follows the steps of a model runner."""
+    """Follows the steps of a model runner."""
 
     def begin(self, step: SchedulerOutput) -> SchedulerOutput:
         """Take in a step that the runner is about to run; returns it as it has to be run."""
@@ -172,7 +172,7 @@ class SteeredSampler:
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """What was put into a model runner.
+    """The hooks in a model runner.
 
     Attributes:
         calls: Where its steps begin and end.

@@ -1,4 +1,4 @@
-"""What the host will run, and the configurations in which steering would not be correct."""
+"""The host's configuration, and the configurations in which steering would not be correct."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def vllm_version() -> str:
 
 
 def fingerprint(model_config: ModelConfig) -> SettingsFingerprint:
-    """What this engine knows of the settings that a calibration depends on."""
+    """The settings of this engine that a calibration depends on, as far as it knows them."""
     return SettingsFingerprint(
         model=model_config.model,
         dtype=str(model_config.dtype).removeprefix("torch."),

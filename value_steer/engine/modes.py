@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Abstention:
-    """What abstention needs, resolved before the model is loaded.
+    """The parts of abstention, resolved before the model is loaded.
 
     Attributes:
         settings: The ``abstain`` section.
@@ -51,7 +51,7 @@ class Abstention:
 
 @dataclass(frozen=True)
 class Filtering:
-    """What value filtering needs, resolved before the model is loaded.
+    """The parts of value filtering, resolved before the model is loaded.
 
     Attributes:
         settings: The ``vfd`` section.

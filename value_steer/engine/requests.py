@@ -1,4 +1,4 @@
-"""What is known of each live request, kept current from the scheduler's own messages."""
+"""The live requests, kept current from the scheduler's own messages."""
 
 from __future__ import annotations
 

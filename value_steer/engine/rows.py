@@ -58,7 +58,7 @@ class Layout:
 
 
 class Rows:
-    """What the decision needs to know of each row, in the order of the batch.
+    """The rows of a batch, in its order, as the decision needs them.
 
     Attributes:
         ids: Request ids, one per row, as the host lists them.

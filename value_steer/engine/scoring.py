@@ -42,7 +42,7 @@ class Scorer:
 
     @property
     def bytes(self) -> int:
-        """What the weights take on the device."""
+        """Bytes of the weights on the device."""
         weights = [tensor for layer in self._layers for tensor in layer]
         return sum(tensor.nbytes for tensor in (*weights, self._last))
 

@@ -135,7 +135,7 @@ class Steering:
         return output
 
     def _look(self, feature: Tensor | None) -> tuple[bool, Look | None]:
-        """What the head says of held tokens, and whether it could be asked."""
+        """The head's scores of held tokens, and whether it could be asked."""
         if self._filter is None or not self._filter.late:
             return True, None
         looked, look = False, None
@@ -152,7 +152,7 @@ class Steering:
         judgement: Judgement | None,
         report: StepReport,
     ) -> Verdicts:
-        """What becomes of the filtered rows."""
+        """Decide about the filtered rows."""
         if self._filter is None or not self._filter.late:
             return Verdicts()
         forced = [False] * len(self._rows.ids)

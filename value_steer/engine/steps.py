@@ -1,4 +1,4 @@
-"""What happens around each step of the model runner once the engine serves."""
+"""The work around each step of the model runner once the engine serves."""
 
 from __future__ import annotations
 

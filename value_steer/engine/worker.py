@@ -168,7 +168,7 @@ class ValueSteerWorker(host.worker_base()):  # type: ignore[misc]  # the host de
                     self._evidence[mode] = assessment
 
     def steer_outcomes(self, request_ids: list[str] | None = None) -> list[dict[str, Any]]:
-        """What became of the last finished requests, oldest first, or of those that are named.
+        """The outcomes of the last finished requests, oldest first, or of those that are named.
 
         For ``LLM.collective_rpc("steer_outcomes")``, which carries plain values only; the keys
         are the fields of :class:`value_steer.engine.scheduling.outcomes.Outcome`.
@@ -179,7 +179,7 @@ class ValueSteerWorker(host.worker_base()):  # type: ignore[misc]  # the host de
         return [dataclasses.asdict(outcome) for outcome in outcomes]
 
     def steer_answers(self, names: list[str]) -> dict[str, dict[str, dict[str, Any]]]:
-        """What became of requests, by the ids that their callers know and the answer's number."""
+        """The outcomes of requests, by the ids that their callers know and the answer's number."""
         if self._steps is None:
             return {}
         return {
@@ -193,7 +193,7 @@ class ValueSteerWorker(host.worker_base()):  # type: ignore[misc]  # the host de
         return dataclasses.asdict(counters)
 
     def steer_status(self) -> dict[str, Any]:
-        """What this engine steers by, and on which evidence; plain values only."""
+        """The thresholds of this engine and the evidence for its cell; plain values only."""
         modes = {}
         if self.modes is not None and self._steps is not None:
             modes = controls.described(self.modes, self._steps.table.admit)

@@ -1,1 +1,1 @@
-"""What steering is worth: stop rules on finished responses, and steered decoding beside others."""
+"""The worth of steering: stop rules on finished responses, and steered decoding beside others."""

@@ -33,7 +33,7 @@ RATES = tuple(round(rate, 2) for rate in np.linspace(0.02, 0.98, 49).tolist())
 
 @dataclass(frozen=True, slots=True)
 class AbstentionSettings:
-    """What to evaluate.
+    """Settings of an evaluation of abstention.
 
     Attributes:
         rates: Abstention rates.
@@ -52,7 +52,7 @@ class AbstentionSettings:
 
 @dataclass(frozen=True, slots=True)
 class RuleResult:
-    """What a rule came to.
+    """A rule's result.
 
     Attributes:
         name: Of the rule.

@@ -1,4 +1,4 @@
-"""What baselines need beside the values: a file of further columns, line for line.
+"""Columns that baselines need beside the values: a file of them, line for line.
 
 ``{"prompt_id": "7", "self_assessment": 0.4, "confidence": [11.2, 9.8, ...]}`` belongs to the
 trajectory on the same line of the trajectory file; either column may be left out throughout.

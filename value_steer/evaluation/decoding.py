@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What is known once a sequence was run.
+    """The model's and the head's output for a sequence.
 
     Attributes:
         logits: After it, ``[vocabulary]``, fp32.
@@ -64,7 +64,7 @@ class Sampler:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """What a policy does at a step.
+    """The action of a policy at a step.
 
     Attributes:
         token: It is committed.
@@ -142,7 +142,7 @@ class Policy(Protocol):
 
     @property
     def name(self) -> str:
-        """What to call it."""
+        """The policy's name."""
 
     def decode(self, sampler: Sampler, prompt: Sequence[int], seed: int) -> Draft:
         """The response to a prompt, under the randomness of ``seed``."""
@@ -177,7 +177,7 @@ class Chooser(Protocol):
     """Decides one step."""
 
     def __call__(self, step: Step, /) -> Commit:
-        """What to commit."""
+        """The token to commit."""
 
 
 def decode(sampler: Sampler, choose: Chooser, prompt: Sequence[int], seed: int) -> Draft:

@@ -139,7 +139,7 @@ def _trade_off(
 
 
 def _known(amounts: Iterable[float | None]) -> list[float]:
-    """What is unknown leaves a gap in a line."""
+    """Amounts with a gap in place of each that is unknown."""
     return [math.nan if amount is None else amount for amount in amounts]
 
 

@@ -23,7 +23,7 @@ BASE = "base"
 
 @dataclass(frozen=True, slots=True)
 class PolicySettings:
-    """What the policies are set to.
+    """Settings of the policies.
 
     Attributes:
         candidates: Draws per token at most, the natural one included, or likeliest tokens.

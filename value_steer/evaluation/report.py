@@ -31,7 +31,7 @@ SHOWN_RATES = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What was evaluated; either part may be missing.
+    """An evaluation; either part may be missing.
 
     Attributes:
         abstention: Stop rules on finished responses.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stops:
-    """What a rule does to each response at each threshold, all ``[thresholds, responses]``.
+    """The effect of a rule on each response at each threshold, all ``[thresholds, responses]``.
 
     Attributes:
         abstained: Whether it ends the response.

@@ -1,4 +1,4 @@
-"""What each policy does to the same prompts: safety, needless changes, similarity, cost."""
+"""Each policy on the same prompts: safety, needless changes, similarity, cost."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ Capture = Literal["decode", "prefill"]
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What else made the responses and their states; ``None``: not recorded.
+    """The origin of the responses and their states, beside the model; ``None``: not recorded.
 
     Attributes:
         model_files: Digest of the model's files, so that another model in the same folder shows.
@@ -62,7 +62,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class CacheSpec:
-    """What all shards of a cache have in common.
+    """Properties that all shards of a cache share.
 
     Attributes:
         hidden_size: Width H of the states.

@@ -74,7 +74,7 @@ def engine_options(folder: str | os.PathLike[str], hidden_size: int) -> dict[str
 def sampling_settings(
     sampling: Sampling, *, model: str, chat_template: str | None, dtype: str, engine: str
 ) -> SettingsFingerprint:
-    """What the responses will depend on, to be kept with their features.
+    """The settings that the responses will depend on, to be kept with their features.
 
     Args:
         sampling: Of all requests.

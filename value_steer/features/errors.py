@@ -1,4 +1,4 @@
-"""What can be wrong with a feature cache or with what fills it."""
+"""Errors of a feature cache and of its writers."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class GenerationConfig(Protocol):
-    """What a model says of its own generating."""
+    """A model's own settings for generation."""
 
     eos_token_id: int | list[int] | None
 

@@ -41,7 +41,7 @@ class EngineFactory(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Replicas:
-    """What runs the steps.
+    """The replicas that run the steps.
 
     Attributes:
         count: Replicas at a time.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class _Recording:
-    """What is known of one request: the state after each of its tokens, and before the first."""
+    """The states of one request: one after each of its tokens, and one before the first."""
 
     request_id: str
     prompt_length: int

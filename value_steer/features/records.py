@@ -22,7 +22,7 @@ class ResponseKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What the model is asked.
+    """A prompt for the model.
 
     Attributes:
         id: Its name, unique in its data set.

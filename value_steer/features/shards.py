@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-"""What states can be stored in."""
+"""Precisions in which states can be stored."""
 
 _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """What the index says of a shard.
+    """A shard, as the index describes it.
 
     Attributes:
         name: Of its files, without a suffix.

@@ -96,7 +96,7 @@ def parsed(content: bytes, modes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def _totals(observed: Observed, send: Send) -> Totals | None:
-    """What the engines say; ``None`` once a request was answered with why they cannot."""
+    """The engines' totals; ``None`` once a request was answered with why they cannot be had."""
     try:
         return await observed.totals()
     except Exception as error:  # noqa: BLE001  (told to who asked)

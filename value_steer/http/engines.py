@@ -1,4 +1,4 @@
-"""What the workers of a server's engines say, through the server's own client of them."""
+"""The workers of a server's engines, asked through the server's own client of them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Engines:
         return self._call_one is not None or len(self._ranks()) <= 1
 
     async def ask(self, method: str, *args: object) -> list[Any]:
-        """What the first worker of each engine returns."""
+        """The return value of each engine's first worker."""
         ranks = self._ranks()
         if self._call_one is None or len(ranks) <= 1:
             return [await self.tell(method, *args)]
@@ -103,7 +103,7 @@ class Outcomes:
         self._misses = 0
 
     async def find(self, names: Sequence[str], answer: int, entered: float) -> Outcome | None:
-        """What became of an answer; ``None`` if nobody can say in time.
+        """The outcome of an answer; ``None`` if nobody can say in time.
 
         Args:
             names: Ids of requests, the last one known counts.
@@ -147,7 +147,7 @@ class Outcomes:
                 pause = min(pause * 1.5, _LONGEST_PAUSE)
 
     async def _fetch(self, waiting: Sequence[_Wait]) -> list[_Answers]:
-        """What each engine says; several may know the same id."""
+        """The outcomes that each engine knows; several may know the same id."""
         names = list(dict.fromkeys(name for wait in waiting for name in wait.names))
         self._is_asking = True
         try:

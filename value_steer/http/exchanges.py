@@ -1,4 +1,4 @@
-"""What must be known of the requests that a server is answering."""
+"""The requests that a server is answering, and which of them can have an outcome."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class Steering:
 
 
 def _look(application: Any) -> _Server | None:  # noqa: ANN401  (the host's)
-    """What the application behind the middleware offers; ``None``, and why, if it is too little."""
+    """The server behind the middleware; ``None``, and why, if it offers too little."""
     state = getattr(application, "state", None)
     if getattr(state, _SERVED, False):  # --middleware and the endpoint plug-in
         return None
@@ -82,7 +82,7 @@ def _look(application: Any) -> _Server | None:  # noqa: ANN401  (the host's)
 
 
 class _Server:
-    """What the middleware does on a server that has an engine."""
+    """The middleware of a server that has an engine."""
 
     def __init__(self, client: Any) -> None:  # noqa: ANN401  (the host's)
         self._notices = Notices()

@@ -1,4 +1,4 @@
-"""What a caller is told of the outcome of an answer."""
+"""The outcome of an answer, as its caller sees it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _IF_ASKED = ("values", "undesirable")
 
 
 def described(outcome: Mapping[str, Any]) -> dict[str, Any]:
-    """What an answer carries as ``value_steer``.
+    """The object that an answer carries as ``value_steer``.
 
     Args:
         outcome: As a worker's ``steer_answers`` gives it.

@@ -36,7 +36,7 @@ class Surface(Protocol):
 
     @property
     def marks(self) -> re.Pattern[bytes]:
-        """What an event without does not need to be read."""
+        """Marks of the events that must be read; an event without any is passed on."""
         ...
 
     def whole(self, body: Body) -> list[Place]:

@@ -1,4 +1,4 @@
-"""What an operator asks of the engines: their counters and what they steer by."""
+"""Totals of the engines, for an operator: their counters and their thresholds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PATIENCE = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What the engines say.
+    """The engines' totals.
 
     Attributes:
         counters: Their sums; the keys are those of ``steer_counters``.
@@ -50,7 +50,7 @@ class Observed:
         self._until = 0.0
 
     async def totals(self) -> Totals:
-        """What the engines say, now or up to a second ago.
+        """The engines' totals, at most a second old.
 
         Raises:
             Exception: They cannot be asked.

@@ -107,7 +107,7 @@ _SUBSCRIPTS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a response, or a reference, answers.
+    """The answer in a response, or in a reference.
 
     Attributes:
         text: In normal form.

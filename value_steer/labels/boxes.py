@@ -33,7 +33,7 @@ _JOINING = re.compile(r"and|or|und|oder|et|ou|y|o|e|[A-Za-z](?:_\w|\d)?=?|=")
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """What stands in a box.
+    """The content of a box.
 
     Attributes:
         text: Of the box, with the sign of a percentage that follows it.
@@ -74,7 +74,7 @@ def _goes_with(text: str, other: re.Match[str], begin: re.Match[str], inside: st
 
 
 def _inside(text: str, begin: int) -> str | None:
-    """What stands between a brace that was opened and the one that closes it."""
+    """The text between a brace that was opened and the one that closes it."""
     depth = 1
     for place in range(begin, min(len(text), begin + LONGEST)):
         escaped = text[place - 1] == "\\"

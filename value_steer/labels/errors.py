@@ -1,4 +1,4 @@
-"""What can be wrong with labelling."""
+"""Errors of labelling."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a judge is asked: one word about a response."""
+"""The question to a judge: one word about a response."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Form(Enum):
     FREE = "free"
 
     def parameters(self, good: str, bad: str, max_tokens: int) -> Mapping[str, object]:
-        """What a request says beside its messages."""
+        """The parameters of a request, beside its messages."""
         if self is Form.CHOICE:
             return {"max_tokens": max_tokens, "structured_outputs": {"choice": [good, bad]}}
         if self is Form.JSON:
@@ -61,7 +61,7 @@ class Form(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a server said to one question.
+    """A server's reply to one question.
 
     Attributes:
         verdict: Whether it said good; ``None``: that cannot be read.

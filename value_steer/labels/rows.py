@@ -42,7 +42,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """What a column holds.
+    """A column and the type of its content.
 
     Attributes:
         field: Its type.
@@ -108,7 +108,7 @@ def checked(row: Row, columns: Mapping[str, Column]) -> dict[str, Any]:
 
 
 def _files(path: Path) -> tuple[Callable[[Path], Iterator[Row]], list[Path]]:
-    """What reads these files, and the files."""
+    """The reader of these files, and the files."""
     if path.is_dir():
         # Hidden files are no part of a data set: macOS leaves ._x.jsonl beside x.jsonl.
         found = [file for file in sorted(path.iterdir()) if not file.name.startswith(".")]

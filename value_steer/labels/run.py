@@ -25,7 +25,7 @@ Kind = Literal["safety", "helpfulness", "maths", "exact", "regex", "column"]
 
 @dataclass(frozen=True, slots=True)
 class LabelTask:
-    """What to label, and by what.
+    """A task of labelling: the input and the source of the labels.
 
     Attributes:
         cache: Folder of the features.
@@ -56,7 +56,7 @@ class LabelTask:
 
 @dataclass(frozen=True, slots=True)
 class LabelSummary:
-    """What came of it.
+    """The result of labelling.
 
     Attributes:
         name: Of the labels, for ``read_labels``.

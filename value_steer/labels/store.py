@@ -145,7 +145,7 @@ def label_file(cache: FeatureCache, name: str) -> Path:
 
 
 def _resumed(file: Path, settings: Mapping[str, Setting], *, again: bool) -> _Stored:
-    """What is in a file, which then ends with a whole line and may be appended to."""
+    """The content of a file, which then ends with a whole line and may be appended to."""
     if file.exists() and not again:
         stored = _read(file)
         if stored.whole:

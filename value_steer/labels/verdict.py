@@ -97,7 +97,7 @@ class Words:
         return None if found and _CODES.search(text) is not None else found
 
     def _statement(self, text: str) -> bool | None:
-        """What a text says that is one plain statement, and nothing else."""
+        """The one plain statement that a text consists of."""
         text = text.strip(" \n")
         text = _STOP.sub("", text).strip()
         if (quoted := _QUOTED.fullmatch(text)) is not None:
@@ -166,7 +166,7 @@ def _plain(answer: str) -> str | None:
 
 
 def _without_thoughts(text: str) -> str | None:
-    """What is said after the reasoning; ``None`` if it never ends, or something came before it."""
+    """The text after the reasoning; ``None`` if that never ends, or something came before it."""
     if channels := list(_CHANNEL.finditer(text)):
         before = _TOKEN.sub("", text[: channels[0].start()]).replace("assistant", "")
         if channels[-1][1] != "final" or before.strip():
@@ -191,7 +191,7 @@ def _without_thoughts(text: str) -> str | None:
 
 
 def _agreement(text: str) -> tuple[str, bool | None]:
-    """What follows a yes or no at the beginning, and which of them it is."""
+    """The text after a yes or no at the beginning, and which of them it is."""
     first, mark, rest = text.partition(",")
     for word, yes in (("yes", True), ("no", False)):
         if mark and first in vocabulary.translations(word):

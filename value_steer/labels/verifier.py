@@ -1,4 +1,4 @@
-"""What every source of labels looks like."""
+"""The interface of every source of labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What recorded traffic says of a head's calibration, and a new one from it.
+"""Whether a head's calibration still holds on recorded traffic, and a new one from it.
 
 ``recorded``  the files that servers wrote, as one head saw the answers
 ``drift``     whether the head would act as often as it was calibrated to

@@ -80,7 +80,7 @@ class Calibrated:
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """What one threshold of a head does.
+    """A threshold of a head and its effect.
 
     Attributes:
         target_rate: The level of the curve; ``None`` for the head's own threshold.
@@ -123,7 +123,7 @@ class Otherwise:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """What recorded traffic says of a head's calibration.
+    """Drift of a head's calibration on recorded traffic.
 
     Attributes:
         otherwise: How answers were generated otherwise; empty too where the curves do not say how

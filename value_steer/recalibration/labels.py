@@ -89,7 +89,7 @@ def join(traffic: Traffic, path: Path) -> Joined:
 
 
 def _keys(answer: Answer) -> Iterator[tuple[str, int]]:
-    """What labels may call an answer: as the engine does, or as ``/v1/completions``.
+    """The ids that labels may have for an answer: the engine's, and that of ``/v1/completions``.
 
     That API numbers the prompts of a request: the first one of ``cmpl-1`` is ``cmpl-1-0``. Choices
     of the other prompts are numbered on behind it, by how many there are of each.

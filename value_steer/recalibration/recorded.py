@@ -63,7 +63,7 @@ class Answer:
 
     @property
     def key(self) -> tuple[str, int]:
-        """What tells it from other answers."""
+        """The identity of the answer."""
         return self.id, self.choice
 
 

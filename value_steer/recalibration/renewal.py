@@ -65,7 +65,7 @@ def renewed_rates(traffic: Traffic, card: HeadCard) -> HeadCard:
 
 
 def common_settings(answers: Iterable[Answer]) -> SettingsFingerprint:
-    """What all answers have in common of how they were generated."""
+    """The settings of generation that all answers share."""
     settings = [answer.settings for answer in answers]
     names = [field.name for field in fields(SettingsFingerprint)]
     found = {name: {getattr(one, name) for one in settings} for name in names}

@@ -64,7 +64,7 @@ def decode(record: type[Record], body: object, at: str, problems: list[str]) -> 
 
 
 def encode(value: object) -> Any:  # noqa: ANN401  (whatever JSON can hold)
-    """What :func:`decode` reads back: objects, lists and plain values."""
+    """The form that :func:`decode` reads back: objects, lists and plain values."""
     if dataclasses.is_dataclass(value):
         return {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Enum):

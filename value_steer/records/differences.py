@@ -1,4 +1,4 @@
-"""What differs between two sets of named values, in words."""
+"""Differences between two sets of named values, in words."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ _REPR.maxstring = _REPR.maxother = _REPR.maxlong = _LONGEST
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """What one key accepts, how to say so, and what becomes of its value."""
+    """A key: the values it accepts, their description, and their conversion."""
 
     accepts: Callable[[Any], bool]
     allowed: str

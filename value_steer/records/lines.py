@@ -44,7 +44,7 @@ def raw_lines(path: Path, remedy: str) -> Iterator[tuple[bytes, int]]:
 
 
 def json_lines(path: Path, remedy: str) -> Iterator[tuple[object, str]]:
-    """What each line of a file of JSON Lines holds, and its place; blank lines are passed over.
+    """Each line's content in a file of JSON Lines, and its place; blank lines are passed over.
 
     Args:
         path: See :func:`raw_lines`.
@@ -60,7 +60,7 @@ def json_lines(path: Path, remedy: str) -> Iterator[tuple[object, str]]:
 
 
 def parsed(text: bytes, at: str) -> object:
-    """What JSON says.
+    """The value of a JSON text.
 
     Raises:
         DataError: It is none; the message begins with ``at``.

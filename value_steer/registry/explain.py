@@ -101,7 +101,7 @@ def _standing(row: Row, digest: str) -> Standing:
 
 
 def _static(checks: Sequence[StaticCheck]) -> Iterator[str]:
-    """What was read in the source of the release; it was not run for that."""
+    """The contracts as read in the source of the release; it was not run for that."""
     for check in checks:
         found = f"{len(check.broken)} of {check.checked} do not hold ({', '.join(check.broken)})"
         verdict = f"all {check.checked} hold" if check.holds else found

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 
 class Verdict(str, Enum):
-    """What a run says about its cell.
+    """The result of a run for its cell.
 
     ``infra``, ``timeout`` and ``no_evidence`` say nothing and never replace a verdict.
     """
@@ -24,7 +24,7 @@ class Verdict(str, Enum):
 
 
 class Cause(str, Enum):
-    """What a failed run failed at."""
+    """The step at which a run failed."""
 
     RESOLVE = "resolve"
     INSTALL = "install"
@@ -63,7 +63,7 @@ class Control(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What a verdict is about.
+    """The subject of a verdict.
 
     Attributes:
         vllm: Public version, normalised (``0.28.0``).
@@ -158,7 +158,7 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class StaticCheck:
-    """What the source of a release says of a mode on a runner; nothing of it was run.
+    """The contracts of a mode on a runner, as read in the source of a release; nothing was run.
 
     Attributes:
         vllm: Public version, normalised.
@@ -192,7 +192,7 @@ class StaticCheck:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What another registry claims about a version: shown, never counted.
+    """Another registry's claim about a version: shown, never counted.
 
     Attributes:
         imported_at: UTC, RFC 3339 to the second.

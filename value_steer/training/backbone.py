@@ -50,7 +50,7 @@ class Backbone:
 
     @torch.no_grad()
     def features(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """What ``lm_head`` consumes after each token: final layer, after the final norm.
+        """The input of ``lm_head`` after each token: final layer, after the final norm.
 
         Args:
             input_ids: ``[B, T]``.

@@ -210,7 +210,7 @@ def _require_prompts(cache: FeatureCache, training: FeatureTraining) -> None:
 
 
 def _prompts(cache: FeatureCache, training: FeatureTraining) -> set[str]:
-    """What the head was trained or stopped on."""
+    """The prompts that the head was trained or stopped on."""
     seen = {key.prompt_id for key in cache.keys()}  # noqa: SIM118  (a cache is no mapping)
     return {name for name in seen if training.trains(name) or training.validates(name)}
 
@@ -220,7 +220,7 @@ def _identity(
     labels: Mapping[ResponseKey, float | None] | None,
     training: FeatureTraining,
 ) -> str:
-    """What a state must have in common with the run that takes it up."""
+    """The properties that a state must share with the run that resumes it."""
     shards = [asdict(shard) for shard in cache.shards]
     given = None if labels is None else sorted((*key, label) for key, label in labels.items())
     body = json.dumps([shards, given, asdict(training)])
@@ -234,7 +234,7 @@ def _cuda(device: str) -> list[torch.device]:
 def _meta(
     training: FeatureTraining, options: TrainingOptions, report: TrainingReport
 ) -> dict[str, str | int | float | bool | None]:
-    """What the card tells of the training."""
+    """The card's statements about the training."""
     meta: dict[str, str | int | float | bool | None] = {
         "loss": options.loss_name,
         "weighting": options.weighting,

@@ -181,7 +181,7 @@ def _length(loader: Loader) -> int:
 
 
 def _update_card(head: ValueHead, backbone: nn.Module | None) -> None:
-    """What is known of the head now; its former calibration is not."""
+    """Describe the head as it is now; its former calibration does not apply any more."""
     card = replace(head.card, threshold=None, curves=())
     if backbone is not None:
         name = getattr(getattr(backbone, "config", None), "_name_or_path", "") or None

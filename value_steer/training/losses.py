@@ -1,4 +1,4 @@
-"""What training minimises, on the flat list of a batch's tokens."""
+"""Losses of training, on the flat list of a batch's tokens."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ FORMAT = 1
 
 _LONGEST = 300
 _MOMENTS = ("exp_avg", "exp_avg_sq")
-"""What AdamW keeps of each parameter."""
+"""AdamW's state of each parameter."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,7 +141,7 @@ class StateFile:
         return f"{self.path} cannot be read ({shown}); delete it to train from the beginning"
 
     def _identity(self, run: Run) -> dict[str, object]:
-        """What a run must share with the one that the file is of."""
+        """The properties that a run must share with that of the file."""
         shapes = {key: list(tensor.shape) for key, tensor in run.head.state_dict().items()}
         return {**asdict(run.options), "head": shapes, "batches": run.batches, "data": self.data}
 

@@ -1,4 +1,4 @@
-"""What is known about a head beside its weights: the record behind ``<file>.meta.json``."""
+"""The card of a head, beside its weights: the record behind ``<file>.meta.json``."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from value_steer.value_probe.fingerprint import SettingsFingerprint
 
 Quantity: TypeAlias = Literal["abstain_reward", "target_rate", "alpha"]
-"""What an operating point is asked in; ``alpha`` belongs to value filtering."""
+"""Units of an operating point; ``alpha`` belongs to value filtering."""
 
 
 class Polarity(str, Enum):
-    """What a high score of the head means."""
+    """The meaning of a high score."""
 
     P_GOOD = "p_good"
     P_UNDESIRABLE = "p_undesirable"

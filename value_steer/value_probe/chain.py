@@ -84,7 +84,7 @@ def refuse_neighbours(
 
 
 def _place(name: str) -> tuple[str, str]:
-    """What stands before the name of a head's module, and that name; both empty without one."""
+    """The prefix of the name of a head's module, and that name; both empty without one."""
     parts = name.split(".")
     at = next((i for i, part in enumerate(parts) if part in HEADS), None)
     return ("", "") if at is None else ("".join(f"{part}." for part in parts[:at]), parts[at])

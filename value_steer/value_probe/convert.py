@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from value_steer.value_probe.head import ValueHead
 
 Activation: TypeAlias = Literal["tanh", "relu", "tanh-relu"]
-"""What follows the inner layers: of two, of two, of three."""
+"""Activations of the inner layers: of two, of two, of three."""
 
 STEP = 2.0**-24
 """Up to a hidden state of 4,096, the cubic term of ``tanh(STEP * h)`` is below fp32's precision."""
@@ -45,7 +45,7 @@ STEP = 2.0**-24
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """What became of a file.
+    """The result of a conversion.
 
     Attributes:
         head: As it was saved, with its card.
@@ -157,7 +157,7 @@ def _stored(file: Path, body: bytes) -> tuple[Stored, Sequence[str]]:
 
 
 def _of_classes(classes: Sequence[str]) -> set[Polarity]:
-    """What the second of two classes says, and the first, which is its opposite."""
+    """The polarities by the names of two classes: the second's, and the opposite of the first's."""
     zero, one = (polarity_of(name) for name in classes) if classes else (None, None)
     opposite = {p for p in Polarity if zero is not None and p is not zero}
     return opposite | ({one} if one is not None else set())
@@ -177,7 +177,7 @@ def _only(file: Path, stated: set[Polarity]) -> Polarity:
 def _require_activation(
     file: Path, card: HeadCard, found: Layers, activation: Activation | None
 ) -> None:
-    """What is stated to follow the inner layers, if something is, is what was asked for."""
+    """Refuse an activation that is stated and is not the one that was asked for."""
     own = set((activation or "").split("-"))
     for at, names in statements(card.meta).activations:
         if activation is not None and len(found.layers) > 1 and names - _NO_ACTIVATIONS != own:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SettingsFingerprint:
-    """What a calibration depends on beside the head; ``None``: not recorded.
+    """The settings that a calibration depends on, beside the head; ``None``: not recorded.
 
     Attributes:
         model: Identifier of the backbone.
@@ -39,7 +39,7 @@ class SettingsFingerprint:
     engine: str | None = None
 
     def differences(self, serving: SettingsFingerprint) -> tuple[str, ...]:
-        """What is served otherwise than it was calibrated, one line each.
+        """Differences between serving and calibration, one line each.
 
         Only what both sides know is compared.
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from value_steer.value_probe.stored import Weights
 
 WRAPPERS = ("module.", "_orig_mod.")
-"""What data parallelism and ``torch.compile`` put before the names of a module's tensors."""
+"""Prefixes that data parallelism and ``torch.compile`` give to the names of tensors."""
 
 
 def unwrapped(weights: Mapping[str, Tensor | Odd]) -> Weights:

@@ -198,7 +198,7 @@ class _Machine:
 
 
 def _called(called: _Global, arguments: tuple[Any, ...]) -> object:
-    """What stands for the value of a call; nothing is called."""
+    """A stand-in for the value of a call; nothing is called."""
     dotted = f"{called.module}.{called.name}"
     if dotted == "collections.OrderedDict" and not arguments:
         return {}
@@ -236,7 +236,7 @@ def _count(value: object) -> int:
 
 
 def _storage(described: object) -> Storage | Odd:
-    """What a persistent id of torch stands for."""
+    """A stand-in for the storage behind a persistent id of torch."""
     match described:
         case ("storage", _Global(module="torch", name=name), str(key), _, numel, *rest):
             if name not in DTYPES or any(part is not None for part in rest):

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def read_pickled(body: bytes) -> object:
-    """What ``torch.save`` wrote, with its tensors on the CPU in their own precision.
+    """Read a file of ``torch.save``: its tensors on the CPU, in their own precision.
 
     Args:
         body: The whole file.

@@ -1,4 +1,4 @@
-"""What is understood of each kind of statement, and what is refused."""
+"""Readers of each kind of statement: the forms they understand, and those they refuse."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Statements:
-    """What was understood.
+    """The statements that were understood.
 
     Attributes:
         scores: Polarities that are stated.
@@ -39,7 +39,7 @@ class Statements:
 
 
 def polarity_of(words: str) -> Polarity | None:
-    """What a high score means, from words such as ``P(unsafe)``; ``None`` if that is not known."""
+    """The polarity in words such as ``P(unsafe)``; ``None`` if that is not known."""
     word = words.strip().lower()
     if word in say.OURS:
         return Polarity(word)
@@ -109,7 +109,7 @@ def _rescaled(at: str, value: object, found: Statements) -> None:
 
 
 def _positive(at: str, value: object, found: Statements) -> None:
-    """What 1 stands for; numbers from 2 on, and lists, count or measure."""
+    """The meaning of label 1; numbers from 2 on, and lists, count or measure."""
     is_number = type(value) in {int, float} and value not in {0, 1}
     if not is_number and not isinstance(value, list):
         _scores(at, value, found)
@@ -120,7 +120,7 @@ def _one(at: str, value: object, found: Statements) -> None:
 
 
 def _zero(_: str, value: object, found: Statements) -> None:
-    """What 0 stands for: 1 is the opposite."""
+    """The meaning of label 0: label 1 has the opposite."""
     polarity = polarity_of(value) if isinstance(value, str) else None
     found.scores |= {p for p in Polarity if polarity is not None and p is not polarity}
 

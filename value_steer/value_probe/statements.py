@@ -1,4 +1,4 @@
-"""What a card states of its head, whatever words it uses.
+"""Statements of a card about its head, in whatever words.
 
 A key that states layer, position, pooling, polarity, inversion, scaling, activation, width, model
 or template is understood or refused; none of them counts as absent. Keys are compared without case,
@@ -72,7 +72,7 @@ def statements(body: Mapping[str, Any]) -> Statements:
 
 
 def same_model(name: str | None) -> str | None:
-    """What a path and a name in a hub have in common if they mean the same model."""
+    """The part that a path and a name in a hub share if they mean the same model."""
     return None if name is None else name.rstrip("/").rpartition("/")[2].lower()
 
 

@@ -34,7 +34,7 @@ SAFETENSORS = ".safetensors"
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What a head's file holds.
+    """The content of a head's file.
 
     Attributes:
         weights: Its tensors, in whatever precision they are.
@@ -94,7 +94,7 @@ def parse(file: Path, body: bytes) -> Stored:
 
 
 def parse_pickled(file: Path, body: bytes) -> object:
-    """What is in the bytes of a ``.pt`` or ``.bin`` file, see :func:`read_pickled`.
+    """The content of a ``.pt`` or ``.bin`` file, see :func:`read_pickled`.
 
     Raises:
         CheckpointError: It cannot be read.
@@ -145,7 +145,7 @@ def _safetensors(body: bytes) -> Stored:
 
 
 def _value(text: object) -> object:
-    """What a text of the metadata stands for: all values there are texts."""
+    """The value behind a text of the metadata: all values there are texts."""
     try:
         return parse_json(text) if isinstance(text, str) else text
     except ValueError:

@@ -130,7 +130,7 @@ def _card_bytes(path: Path) -> bytes | None:
 
 
 def _state(file: Path) -> tuple[tuple[int, int], ...]:
-    """What changes when one of the files is replaced."""
+    """The state of a file that differs once it is replaced."""
     stats = [path.stat() for path in (file, sidecar(file)) if path.exists()]
     return tuple((stat.st_ino, stat.st_mtime_ns) for stat in stats)
 

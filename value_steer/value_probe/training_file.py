@@ -1,4 +1,4 @@
-"""What a training run's file holds beside one state dict."""
+"""The content of a training run's file beside one state dict."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _tensors(values: Mapping[Any, object]) -> Weights:
 
 
 def _plain(values: Mapping[Any, object]) -> dict[str, Any]:
-    """What JSON can say of the values, those of inner dicts and lists included."""
+    """The values that JSON can express, those of inner dicts and lists included."""
     left = [_MOST]  # values of a pickle may hold each other, and so be without end
 
     def plain(value: object, depth: int) -> Any:  # noqa: ANN401  (of any kind)

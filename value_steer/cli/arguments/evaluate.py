@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 DECODED = "generations.jsonl"
-"""What ``--decode`` writes into the folder of the report."""
+"""The file that ``--decode`` writes into the folder of the report."""
 
 
 def _add(command: ArgumentParser) -> None:

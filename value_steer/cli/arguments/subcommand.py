@@ -1,4 +1,4 @@
-"""What a subcommand is to the parser."""
+"""A subcommand, as the parser sees it."""
 
 from __future__ import annotations
 

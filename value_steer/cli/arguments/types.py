@@ -1,4 +1,4 @@
-"""What the options of all commands accept, so that a wrong value is refused as it is read."""
+"""Types of the options of all commands, so that a wrong value is refused as it is read."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def _version(given: str) -> str:
 COUNT = whole(1)
 FROM_ZERO = whole(0)
 SEED = whole(0, _MOST_SEED)
-"""What numpy, torch and vLLM all take."""
+"""A seed that numpy, torch and vLLM all take."""
 SHARE = number("a number from 0 to 1", lambda value: 0 <= value <= 1)
 PART = number("a number from 0 to below 1", lambda value: 0 <= value < 1)
 LEVEL = number("a number between 0 and 1", lambda value: 0 < value < 1)

@@ -57,7 +57,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """What was found.
+    """The result of a sweep.
 
     Attributes:
         modes: The modes that are reported.

@@ -1,4 +1,4 @@
-"""What a contract's symbol looks like in a release, in one line, so that releases compare."""
+"""The shape of a contract's symbol in a release, in one line, so that releases compare."""
 
 from __future__ import annotations
 

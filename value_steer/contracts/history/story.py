@@ -1,4 +1,4 @@
-"""What the contracts say of one release: what holds; what it changed."""
+"""One release by its contracts: which hold, and which it changed."""
 
 from __future__ import annotations
 

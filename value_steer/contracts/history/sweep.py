@@ -43,7 +43,7 @@ class Unread:
 def sweep(
     wheels: Sequence[IndexWheel], settings: IndexSettings, cache: Path
 ) -> tuple[Snapshot | Unread, ...]:
-    """What each wheel has, in the given order; what was taken before is not taken again."""
+    """A snapshot of each wheel, in the given order; none is taken twice."""
     kept = {wheel: snapshots.load(_place(cache, wheel)) for wheel in wheels}
     missing = [wheel for wheel, found in kept.items() if found is None]
     taken = dict(zip(missing, _all(missing, settings, cache), strict=True))

@@ -44,7 +44,7 @@ def default_lines(changed: Iterable[DefaultChange]) -> Iterator[str]:
 
 
 def change_lines(changed: Iterable[Change]) -> Iterator[str]:
-    """What changed in the rows; those of one symbol, which change together, share a line."""
+    """Changes of the rows; those of one symbol, which change together, share a line."""
     together: dict[tuple[str, str, tuple[str, str], bool], list[str]] = {}
     for change in changed:
         holds = change.after.status is Status.OK

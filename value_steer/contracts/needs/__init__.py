@@ -1,4 +1,4 @@
-"""What a contract can demand of a name in vLLM; each need is one small frozen record."""
+"""Demands of a contract on a name in vLLM; each need is one small frozen record."""
 
 from __future__ import annotations
 

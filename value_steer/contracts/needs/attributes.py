@@ -151,7 +151,7 @@ def annotated_fields(one: Class) -> dict[str, ast.AnnAssign]:
 
 
 def constructor_arguments(first: Class, sources: Sources) -> dict[str, bool] | None:
-    """What making an instance takes, and which of it is required; ``None`` if nobody can say."""
+    """The arguments of a constructor, and which are required; ``None`` if nobody can say."""
     lineage = list(sources.lineage(first))
     for at, ancestor in enumerate(lineage):
         constructor = ancestor.members().get("__init__")

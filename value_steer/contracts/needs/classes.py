@@ -63,7 +63,7 @@ class Implementable:
 
 
 def _closed_by(first: Class, sources: Sources) -> str | None:
-    """What keeps an attribute from being put on the instances of a class."""
+    """The reason why no attribute can be put on the instances of a class."""
     if closed := first.stated_bases() & _CLOSED_BASES:
         return f"a {min(closed)}"
     if unknown := decorators(first.node) - _OPEN_MAKERS:

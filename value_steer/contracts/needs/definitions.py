@@ -21,7 +21,7 @@ class Need(Protocol):
     """One demand on a symbol that was found."""
 
     def problem(self, symbol: Symbol, sources: Sources) -> str | None:
-        """What is wrong, as "needs ...; found ...", or ``None`` if the demand is met.
+        """The problem, as "needs ...; found ...", or ``None`` if the demand is met.
 
         Raises:
             ContractError: A file that would decide it is not there or cannot be parsed.
@@ -161,7 +161,7 @@ def _function(symbol: Symbol, wanted: str) -> Function | str:
 
 
 def _called(function: Function) -> str:
-    """What is done with a function to run it: a call alone makes a coroutine or a generator."""
+    """How a function has to be run: a call alone makes a coroutine or a generator."""
     if isinstance(function, ast.AsyncFunctionDef):
         return "awaited"
     if decorators(function) & _MANAGERS:

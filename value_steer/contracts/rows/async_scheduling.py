@@ -1,4 +1,4 @@
-"""What value filtering needs of the asynchronous scheduler: how it counts what is not known yet."""
+"""The asynchronous scheduler's counting of tokens that are not known yet."""
 
 from __future__ import annotations
 

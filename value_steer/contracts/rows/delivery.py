@@ -1,4 +1,4 @@
-"""What leaves a worker: tokens that are held for a step, with what goes out beside them."""
+"""The output of a worker: tokens that are held for a step, with what goes out beside them."""
 
 from __future__ import annotations
 

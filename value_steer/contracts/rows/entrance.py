@@ -18,7 +18,7 @@ _SEARCH = "vllm/entrypoints/generate/beam_search"
 
 
 def _online(name: str, path: str, serving: str) -> tuple[Surface, ...]:
-    """What one of a server's APIs has of beam search."""
+    """The rows of beam search in one of a server's APIs."""
     row = partial(_ROW, path=path)
     return (
         row(

@@ -1,4 +1,4 @@
-"""What the sampler takes and returns, and what a request says of how it wants to be sampled."""
+"""The sampler's arguments and output, and the sampling parameters of a request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the scheduler tells a worker, and when it takes a request for finished."""
+"""The scheduler's messages to a worker, and its end of a request."""
 
 from __future__ import annotations
 

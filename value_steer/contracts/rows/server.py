@@ -1,4 +1,4 @@
-"""What the HTTP side needs of vLLM's server: its engine client, and where its routes are."""
+"""The HTTP side's needs of vLLM's server: its engine client, and the place of its routes."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class NotThereError(ContractError):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked, and how much an answer may take.
+    """A question to an index, and the bounds of its answer.
 
     Attributes:
         address: Of the file.

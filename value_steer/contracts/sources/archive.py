@@ -59,7 +59,7 @@ class ArchiveTree:
             raise ContractError(msg) from err
 
     def version(self) -> str | None:
-        """What ``vllm/_version.py`` says; a snapshot of a branch has none."""
+        """The version in ``vllm/_version.py``; a snapshot of a branch has none."""
         text = self.read(_VERSION_FILE)
         return None if text is None else stated_version(text)
 

@@ -65,7 +65,7 @@ class Credentials(AuthBase):
         return request if found is None else HTTPBasicAuth(*found)(request)
 
     def _again(self, answer: requests.Response, **options: Any) -> requests.Response:  # noqa: ANN401
-        """What the host says to the keyring's credentials, if it refused others or none."""
+        """The host's answer to the keyring's credentials, if it refused others or none."""
         host = _host(urlsplit(answer.url).netloc)
         if answer.status_code != 401 or host in self._refused:
             return answer
@@ -86,7 +86,7 @@ class Credentials(AuthBase):
 
 @cache
 def kept(keyring: Keyring, service: str, name: str | None) -> Login | None:
-    """What the keyring has for an address or a host; ``None`` if it has nothing, or is not there.
+    """The keyring's entry for an address or a host; ``None`` without an entry or a keyring.
 
     Args:
         keyring: How to ask it.

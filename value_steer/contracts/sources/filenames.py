@@ -15,7 +15,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.!+-]{0,249}\.whl", re.ASCII)
 
 
 class WheelName(NamedTuple):
-    """What the file name of a wheel says."""
+    """The parts of a wheel's file name."""
 
     project: str
     version: Version
@@ -24,7 +24,7 @@ class WheelName(NamedTuple):
 
 
 def wheel_name(filename: str) -> WheelName | None:
-    """What a file name says; ``None`` if it is that of no wheel, or not plain."""
+    """The parts of a file name; ``None`` if it is that of no wheel, or not plain."""
     if not _PLAIN.fullmatch(filename):
         return None
     try:

@@ -1,4 +1,4 @@
-"""What the package index that pip is configured for has of a project.
+"""A project on the package index that pip is configured for.
 
 Needs the extra ``index``; nothing else of value-steer asks the network.
 """

@@ -70,7 +70,7 @@ class Place:
         self._is_index = is_index
 
     def files(self) -> list[DistributionPackage]:
-        """What it has of the project; nothing, if it does not know it.
+        """The files that it has of the project; none, if it does not know it.
 
         Raises:
             ContractError: It does not answer, or not with a page.

@@ -1,4 +1,4 @@
-"""What pip is configured for: where packages come from, and how they are asked for."""
+"""pip's configuration: where packages come from, and how they are asked for."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class IndexSettings:
 
 
 def pip_settings() -> IndexSettings:
-    """What pip is configured for, by its files and by variables of the environment.
+    """Read pip's configuration, by its files and by variables of the environment.
 
     Raises:
         ContractError: pip does not tell.
@@ -86,7 +86,7 @@ def pip_settings() -> IndexSettings:
 
 
 def pip_listing(environ: Mapping[str, str] | None = None) -> str:
-    """What ``pip config list`` prints, each option with the value that holds last.
+    """The output of ``pip config list``, each option with the value that holds last.
 
     Args:
         environ: pip's environment; ``None`` for that of this process.

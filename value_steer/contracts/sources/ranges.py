@@ -27,7 +27,7 @@ LARGEST_WHEEL = 8 << 30
 """Bytes of a wheel; the largest on the index has 1 GiB."""
 
 MOST_BYTES = 64 << 20
-"""What is fetched of one wheel at most: the texts of a vLLM are 5 MiB of it."""
+"""The most that is fetched of one wheel: the texts of a vLLM are 5 MiB of it."""
 
 MOST_REQUESTS = 1024
 """How often a wheel is asked for a part."""

@@ -52,7 +52,7 @@ class DirectoryTree:
             raise ContractError(msg) from err
 
     def version(self) -> str | None:
-        """What ``vllm/_version.py`` says; a source checkout that was never built has none."""
+        """The version in ``vllm/_version.py``; a source checkout that was never built has none."""
         text = self.read(_VERSION_FILE)
         return None if text is None else stated_version(text)
 

@@ -229,7 +229,7 @@ def _digest(path: Path) -> str:
 
 
 def _kept(path: Path) -> dict[str, str | None]:
-    """What an earlier run read; a cache that is damaged is fetched again."""
+    """The cache of an earlier run; a damaged one is fetched again."""
     try:
         if path.stat().st_size > _LARGEST_CACHE:
             return {}

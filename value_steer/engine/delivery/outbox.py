@@ -48,7 +48,7 @@ class LateRow:
 
 @dataclass(slots=True)
 class Verdicts:
-    """What becomes of the late rows of a step, where that is not giving out and holding.
+    """The fate of the late rows of a step, where that is not giving out and holding.
 
     Attributes:
         first: Requests that held nothing: their sampled token is held.
@@ -66,7 +66,7 @@ class Verdicts:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What one step gives out.
+    """The tokens that one step gives out.
 
     Attributes:
         late: Its late rows.
@@ -177,7 +177,7 @@ class Outbox:
 
 
 def _taken(output: ModelRunnerOutput, request_id: str) -> dict[str, Any]:
-    """What must go out with the first token of a request, taken out of an output."""
+    """The parts that must go out with a request's first token, taken out of an output."""
     taken = {}
     for name in _WITH_FIRST_TOKEN:
         given = getattr(output, name, {})

@@ -25,5 +25,5 @@ class LateOutput(AsyncModelRunnerOutput):  # type: ignore[misc]  # the host's
         return self._outbox.pass_on(self._promise.get_output(), self._delivery)
 
     def get_kv_connector_output(self) -> Any:
-        """What the host's promise says of its KV connector (from vLLM 0.33)."""
+        """The KV connector's output in the host's promise (from vLLM 0.33)."""
         return self._promise.get_kv_connector_output()

@@ -1,4 +1,4 @@
-"""What a worker tells the scheduler of a step, beside the tokens.
+"""A worker's report of a step to the scheduler, beside the tokens.
 
 It travels as an attribute of the host's own output, so it arrives with the tokens that it speaks of
 and a step that the scheduler drops is dropped with all that was said of it.
@@ -61,7 +61,7 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """What abstention says of a request that a step gives several tokens.
+    """Abstention's decision about a request that a step gives several tokens.
 
     Attributes:
         position: Tokens of the sequence behind which the first of them comes.
@@ -76,7 +76,7 @@ class Span:
 
 @dataclass(slots=True)
 class StepReport:
-    """What happened in one step, in the order of the rows of its output where that matters.
+    """The events of one step, in the order of the rows of its output where that matters.
 
     Attributes:
         admitted: Requests that are sampled for the first time.
@@ -116,6 +116,6 @@ def attach(output: Any, report: StepReport) -> None:
 
 
 def report_of(output: Any) -> StepReport | None:
-    """What a worker said with an output; ``None`` for a step that sampled nothing."""
+    """The report beside an output; ``None`` for a step that sampled nothing."""
     report: StepReport | None = getattr(output, _NAME, None)
     return report

@@ -1,4 +1,4 @@
-"""What the head says of the tokens that the rows of a batch hold."""
+"""The head's scores of the tokens that the rows of a batch hold."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What the head says of the tokens that the rows hold.
+    """The head's scores of the tokens that the rows hold.
 
     Attributes:
         values: P(undesirable), ``[rows]`` fp32.

@@ -45,7 +45,7 @@ class Sampled:
 
 
 class Memory:
-    """What held tokens are and what they were sampled from, until that does not matter any more.
+    """Held tokens and the distributions they were sampled from, for as long as they matter.
 
     Mostly that is the last batch; a request that was not scheduled since keeps its own.
     """

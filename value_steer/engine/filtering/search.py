@@ -80,7 +80,7 @@ class Filtered:
 
 @dataclass(frozen=True, slots=True)
 class FallbackRule:
-    """What to give out when no candidate is acceptable.
+    """The choice among candidates of which none is acceptable.
 
     Attributes:
         kind: The operator's choice.

@@ -1,4 +1,4 @@
-"""What is decided in one step."""
+"""The decisions of one step."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Step:
-    """What is decided in one step.
+    """The decisions of one step.
 
     Attributes:
         fired: Rows that abstention ends in this step.

@@ -272,7 +272,7 @@ class ValueFilter:
         return self._position(one) + 1 >= self._max_length
 
     def _hold_nothing(self, one: FilteredRow, step: Step) -> None:
-        """What was sampled is not to be used."""
+        """Hold nothing of what was sampled."""
         step.again[one] = self._memory.token(one.id)
         step.verdicts.emptied.add(one.id)
         one.request.filtered.holds = one.request.filtered.decided = False

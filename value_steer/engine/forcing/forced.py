@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from value_steer.engine.live_request import LiveRequest
 
 FORCED, ENDS, BEGINS = 1, 2, 4
-"""What is decided of a row, as bits: its token is not the sampled one; that token ends the request;
+"""Decisions about a row, as bits: its token is not the sampled one; that token ends the request;
 it is the first one of a script."""
 
 _ROWS = tuple((action, constrained) for action in AbstainAction for constrained in (False, True))
-"""What a row does when it fires, and whether a grammar decides which tokens it may give out."""
+"""A row's action when it fires, and whether a grammar decides which tokens it may give out."""
 
 _SCRIPT, _START, _OPENED, _CLOSED = range(4)
 _RECENT = 4
@@ -41,7 +41,7 @@ _UNUSED = -1  # no token
 
 @dataclass(frozen=True, slots=True)
 class ForcedStep:
-    """What a step would give out, row by row, before anything is decided in it.
+    """The forced output of a step, row by row, before anything is decided in it.
 
     Attributes:
         positions: ``[rows]`` int32, tokens of the sequences behind which that would stand.
@@ -109,7 +109,7 @@ class Forcing:
         self._complete = upload([r.complete for r in requests], slots, torch.bool)
 
     def step(self, positions: Tensor, stop_tokens: Tensor) -> ForcedStep:
-        """What the rows would give out now.
+        """The forced output of the rows now.
 
         Args:
             positions: ``[rows]`` int64, tokens of the sequences behind which they would stand.

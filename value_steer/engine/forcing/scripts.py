@@ -62,7 +62,7 @@ class Reasoning:
 
 @dataclass(frozen=True, slots=True)
 class Scripts:
-    """What an engine can say.
+    """The scripts of an engine: token sequences that it can be made to say.
 
     Attributes:
         reasoning: ``None`` if the model's vocabulary has no token that closes a reasoning section.

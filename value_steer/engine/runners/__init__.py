@@ -1,4 +1,4 @@
-"""What differs between the host's model runners, behind one interface."""
+"""The differences between the host's model runners, behind one interface."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ModelRunner(Protocol):
 
 
 class Distributions(Protocol):
-    """What one batch was sampled from, one distribution per row, as long as it is kept.
+    """The distributions that one batch was sampled from, one per row, as long as they are kept.
 
     They are the processed ones: penalties, biases, grammars, temperature, top-k and top-p are in.
     """
@@ -46,11 +46,11 @@ class Distributions(Protocol):
         """
 
     def score(self, row: int, token: int) -> Score | None:
-        """What the host's table of log-probabilities would say of a token; ``None``: no table."""
+        """A token's entry in the host's table of log-probabilities; ``None``: no table."""
 
 
 class Draws(Protocol):
     """Keeps what batches are sampled from."""
 
     def take(self) -> Distributions:
-        """What the last batch was sampled from."""
+        """The distributions that the last batch was sampled from."""

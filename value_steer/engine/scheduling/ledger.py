@@ -1,4 +1,4 @@
-"""What became of each request, and what the engine has done: nothing happens unseen.
+"""The outcome of each request, and the totals of the engine: nothing happens unseen.
 
 It is kept where the scheduler is, which alone knows what was given out. A worker in the same
 process reads it there; a worker in another one is told by the next message.
@@ -106,7 +106,7 @@ class Ledger:
         one.judge(values, at[:tokens][seen])
 
     def running(self, request_id: str) -> Running | None:
-        """What is known so far of a request; ``None`` if no worker ever spoke of it."""
+        """The sums of a request so far; ``None`` if no worker ever spoke of it."""
         self._settle()
         return self._running.get(request_id)
 
@@ -219,7 +219,7 @@ class Ledger:
 def _stopped(
     one: Running, ending: Ending | None, tokens: int
 ) -> tuple[AbstainAction | None, int | None]:
-    """What was done when a head stopped a request, and its tokens before that; ``None``: none did.
+    """The action with which a head stopped a request, and its tokens before; ``None``: none did.
 
     Args:
         one: The request.

@@ -17,7 +17,7 @@ _NAME = "value_steer_news"
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What a scheduler tells the workers that live elsewhere."""
+    """The news of a scheduler for workers that live elsewhere."""
 
     outcomes: list[Outcome]
     counters: Counters

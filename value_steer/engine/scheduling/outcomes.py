@@ -64,7 +64,7 @@ class Counters:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What steering did to one finished request.
+    """The outcome of one finished request.
 
     Attributes:
         request_id: The engine's id of the request.

@@ -45,7 +45,7 @@ _COMPLETE = ("stop", "length")
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """What came of an answer: how many were recorded, and how many errors there were."""
+    """Counts of a recording: answers that were recorded, and errors."""
 
     answers: int = 0
     errors: int = 0
@@ -112,7 +112,7 @@ class Recorder:
             raise OSError(msg)
 
     def _answers(self, one: Running, request: Any) -> Iterator[RecordedAnswer]:
-        """What each mode saw of it, where that is all of a whole answer."""
+        """Each mode's scores of an answer, where they are those of the whole answer."""
         finish, params = str(request.get_finished_reason()), request.sampling_params
         if finish not in _COMPLETE:
             return
@@ -182,7 +182,7 @@ def open_recorder(config: VllmConfig) -> Recorder | None:
 
 
 def _host() -> Any:
-    """What knows the host; the ledger works without one."""
+    """The module that knows the host; the ledger works without one."""
     return import_module("value_steer.engine.host")
 
 

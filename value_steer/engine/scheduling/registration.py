@@ -74,7 +74,7 @@ def is_ours(config: VllmConfig) -> bool:
 
 
 def _settings(additional_config: object) -> SteerSettings | None:
-    """What an ``additional_config`` asks for; ``None``: nothing, or the worker will refuse it."""
+    """The settings in an ``additional_config``; ``None``: none, or the worker will refuse them."""
     if not isinstance(additional_config, dict) or not {"abstain", "vfd"} & additional_config.keys():
         return None
     try:

@@ -1,4 +1,4 @@
-"""What is known of requests that run, summed over steps."""
+"""Sums over the steps of requests that run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _STEPS = 64
 
 @dataclass(slots=True)
 class Running:
-    """What is known so far of a request that is not finished.
+    """The sums of a request that is not finished.
 
     Attributes:
         first_judged_at: Tokens of its sequence that abstention judged first; 0: none yet.

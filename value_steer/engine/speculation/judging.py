@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from value_steer.engine.streaks import Streaks
 
 REJECTED = -1
-"""What the host's rejection sampler puts in the place of a token that is not given out."""
+"""The host's rejection sampler's mark for a token that is not given out."""
 
 
 @dataclass(frozen=True, slots=True)
 class DraftJudgement:
-    """What the head says of a batch, and what follows.
+    """The head's scores of a batch of drafts, and what follows from them.
 
     Attributes:
         fired: Rows whose token is replaced by a stop token, ``[requests, width]`` bool; one of a

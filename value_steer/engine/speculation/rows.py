@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class FlatRows:
-    """What is asked of every row of the logits.
+    """The settings of every row of the logits.
 
     Attributes:
         stop_tokens: The token that ends the row's request, ``[rows]`` int64.
@@ -38,7 +38,7 @@ class FlatRows:
 
     @classmethod
     def spread(cls, requests: Sequence[LiveRequest], counts: Tensor, rows: int) -> FlatRows:
-        """What each request asks for, once per row of it.
+        """Each request's settings, once per row of it.
 
         Args:
             requests: In the order of the batch.

@@ -1,4 +1,4 @@
-"""What an asynchronous output asks of a device's streams: on a CPU all is done when it is called.
+"""A device's streams for an asynchronous output: on a CPU all is done when it is called.
 
 vLLM's CPU worker has these from 0.23 on, and whole from 0.28 on; what it has put in place stays.
 """
