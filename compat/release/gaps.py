@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from enum import Enum
 from fnmatch import fnmatchcase
 from itertools import product
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from compat import lanes
 from value_steer import versions
 from value_steer.registry.model import Verdict
+from value_steer.registry.rows import instant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -126,7 +127,7 @@ def _of(row: Row, demands: Demands, moment: Moment) -> Iterator[Gap]:
         command = _command(row.cell.vllm, row.cell.lane, row.cell.runner)
         again = f"({moment.engine_digest[:12]}); `{command}` renews it"
         yield Gap(GapKind.STALE, f"{name(row)} {text} {again}")
-    age = moment.now - _time(row)
+    age = moment.now - instant(row.recorded_at)
     if age > timedelta(days=demands.fresh_days):
         text = f"is {age.days} days old, and at most {demands.fresh_days} are allowed"
         yield Gap(GapKind.OLD, f"{name(row)} {text}")
@@ -137,10 +138,6 @@ def _of(row: Row, demands: Demands, moment: Moment) -> Iterator[Gap]:
 def _gravity(lacking: Sequence[Gap]) -> tuple[int, int]:
     """The order of gaps: evidence that only expired weighs less than what was never good."""
     return sum(s.kind not in EXPIRED for s in lacking), len(lacking)
-
-
-def _time(row: Row) -> datetime:
-    return datetime.strptime(row.recorded_at, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
 
 
 def _outcome(row: Row) -> str:

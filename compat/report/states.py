@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from packaging.version import Version
@@ -14,9 +13,11 @@ from value_steer import versions
 from value_steer.contracts.surface import Runner
 from value_steer.registry import model as registry
 from value_steer.registry.model import Verdict
+from value_steer.registry.rows import instant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from compat.releases.candidates import Candidate
     from compat.releases.policy import CellKind
@@ -210,9 +211,4 @@ def _newest(rows: Sequence[Row], about: registry.Cell) -> Row | None:
 
 
 def _days(row: Row | None, now: datetime | None) -> int | None:
-    return (now - moment(row.recorded_at)).days if row is not None and now is not None else None
-
-
-def moment(text: str) -> datetime:
-    """A time as rows state it."""
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
+    return (now - instant(row.recorded_at)).days if row is not None and now is not None else None

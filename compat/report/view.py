@@ -21,12 +21,12 @@ from compat.report.states import (
     column_of,
     command,
     find,
-    moment,
 )
 from value_steer import versions
 from value_steer.contracts.runner_default import Rule
 from value_steer.contracts.surface import Runner
 from value_steer.registry.model import Verdict
+from value_steer.registry.rows import instant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -169,7 +169,7 @@ def _hours(vllm: str, rows: Sequence[Row], about: Upstream | None) -> float | No
     )
     if first is None or about is None or about.uploaded is None:
         return None
-    return (moment(first) - moment(about.uploaded)).total_seconds() / 3600
+    return (instant(first) - instant(about.uploaded)).total_seconds() / 3600
 
 
 def _chosen(runner: str, device: Device, rule: str | None) -> tuple[str, tuple[str, ...]]:

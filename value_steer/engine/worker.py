@@ -193,7 +193,7 @@ class ValueSteerWorker(host.worker_base()):  # type: ignore[misc]  # the host de
         return dataclasses.asdict(counters)
 
     def steer_status(self) -> dict[str, Any]:
-        """The thresholds of this engine and the evidence for its cell; plain values only."""
+        """The versions, modes and evidence of this engine; plain values only."""
         modes = {}
         if self.modes is not None and self._steps is not None:
             modes = controls.described(self.modes, self._steps.table.admit)

@@ -9,6 +9,7 @@ from packaging.version import Version
 
 from value_steer import versions
 from value_steer.registry.model import Verdict
+from value_steer.registry.rows import instant
 from value_steer.versions import Standing
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def _cells(row: Row, digest: str, now: datetime) -> tuple[str, ...]:
         row.depth.value,
         f"{row.tests.passed}/{row.tests.expected}",
         row.negative_control.value.replace("_", " "),
-        f"{(now - _time(row)).days} d",
+        f"{(now - instant(row.recorded_at)).days} d",
         _standing(row, digest).value.replace("_", " "),
     )
 
@@ -163,7 +164,3 @@ def _command(vllm: str, held: Sequence[Row]) -> str:
         f"{command} --lane {row.cell.lane} --runner {row.cell.runner or 'default'}" for row in held
     )
     return "; ".join(commands or [command]) + " (in a checkout)"
-
-
-def _time(row: Row) -> datetime:
-    return datetime.strptime(row.recorded_at, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)

@@ -255,13 +255,21 @@ def _false_pass(row: Row) -> list[str]:
     return [f"passed with {doubt}" for doubt, applies in doubts.items() if applies]
 
 
+def instant(text: str) -> datetime:
+    """The time in a text as rows state it, ``2026-11-28T05:46:59Z``.
+
+    Raises:
+        ValueError: It is none, such as a day that its month does not have.
+    """
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S%z")
+
+
 def _is_time(text: str) -> bool:
-    """Whether a text is a moment of the calendar, in the one form that rows have."""
     if _TIME.fullmatch(text) is None:
         return False
     try:
-        datetime.strptime(text, "%Y-%m-%dT%H:%M:%S%z")
-    except ValueError:  # a day that its month does not have
+        instant(text)
+    except ValueError:
         return False
     return True
 

@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from value_steer.engine.live_request import LiveRequest
 
 FORCED, ENDS, BEGINS = 1, 2, 4
-"""Decisions about a row, as bits: its token is not the sampled one; that token ends the request;
-it is the first one of a script."""
+"""Bits of a row's decision: its token is not the sampled one, ends the request, begins a script."""
 
 _ROWS = tuple((action, constrained) for action in AbstainAction for constrained in (False, True))
 """A row's action when it fires, and whether a grammar decides which tokens it may give out."""
