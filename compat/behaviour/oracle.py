@@ -9,8 +9,22 @@ from compat.behaviour.tiny_models import EOS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
+
+    from torch import Tensor
 
     from compat.behaviour.messages import Answer
+
+
+def logits(model: Path, prompt: list[int], response: list[int]) -> Tensor:
+    """The model's logits before each token of the response, ``[response, vocabulary]``, fp32."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    backbone = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
+    with torch.no_grad():
+        found: Tensor = backbone(torch.tensor([prompt + response])).logits[0]
+    return found[len(prompt) - 1 : -1]
 
 
 def bad_tokens(answers: Sequence[Answer]) -> int:

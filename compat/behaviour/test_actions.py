@@ -10,10 +10,12 @@ from compat.behaviour import batches
 from compat.behaviour.engines import EngineFailedError
 from compat.behaviour.heads import BAD_TOKENS
 from compat.behaviour.messages import EngineSpec, Request
+from compat.behaviour.oracle import logits
 from compat.behaviour.tiny_models import EOS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from compat.behaviour.engines import Engine, EnginePool, PlainEngine
     from compat.behaviour.messages import Answer
@@ -44,7 +46,7 @@ def speaking(
     """An engine that can say something, with a second head that never objects."""
     heads = {"content": {"value_head_path": constant_head(0.9), "threshold": 0.5}}
     abstain = {**_says(recognising_head("mistral")), "heads": heads}
-    return pool.get(EngineSpec(abstain=abstain, options={"max_logprobs": -1}))
+    return pool.get(EngineSpec(abstain=abstain))
 
 
 def _with(batch: list[Request], **extra_args: object) -> list[Request]:
@@ -97,7 +99,7 @@ def test_a_message_is_said_before_the_end(speaking: Engine) -> None:
 @pytest.mark.mode("abstain")
 @pytest.mark.detects_dead
 def test_reasoning_is_closed_and_the_answer_follows(speaking: Engine, plain: PlainEngine) -> None:
-    """What follows is what the model says after that, judged no more."""
+    """The answer is the model's own continuation of the closed reasoning, judged no more."""
     batch = batches.greedy(40)
     ended = speaking.generate(batch)
 
@@ -129,33 +131,20 @@ def test_reasoning_is_closed_and_the_answer_follows(speaking: Engine, plain: Pla
 
 @pytest.mark.mode("abstain")
 @pytest.mark.detects_dead
-def test_what_is_said_has_the_models_own_log_probabilities(speaking: Engine) -> None:
+def test_what_is_said_has_the_models_own_log_probabilities(
+    speaking: Engine, model_of: Callable[[str], Path]
+) -> None:
     """Tables hold the token that was given out, with what the model thought of it."""
     (request,) = batches.greedy(40)[3:4]
     asked = Request(request.prompt, {**request.params, "logprobs": 2})
 
     (answer,) = speaking.generate(_with([asked], abstain_action="message", steer_test="abstain"))
     assert answer.tokens[-4:] == [*MESSAGE, EOS]
-    prefixes = [[*request.prompt, *answer.tokens[:n]] for n in range(len(answer.tokens))]
-    alone = speaking.generate(
-        [
-            Request(
-                p,
-                {
-                    "temperature": 0.0,
-                    "max_tokens": 1,
-                    "logprobs": -1,
-                    "extra_args": {"steer": False},
-                },
-            )
-            for p in prefixes
-        ]
-    )
+    own = logits(model_of("mistral"), request.prompt, answer.tokens).log_softmax(-1)
 
     assert answer.logprobs is not None
-    for token, row, one in zip(answer.tokens, answer.logprobs, alone, strict=True):
-        assert one.logprobs is not None
-        assert row[str(token)] == pytest.approx(one.logprobs[0][str(token)], abs=1e-4)
+    for token, row, expected in zip(answer.tokens, answer.logprobs, own, strict=True):
+        assert row[str(token)] == pytest.approx(float(expected[token]), abs=1e-4)
 
 
 @pytest.mark.mode("abstain")
@@ -198,7 +187,7 @@ def test_a_request_chooses_its_head(speaking: Engine, plain: PlainEngine) -> Non
 def test_filtered_requests_say_theirs_as_well(
     pool: EnginePool, recognising_head: Callable[[str], str], constant_head: Callable[[float], str]
 ) -> None:
-    """What is said is not filtered, and what follows is; preempted in between or not."""
+    """The forced tokens are not filtered, those after them are; preempted in between or not."""
     head = recognising_head("mistral")
     vfd = {
         "value_head_path": constant_head(0.9),

@@ -183,7 +183,7 @@ def test_the_servers_key_guards_the_controls(client: OpenAI, server: Server) -> 
 
 
 def _await_changed(read: Callable[[], Any], before: Any) -> Any:
-    """What is told may be a second old."""
+    """Poll until a reading differs from ``before``, as a reading may be a second old."""
     for _ in range(20):
         time.sleep(1.1)
         if (after := read()) != before:

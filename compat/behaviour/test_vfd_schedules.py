@@ -71,7 +71,7 @@ def test_a_head_that_never_objects_changes_no_schedule(
 def test_company_changes_no_filtered_response(
     pool: EnginePool, recognising_head: Callable[[str], str], arrivals: list[Arrival]
 ) -> None:
-    """What a request gets is what it gets alone; an aborted one gets the beginning of it.
+    """A request gets the tokens that it gets alone; an aborted one gets the beginning of them.
 
     Filtered ones hold no bad token as long as one of many candidates is a good one.
     """

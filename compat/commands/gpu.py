@@ -44,7 +44,7 @@ def add(menu: Menu) -> None:
     command.add_argument(
         "--sync-check",
         choices=("error", "warn", "off"),
-        default="error",
+        default="warn",  # filtering waits by design, and an error would end the engine at its boot
         help="what vLLM (0.25 and later) does where a step waits for the GPU",
     )
     command.add_argument("--dry-run", action="store_true", help="the same on a CPU; needs --vllm")

@@ -99,7 +99,7 @@ def test_one_gpu_runs_what_one_can(machine: Machine, capsys: pytest.CaptureFixtu
     common = {
         "VALUE_STEER_SUITE_GPUS": "1",
         "VALUE_STEER_SUITE_RANKS": "1",
-        "VLLM_GPU_SYNC_CHECK": "error",
+        "VLLM_GPU_SYNC_CHECK": "warn",
     }
     graphs = {"VALUE_STEER_SUITE_GRAPHS": "1"}
     assert told == [
