@@ -49,7 +49,7 @@ class Result:
     high: float
     wall: float
     interventions: float
-    latency: dict[str, Latency]
+    latency: Latencies
     synchronous: Medians | None
 
 
@@ -84,6 +84,14 @@ class Latency:
 
 
 @dataclass(frozen=True)
+class Latencies:
+    """Those of a case, and of plain vLLM for the same requests."""
+
+    own: Latency
+    plain: Latency
+
+
+@dataclass(frozen=True)
 class Repetition:
     """One measurement of a case, and what plain vLLM took for the same right before it."""
 
@@ -96,10 +104,9 @@ def result(case: Case, timings: list[Repetition], interventions: float) -> Resul
     """The result of a case from its repetitions, which is also printed."""
     pairs = [(one.own, one.plain) for one in timings]
     ratios = sorted(_ratios(pairs))
-    latency = {
-        "own": _latency([own for own, _ in pairs]),
-        "plain": _latency([base for _, base in pairs]),
-    }
+    latency = Latencies(
+        own=_latency([own for own, _ in pairs]), plain=_latency([base for _, base in pairs])
+    )
     medians = _medians(pairs)
     middle, wall = medians.ratio, medians.wall
     others = [(one.own, one.synchronous) for one in timings if one.synchronous is not None]
@@ -156,7 +163,7 @@ def plot(results: list[Result], path: Path) -> None:
         ylabel="tokens per processor second, relative to plain vLLM",
     )
     axes.set_xticks([r.case.requests for r in results], [str(r.case.requests) for r in results])
-    axes.set_ylim(0, 1.1)
+    axes.set_ylim(0, max(1.1, *(1.02 * r.high for r in results)))
     axes.axhline(1.0, color="grey", linewidth=0.8)
     axes.legend(fontsize="small")
     figure.savefig(path, dpi=120)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from value_steer.value_probe.fingerprint import SettingsFingerprint
 
 Quantity: TypeAlias = Literal["abstain_reward", "target_rate", "alpha"]
-"""Units of an operating point; ``alpha`` belongs to value filtering."""
+"""Quantities of an operating point; ``alpha`` belongs to value filtering."""
 
 
 class Polarity(str, Enum):
