@@ -10,13 +10,12 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 
 from compat.behaviour import tiny_models
 from tests.features.fake_engine import HIDDEN, FakeEngine, Sampling
 from value_steer import cli
 from value_steer.features import FeatureCache
-
-transformers = pytest.importorskip("transformers")
 
 COMMAND = "capture prompts.jsonl --model model --raw"
 

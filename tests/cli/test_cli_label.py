@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-pytest.importorskip("openai")
-
 from tests.labels.fake_judge import FakeJudge, serving
 from value_steer import cli
 from value_steer.features import (

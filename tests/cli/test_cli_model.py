@@ -86,7 +86,6 @@ def test_what_cannot_be_loaded_is_one_line(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     """Whatever transformers makes of it, and it prints nothing itself."""
-    pytest.importorskip("transformers")
     for name, body in files.items():
         (tmp_path / name).write_bytes(body)
 
@@ -98,7 +97,6 @@ def test_what_cannot_be_loaded_is_one_line(
 
 def test_a_chat_needs_a_template(tmp_path: Path) -> None:
     """Base models have none, and say so themselves in other words."""
-    pytest.importorskip("transformers")
     plain = tiny_models.tokenizer()
     plain.chat_template = None
     plain.save_pretrained(tmp_path)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+import transformers
 
 from compat.behaviour import tiny_models
 from tests.evaluation.traces import exact, written
@@ -24,8 +25,6 @@ from value_steer.value_probe import HeadCard, Polarity, ValueHead, save_value_he
 
 if TYPE_CHECKING:
     import argparse
-
-transformers = pytest.importorskip("transformers")
 
 PARSERS = menu(build())
 PLACES = {subcommand.name: subcommand.places for subcommand in SUBCOMMANDS}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 
 from compat.behaviour import tiny_models
 from value_steer import cli
@@ -20,8 +21,6 @@ from value_steer.features import (
     ResponseKey,
 )
 from value_steer.value_probe import Polarity, load_value_head
-
-transformers = pytest.importorskip("transformers")
 
 PROMPTS = 96
 MODEL = "model"

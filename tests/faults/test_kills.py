@@ -6,10 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-pytest.importorskip("transformers")
-
 ROOT = Path(__file__).parents[2]
 JOBS = ("registry writer", "fragments writer", "capture", "head save .safetensors", "head save .pt")
 

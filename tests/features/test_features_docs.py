@@ -6,13 +6,12 @@ import re
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any
-
-import pytest
-
-pytest.importorskip("transformers")
+from typing import TYPE_CHECKING, Any
 
 from tests.features.fake_engine import FakeEngine, Sampling
+
+if TYPE_CHECKING:
+    import pytest
 
 PAGE = Path(__file__).parents[2] / "docs" / "features-and-labels.md"
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+import transformers
 
 from compat.behaviour import tiny_models
 from value_steer.features import CacheSpec, FeatureCache, Prompt, Response, ResponseKey
@@ -22,8 +23,6 @@ from value_steer.features.prefill import (
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-transformers = pytest.importorskip("transformers")
 
 PROMPTS = [Prompt("a", "w010 w011"), Prompt("b", "w300")]
 

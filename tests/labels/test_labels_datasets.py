@@ -7,11 +7,8 @@ import gzip
 import json
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
-pytest.importorskip("pyarrow")
-
 import pyarrow as pa
+import pytest
 from pyarrow import parquet
 
 from value_steer.labels.datasets import SOURCES, load_prompts, load_responses

@@ -8,8 +8,6 @@ from contextlib import closing
 
 import pytest
 
-pytest.importorskip("openai")
-
 from tests.labels.fake_judge import FakeJudge, serving
 from tests.labels.samples import said
 from value_steer.labels.errors import JudgeError

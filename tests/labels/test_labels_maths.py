@@ -16,8 +16,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-pytest.importorskip("math_verify")
-
 from tests.labels.samples import said
 from value_steer.features import Response, ResponseKey
 from value_steer.labels.answers import final_answer, whole_answer

@@ -7,7 +7,9 @@ import gzip
 import json
 from typing import TYPE_CHECKING, Any
 
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from value_steer.labels.datasets import load_prompts, load_responses
 from value_steer.labels.errors import BadRowError, LabelError
@@ -203,11 +205,8 @@ def test_a_number_in_csv_is_plain(number: str, tmp_path: Path) -> None:
 
 def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     """In Parquet as in CSV: which of the two holds the labels?"""
-    arrow = pytest.importorskip("pyarrow")
-    from pyarrow import parquet  # noqa: PLC0415
-
-    columns = [arrow.array(["p"]), arrow.array([0.0]), arrow.array([1.0])]
-    table = arrow.Table.from_arrays(columns, names=["prompt_id", "label", "label"])
+    columns = [pyarrow.array(["p"]), pyarrow.array([0.0]), pyarrow.array([1.0])]
+    table = pyarrow.Table.from_arrays(columns, names=["prompt_id", "label", "label"])
     parquet.write_table(table, tmp_path / "a.parquet")
 
     with pytest.raises(LabelError, match="a column twice: prompt_id, label, label"):

@@ -14,6 +14,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sklearn import linear_model, preprocessing
 from torch import nn
 
 from tests.head_files import write
@@ -139,8 +140,6 @@ def test_three_narrow_layers_convert(tmp_path: Path) -> None:
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_a_logistic_regression_converts(tmp_path: Path, save: Any) -> None:
     """With the scaler before it; its second class is the event."""
-    linear_model = pytest.importorskip("sklearn.linear_model")
-    preprocessing = pytest.importorskip("sklearn.preprocessing")
     hidden = states().double().numpy()
     names = np.where(hidden[:, 0] > 0, "unsafe", "safe")
     scaler = preprocessing.StandardScaler().fit(hidden)
