@@ -1,4 +1,4 @@
-"""Completes modules of Triton when they are imported; its back ends cannot import it themselves."""
+"""Completes modules when they are imported; Triton's back ends cannot import it themselves."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING
 
-from . import interpreter, libdevice, philox
+from . import interpreter, libdevice, philox, unpinned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,6 +18,7 @@ _COMPLETIONS: dict[str, Callable[[ModuleType], None]] = {
     "triton.language.extra.libdevice": libdevice.complete,
     "triton.language.random": philox.complete,
     "triton.runtime.interpreter": interpreter.complete,
+    "vllm.v1.worker.gpu.mm.encoder_runner": unpinned.complete,
 }
 
 
